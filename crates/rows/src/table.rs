@@ -1,0 +1,281 @@
+//! One struct a table, one enum a column of named values, and [`Sink`], which takes them.
+
+/// A moment, known within bounds: the truth lies in `lo..=hi`, and so does the best estimate `tsc` (host TSC ticks).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Time {
+    /// Best estimate.
+    pub tsc: i64,
+    /// Not before this.
+    pub lo: i64,
+    /// Not after this.
+    pub hi: i64,
+}
+
+impl Time {
+    /// A moment known to the tick.
+    pub const fn exact(tsc: i64) -> Self {
+        Time { tsc, lo: tsc, hi: tsc }
+    }
+}
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every value, in the order of its dictionary code.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The name in the dataset.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+
+            /// The value of that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|v| v.name() == name)
+            }
+        }
+    };
+}
+
+names! {
+    /// How a state is known.
+    Evidence {
+        /// A packet or a record says so.
+        Observed = "observed",
+        /// It follows from a rule.
+        Inferred = "inferred",
+        /// Nothing says.
+        Unknown = "unknown",
+        /// The trace of this stretch was lost.
+        Lost = "lost",
+    }
+}
+
+names! {
+    /// What a cpu does.
+    CpuStateKind {
+        /// Non-root: in a guest.
+        Guest = "guest",
+        /// Root after a VM exit with the VM's host CR3 still loaded, awake.
+        Hypervisor = "hypervisor",
+        /// Root, in another address space.
+        Host = "host",
+        /// Asleep.
+        Idle = "idle",
+        /// Trace lost.
+        Lost = "lost",
+        /// Not known.
+        Unknown = "unknown",
+    }
+}
+
+names! {
+    /// What a vCPU does.
+    VcpuStateKind {
+        /// In its guest.
+        Guest = "guest",
+        /// In root, on its cpu, as far as can be told.
+        Hypervisor = "hypervisor",
+        /// Off the cpu though runnable.
+        Preempted = "preempted",
+        /// Off the cpu, not runnable.
+        Waiting = "waiting",
+        /// Off the cpu, and nothing says which.
+        OffCpu = "off_cpu",
+        /// Trace lost.
+        Lost = "lost",
+        /// Not known.
+        Unknown = "unknown",
+    }
+}
+
+names! {
+    /// Who had the cpu that a vCPU was off.
+    TakerKind {
+        /// Another VM (`taken_by_id` is its `vm_id`).
+        Vm = "vm",
+        /// A host address space (`taken_by_id` is its `process_id`).
+        Host = "host",
+    }
+}
+
+names! {
+    /// Why a stretch of trace is not usable.
+    LossCause {
+        /// OVF packet: the processor dropped packets.
+        Overflow = "overflow",
+        /// Bytes that are no packets.
+        Damaged = "damaged",
+        /// Bytes before the first PSB: packets, but nothing says where they begin.
+        BeforeSync = "before_sync",
+        /// The stream ends inside a packet.
+        Truncated = "truncated",
+        /// The packets contradict each other: something between them is missing.
+        Inconsistent = "inconsistent",
+        /// A recorder dropped data (AUX record flags).
+        Dropped = "dropped",
+        /// Tracing was off.
+        TraceOff = "trace_off",
+    }
+}
+
+/// A cpu in one state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct CpuState {
+    pub cpu: i32,
+    pub start: Time,
+    pub end: Time,
+    pub state: CpuStateKind,
+    pub evidence: Evidence,
+    pub vm_id: Option<i32>,
+    pub vcpu_id: Option<i32>,
+    /// Of the guest in state `guest`, else of the host.
+    pub process_id: Option<i32>,
+    pub host_cr3: Option<i64>,
+    pub guest_cr3: Option<i64>,
+}
+
+/// A vCPU in one state; split where cpu, guest process or taker changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct VcpuState {
+    pub vcpu_id: i32,
+    pub vm_id: i32,
+    pub start: Time,
+    pub end: Time,
+    pub state: VcpuStateKind,
+    pub evidence: Evidence,
+    pub cpu: Option<i32>,
+    /// The guest process current on it.
+    pub process_id: Option<i32>,
+    pub taken_by: Option<(TakerKind, i32)>,
+}
+
+/// One VM exit and the stretch in the guest before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Exit {
+    pub exit_id: i32,
+    pub vcpu_id: i32,
+    pub vm_id: i32,
+    pub cpu: i32,
+    pub entry: Option<Time>,
+    pub exit: Time,
+    /// That vCPU's next entry, wherever it was.
+    pub reentry: Option<Time>,
+    pub reentry_cpu: Option<i32>,
+    /// As the last PIP had it, low bits and all.
+    pub guest_cr3: i64,
+    pub process_id: i32,
+    /// SDM basic exit reason.
+    pub reason: Option<i32>,
+    pub guest_ip: Option<i64>,
+    pub evidence: Evidence,
+}
+
+/// A VM.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Vm {
+    pub vm_id: i32,
+    /// Masked: `cr3 & !0x1fff`.
+    pub host_cr3: i64,
+    pub first_tsc: i64,
+    pub last_tsc: i64,
+    /// Guest minus host, ticks; none where there were several, or none is known.
+    pub tsc_offset: Option<Time>,
+    pub tsc_scale: Option<f64>,
+    pub name: Option<String>,
+    pub uuid: Option<String>,
+    pub pid: Option<i32>,
+}
+
+/// A VM's clock while it did not change.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct VmOffset {
+    pub vm_id: i32,
+    pub start_tsc: i64,
+    pub end_tsc: i64,
+    /// Guest minus host, ticks (with a scale: guest − host × scale).
+    pub tsc_offset: Time,
+    pub tsc_scale: Option<f64>,
+}
+
+/// A vCPU.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Vcpu {
+    pub vcpu_id: i32,
+    pub vm_id: i32,
+    /// Physical address of its VMCS.
+    pub vmcs: i64,
+    pub first_tsc: i64,
+    pub last_tsc: i64,
+    /// Sure bounds of its whole time in the guest, outside losses.
+    pub guest_lo_tsc: i64,
+    pub guest_hi_tsc: i64,
+    pub index: Option<i32>,
+    pub tid: Option<i32>,
+    pub name: Option<String>,
+}
+
+/// An address space.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Process {
+    pub process_id: i32,
+    /// None: of the host.
+    pub vm_id: Option<i32>,
+    /// Masked: `cr3 & !0x1fff`.
+    pub cr3: i64,
+    pub first_tsc: i64,
+    pub last_tsc: i64,
+    pub evidence: Evidence,
+    pub name: Option<String>,
+}
+
+/// A stretch of trace not usable.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Loss {
+    pub cpu: i32,
+    pub start_tsc: i64,
+    pub end_tsc: i64,
+    pub cause: LossCause,
+    /// The file it is in.
+    pub source: String,
+    pub offset_bytes: i64,
+    pub bytes: i64,
+}
+
+/// Takes the rows as they become known.
+///
+/// Rows of one cpu arrive in the order of their start; rows of a vCPU and exits may arrive late (when what they wait
+/// for is known). Tables of few rows come once, at the end.
+pub trait Sink {
+    /// What can go wrong where the rows go.
+    type Error;
+    /// A row of `cpu_states`.
+    fn cpu_state(&mut self, row: CpuState) -> Result<(), Self::Error>;
+    /// A row of `vcpu_states`.
+    fn vcpu_state(&mut self, row: VcpuState) -> Result<(), Self::Error>;
+    /// A row of `exits`.
+    fn exit(&mut self, row: Exit) -> Result<(), Self::Error>;
+    /// A row of `losses`.
+    fn loss(&mut self, row: Loss) -> Result<(), Self::Error>;
+    /// A row of `vms`.
+    fn vm(&mut self, row: Vm) -> Result<(), Self::Error>;
+    /// A row of `vm_offsets`.
+    fn vm_offset(&mut self, row: VmOffset) -> Result<(), Self::Error>;
+    /// A row of `vcpus`.
+    fn vcpu(&mut self, row: Vcpu) -> Result<(), Self::Error>;
+    /// A row of `processes`.
+    fn process(&mut self, row: Process) -> Result<(), Self::Error>;
+}
