@@ -1,1 +1,0 @@
-//! The Parquet form of every table.

@@ -1,0 +1,192 @@
+//! All cpus of a trace, in the order of time.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use havana_packet::{Errata, Kind as PacketKind};
+use havana_rows::{Sink, Time, Vm, VmOffset};
+use havana_trace::{CpuModel, Trace};
+
+use crate::event::{Told, What};
+use crate::machine::{Machine, Options};
+use crate::offset::Offsets;
+use crate::span::{FAR, Span};
+use crate::survey::survey;
+use crate::track::Track;
+
+/// What was in the trace beside its rows.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Packets by kind name.
+    pub packets: BTreeMap<&'static str, u64>,
+    /// Branch packets (TNT, TIP) were in it.
+    pub branches: bool,
+    /// Host TSC of the first and last known moment of all cpus.
+    pub first_tsc: Option<i64>,
+    /// See `first_tsc`.
+    pub last_tsc: Option<i64>,
+    /// Stretches of bytes that are no packets.
+    pub damaged: u64,
+    /// VM exits whose VMCS could not be told.
+    pub nameless_exits: u64,
+    /// No TSC of the host ties this trace to time.
+    pub no_host_time: bool,
+    /// MTC packets tell whether a cpu is awake.
+    pub sleep_shows: bool,
+}
+
+/// Progress: bytes of trace read so far.
+pub type Progress<'a> = &'a mut dyn FnMut(u64);
+
+/// The errata of that model.
+pub fn errata_of(model: Option<CpuModel>) -> Errata {
+    match model {
+        Some(CpuModel { family, model, stepping }) => {
+            u8::try_from(model).map_or_else(|_| Errata::default(), |m| Errata::for_cpu(family, m, stepping.min(255) as u8))
+        }
+        None => Errata::default(),
+    }
+}
+
+
+struct Heads {
+    heap: BinaryHeap<Reverse<(i64, usize)>>,
+    next: Vec<Option<(Time, What)>>,
+}
+
+/// Reads the trace once, front to back, and tells `sink` what happened.
+///
+/// Memory does not grow with the trace: it holds what is not yet decided, and what there is of VMs, vCPUs and processes.
+///
+/// # Errors
+/// Only those of the sink: a trace is never refused as a whole.
+pub fn analyze<S: Sink>(trace: &Trace, sink: &mut S, progress: Progress<'_>) -> Result<Summary, S::Error> {
+    let errata = errata_of(trace.facts.cpu);
+    let clocks = survey(trace, errata);
+    let mut offsets = Offsets::new();
+    let mut tracks: Vec<Track<'_>> = trace
+        .streams
+        .iter()
+        .zip(&clocks.starts)
+        .map(|(stream, start)| Track::new(stream, errata, &clocks, start))
+        .collect();
+    let sleep_shows = tracks.iter().any(Track::has_crystal);
+    let options = Options { sleep_shows };
+    let mut machine = Machine::new(tracks.iter().map(|t| (t.cpu, t.source.to_owned())), options);
+    let mut heads = Heads { heap: BinaryHeap::new(), next: vec![None; tracks.len()] };
+    let mut summary = Summary { sleep_shows, no_host_time: clocks.no_host_time, ..Summary::default() };
+    for c in 0..tracks.len() {
+        heads.advance(c, &mut tracks[c], &mut offsets, &mut machine);
+    }
+    let mut steps = 0u32;
+    while let Some(Reverse((_, c))) = heads.heap.pop() {
+        let Some((at, what)) = heads.next[c].take() else { continue };
+        summary.first_tsc = Some(summary.first_tsc.map_or(at.tsc, |t| t.min(at.tsc)));
+        summary.last_tsc = Some(summary.last_tsc.map_or(at.tsc, |t| t.max(at.tsc)));
+        machine.event(c, at, what, sink)?;
+        heads.advance(c, &mut tracks[c], &mut offsets, &mut machine);
+        steps = steps.wrapping_add(1);
+        if steps.is_multiple_of(1 << 16) {
+            progress(tracks.iter().map(Track::position).sum());
+        }
+    }
+    machine.finish(sink)?;
+    tell_vms(&machine, &offsets, sink)?;
+    for track in &tracks {
+        for kind in PacketKind::ALL {
+            let count = track.counts[kind.index()];
+            if count > 0 {
+                *summary.packets.entry(kind.name()).or_default() += count;
+            }
+        }
+        summary.branches |= track.branches();
+        summary.damaged += track.damaged();
+    }
+    summary.nameless_exits = machine.nameless_exits;
+    Ok(summary)
+}
+
+impl Heads {
+    /// Takes the next event of a cpu into the heap.
+    fn advance(&mut self, c: usize, track: &mut Track<'_>, offsets: &mut Offsets, machine: &mut Machine) {
+        while let Some(told) = track.next(offsets) {
+            match told {
+                Told::Share(share) => machine.share(share),
+                Told::Event { at, what } => {
+                    self.next[c] = Some((at, what));
+                    self.heap.push(Reverse((at.tsc, c)));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The VMs, and the clocks of each.
+fn tell_vms<S: Sink>(machine: &Machine, offsets: &Offsets, sink: &mut S) -> Result<(), S::Error> {
+    for (i, vm) in machine.vms().iter().enumerate() {
+        let vm_id = i32::try_from(i).unwrap_or(i32::MAX);
+        let clocks = clocks_of(vm, offsets);
+        let time = |s: Span| Time { tsc: s.mid(), lo: s.lo, hi: s.hi };
+        let single = (clocks.len() == 1).then(|| &clocks[0]);
+        sink.vm(Vm {
+            vm_id,
+            host_cr3: vm.host_cr3 as i64,
+            first_tsc: vm.first,
+            last_tsc: vm.last,
+            tsc_offset: single.map(|c| time(c.offset)),
+            tsc_scale: single.and_then(|c| c.scale),
+            name: None,
+            uuid: None,
+            pid: None,
+        })?;
+        for clock in &clocks {
+            sink.vm_offset(VmOffset {
+                vm_id,
+                start_tsc: clock.from.max(vm.first),
+                end_tsc: clock.to.min(vm.last),
+                tsc_offset: time(clock.offset),
+                tsc_scale: clock.scale,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+struct VmClock {
+    offset: Span,
+    scale: Option<f64>,
+    from: i64,
+    to: i64,
+}
+
+/// The clocks of a VM's vCPUs. Those that can be one are one: vCPUs of a VM mostly share their offset.
+fn clocks_of(vm: &crate::machine::VmInfo, offsets: &Offsets) -> Vec<VmClock> {
+    let mut all: Vec<VmClock> = Vec::new();
+    for &vmcs in &vm.vmcs {
+        for clock in offsets.of_vmcs(vmcs) {
+            let offset = offsets.bounds(clock);
+            if offset.lo <= -FAR || offset.hi >= FAR {
+                continue;
+            }
+            let c = &offsets.clocks()[clock];
+            let host = |guest: i64| ((guest - offset.mid()) as f64 / c.scale.unwrap_or(1.0)) as i64;
+            let (from, to) = (host(c.first), host(c.last));
+            if to < vm.first || from > vm.last {
+                // Of another VM that had this page before or after.
+                continue;
+            }
+            let same = all.iter_mut().find(|a| a.scale.is_none() && c.scale.is_none() && a.offset.and(offset).is_some());
+            match same {
+                Some(a) => {
+                    a.offset = a.offset.and(offset).unwrap_or(a.offset);
+                    a.from = a.from.min(from);
+                    a.to = a.to.max(to);
+                }
+                None => all.push(VmClock { offset, scale: c.scale, from, to }),
+            }
+        }
+    }
+    all.sort_by_key(|c| c.from);
+    all
+}

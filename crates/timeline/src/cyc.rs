@@ -1,0 +1,161 @@
+//! Core cycles: from CYC packets to narrower bounds between two known times.
+//!
+//! A CYC counts core cycles since the CYC before it and dates the packet right behind it. How long a cycle lasts
+//! follows the core's frequency (CBR). The core may also stand still: ticks go by and no cycle is counted. So the
+//! shortest cycle ever seen at a ratio is the cycle's length, and `c` cycles take at least `c` of them. Between two
+//! times that both have a CYC right before them, an event after `c` of `C` cycles lies where both ends allow.
+
+use crate::span::Span;
+
+/// What is learnt of the cycle's length, by CBR.
+#[derive(Debug)]
+pub(crate) struct Cycles {
+    // Ticks a cycle; 0 where not known.
+    shortest: [f64; 256],
+    ratio: u8,
+    /// The shortest of the ratios that held since the last known time.
+    slowest: f64,
+    /// Cycles since the last known time, at the last CYC.
+    pub(crate) count: u64,
+    /// The packet before this one was a CYC.
+    pub(crate) direct: bool,
+    /// The last known time had a CYC right before it.
+    from_direct: bool,
+}
+
+/// An event's place among the cycles since the last known time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cycle {
+    pub(crate) count: u64,
+    /// A CYC right before it dates it; else it is only after that CYC.
+    pub(crate) direct: bool,
+}
+
+/// A cycle may be this much shorter than the shortest seen.
+const GIVE: f64 = 1.0 - 1.0 / 2048.0;
+/// Packets and their times may be off by this many ticks.
+const SLOP: i64 = 2;
+/// Fewer cycles say too little of their length.
+const ENOUGH: u64 = 256;
+
+impl Cycles {
+    pub(crate) fn new() -> Self {
+        Cycles { shortest: [0.0; 256], ratio: 0, slowest: 0.0, count: 0, direct: false, from_direct: false }
+    }
+
+    pub(crate) fn cyc(&mut self, cycles: u64) {
+        self.count = self.count.saturating_add(cycles);
+        self.direct = true;
+    }
+
+    pub(crate) fn cbr(&mut self, ratio: u8) {
+        if ratio != self.ratio {
+            self.ratio = ratio;
+            // Cycles on both sides of the change are in this gap: the shorter of the two bounds them, if both are known.
+            self.slowest = self.slowest.min(self.shortest[usize::from(ratio)]);
+        }
+        self.direct = false;
+    }
+
+    pub(crate) fn at(&self) -> Cycle {
+        Cycle { count: self.count, direct: self.direct }
+    }
+
+    /// A known time: gives how to bound the events since the last one, and starts anew.
+    pub(crate) fn close(&mut self, from: Option<Span>, to: Span) -> Gap {
+        let total = self.direct.then_some(self.count);
+        if let (Some(from), Some(total), true) = (from, total, self.from_direct) {
+            if total >= ENOUGH {
+                let ticks = (to.hi - from.lo) as f64 / total as f64;
+                let known = &mut self.shortest[usize::from(self.ratio)];
+                if *known == 0.0 || ticks < *known {
+                    *known = ticks;
+                }
+            }
+        }
+        let known = self.shortest[usize::from(self.ratio)];
+        let ticks = if self.slowest > 0.0 { self.slowest.min(known) } else { 0.0 };
+        let gap = Gap { ticks: ticks * GIVE, total, from_direct: self.from_direct };
+        self.slowest = known;
+        self.count = 0;
+        self.from_direct = self.direct;
+        self.direct = false;
+        gap
+    }
+}
+
+/// How cycles bound the events of one gap.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gap {
+    ticks: f64,
+    total: Option<u64>,
+    from_direct: bool,
+}
+
+impl Gap {
+    /// Whether it bounds anything.
+    pub(crate) fn tells(&self) -> bool {
+        self.ticks > 0.0
+    }
+
+    /// `within` made narrower. `next` is the count at the first CYC after the event.
+    pub(crate) fn narrow(&self, within: Span, cycle: Cycle, next: Option<u64>) -> Span {
+        let mut span = within;
+        if self.from_direct {
+            span.lo += (cycle.count as f64 * self.ticks).floor() as i64 - SLOP;
+        }
+        let upto = if cycle.direct { Some(cycle.count) } else { next };
+        if let (Some(total), Some(upto)) = (self.total, upto) {
+            span.hi -= (total.saturating_sub(upto) as f64 * self.ticks).floor() as i64 - SLOP;
+        }
+        span.and(within).filter(|s| s.lo <= s.hi).unwrap_or(within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_with_its_cyc_is_dated() {
+        let mut c = Cycles::new();
+        c.cbr(21);
+        let mut from = None;
+        for i in 0..20i64 {
+            let at = Span::exact(i * 5376);
+            c.cyc(1000);
+            let event = c.at();
+            c.cyc(4376);
+            let gap = c.close(from, at);
+            if i > 2 {
+                let truth = (i - 1) * 5376 + 1000;
+                let span = gap.narrow(Span { lo: (i - 1) * 5376, hi: at.hi }, event, None);
+                assert!(span.lo <= truth && truth <= span.hi && span.width() <= 12, "{span:?} for {truth}");
+            }
+            from = Some(at);
+        }
+    }
+
+    #[test]
+    fn a_core_that_stood_still_widens_the_bounds_and_no_more() {
+        let mut c = Cycles::new();
+        c.cbr(21);
+        let mut t = 0;
+        let mut from = None;
+        for i in 0..20 {
+            let halt = if i == 15 { 3000 } else { 0 };
+            let before = t;
+            t += 5376 + halt;
+            c.cyc(1000);
+            let event = c.at();
+            c.cyc(4376);
+            let gap = c.close(from, Span::exact(t));
+            if i > 2 {
+                let span = gap.narrow(Span { lo: before, hi: t }, event, None);
+                assert!(span.lo <= before + 1000 && before + 1000 + halt <= span.hi);
+                assert!(span.width() <= halt + 12);
+            }
+            from = Some(Span::exact(t));
+        }
+    }
+}

@@ -1,0 +1,768 @@
+//! The whole node: from the events of all cpus, in the order of time, to VMs, vCPUs, processes and their states.
+//!
+//! Identity: a vCPU is a VMCS as long as its exits return to one host CR3 (masked); that CR3 is the VM's VMM process.
+//! A VMCS whose exits return to another host CR3 is another vCPU of another VM: the page was reused. A guest process is
+//! (VM, masked CR3).
+//!
+//! What a vCPU does off the cpu only its next entry tells: *preempted* where that is on the same cpu, and the cpu was
+//! not idle in between; *waiting* where its cpu went idle right after its exit; else *off the cpu*, and nothing says
+//! why. Rows that wait for this come late.
+
+use havana_rows::{CpuState, CpuStateKind as C, Evidence, Exit, Loss, LossCause, Process, Sink, TakerKind, Time, Vcpu};
+use havana_rows::{VcpuState, VcpuStateKind as V};
+use rustc_hash::FxHashMap;
+
+use crate::event::{Loaded, What};
+use crate::sure::Share;
+use crate::walk::space_of;
+
+/// A vCPU that is off for so many changes of taker is no longer told apart from one that waits.
+const MOST_PIECES: usize = 1 << 14;
+
+type Id = usize;
+
+/// Who has a cpu.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mode {
+    /// Before its first packet.
+    Before,
+    Unknown,
+    Lost,
+    Idle,
+    /// In a guest; `None` where its VMCS is not known.
+    Guest(Option<Id>),
+    Hypervisor(Id),
+    Host(Option<Id>),
+}
+
+#[derive(Debug)]
+struct Cpu {
+    mode: Mode,
+    since: Time,
+    host_cr3: Option<u64>,
+    guest_cr3: Option<u64>,
+    loaded: Loaded,
+    /// The vCPU whose thread is taken to be on this cpu.
+    current: Option<Id>,
+    /// vCPUs that were taken off this cpu and have not been seen since.
+    off: Vec<Id>,
+    lost: Option<(LossCause, u64, u64)>,
+    last: Time,
+    source: String,
+}
+
+/// A vCPU off the cpu.
+#[derive(Debug)]
+struct Off {
+    cpu: Id,
+    since: Time,
+    /// Its cpu went idle right after its exit.
+    waiting: bool,
+    /// Who had the cpu from when; empty where that no longer matters.
+    pieces: Vec<(Time, Option<(TakerKind, i32)>)>,
+    /// Since when its address space is loaded again: it may be back.
+    back: Option<Time>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// In its guest on a cpu, or in root there.
+    On { cpu: Id, state: V, since: Time },
+    Off(Off),
+    Lost { since: Time },
+}
+
+#[derive(Debug)]
+struct Vc {
+    vmcs: u64,
+    vm: Id,
+    place: Place,
+    /// Guest process current on it.
+    process: Option<i32>,
+    entry: Option<Time>,
+    exit: Option<Exit>,
+    first: i64,
+    last: i64,
+    guest_lo: i64,
+    guest_hi: i64,
+}
+
+#[derive(Debug)]
+pub(crate) struct VmInfo {
+    pub(crate) host_cr3: u64,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) vmcs: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Proc {
+    vm: Option<Id>,
+    cr3: u64,
+    first: i64,
+    last: i64,
+}
+
+/// Whether the trace shows that a cpu is awake: then what it does in root is seen, and not only inferred.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) sleep_shows: bool,
+}
+
+/// Turns events into rows.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    options: Options,
+    cpu_numbers: Vec<i32>,
+    cpus: Vec<Cpu>,
+    vms: Vec<VmInfo>,
+    vcpus: Vec<Vc>,
+    processes: Vec<Proc>,
+    vm_of_cr3: FxHashMap<u64, Id>,
+    vcpu_of: FxHashMap<u64, Id>,
+    process_of: FxHashMap<(u32, u64), Id>,
+    exits: i64,
+    /// Exits whose vCPU could not be told.
+    pub(crate) nameless_exits: u64,
+}
+
+const OF_HOST: u32 = u32::MAX;
+
+fn id(i: Id) -> i32 {
+    i32::try_from(i).unwrap_or(i32::MAX)
+}
+
+impl Machine {
+    pub(crate) fn new(cpus: impl Iterator<Item = (u32, String)>, options: Options) -> Self {
+        let (numbers, sources): (Vec<u32>, Vec<String>) = cpus.unzip();
+        Machine {
+            options,
+            cpu_numbers: numbers.iter().map(|&n| n as i32).collect(),
+            cpus: sources
+                .into_iter()
+                .map(|source| Cpu {
+                    mode: Mode::Before,
+                    since: Time::default(),
+                    host_cr3: None,
+                    guest_cr3: None,
+                    loaded: Loaded::Unknown(0),
+                    current: None,
+                    off: Vec::new(),
+                    lost: None,
+                    last: Time::default(),
+                    source,
+                })
+                .collect(),
+            vms: Vec::new(),
+            vcpus: Vec::new(),
+            processes: Vec::new(),
+            vm_of_cr3: FxHashMap::default(),
+            vcpu_of: FxHashMap::default(),
+            process_of: FxHashMap::default(),
+            exits: 0,
+            nameless_exits: 0,
+        }
+    }
+
+    pub(crate) fn vms(&self) -> &[VmInfo] {
+        &self.vms
+    }
+
+    pub(crate) fn share(&mut self, share: Share) {
+        let (vmcs, host_cr3) = share.key;
+        let Some(&v) = self.vcpu_of.get(&vmcs) else { return };
+        // A share told late may be of an earlier life of this VMCS.
+        let life = |v: &Vc, vms: &[VmInfo]| v.vmcs == vmcs && (host_cr3 == 0 || vms[v.vm].host_cr3 == host_cr3);
+        let v = if life(&self.vcpus[v], &self.vms) {
+            Some(v)
+        } else {
+            self.vcpus.iter().rposition(|v| life(v, &self.vms))
+        };
+        if let Some(v) = v {
+            self.vcpus[v].guest_lo += share.lo;
+            self.vcpus[v].guest_hi += share.hi;
+        }
+    }
+
+    /// One event of a cpu. Events of a cpu come in the order of its packets.
+    pub(crate) fn event<S: Sink>(&mut self, c: Id, at: Time, what: What, sink: &mut S) -> Result<(), S::Error> {
+        self.cpus[c].last = at;
+        match what {
+            What::Known => Ok(()),
+            What::Entry { cr3, host_cr3, loaded } => {
+                self.cpus[c].loaded = loaded;
+                let v = self.vcpu(loaded, host_cr3.or(self.cpus[c].host_cr3), at);
+                self.cpus[c].guest_cr3 = Some(cr3);
+                self.enter(c, v, cr3, at, true, sink)
+            }
+            What::Exit { host_cr3, guest_ip, reason } => self.exit(c, host_cr3, guest_ip, reason, at, sink),
+            What::GuestCr3(cr3) => self.guest_cr3(c, cr3, at, sink),
+            What::HostCr3(cr3) => self.host_cr3(c, cr3, at, sink),
+            What::Load(loaded) => self.load(c, loaded, at, sink),
+            What::Sleep => self.sleep(c, at, sink),
+            What::Wake => self.wake(c, at, sink),
+            What::Lost { cause, offset, bytes } => self.lose(c, cause, offset, bytes, at, sink),
+            What::Resume => self.resume(c, at, sink),
+            What::Found { nr, cr3, host_cr3, loaded } => self.found(c, nr, cr3, host_cr3, loaded, at, sink),
+            What::End => self.end(c, at, sink),
+        }
+    }
+
+    // ── identity ──
+
+    fn vm(&mut self, host_cr3: u64, at: Time) -> Id {
+        let space = space_of(host_cr3);
+        let vms = &mut self.vms;
+        *self.vm_of_cr3.entry(space).or_insert_with(|| {
+            vms.push(VmInfo { host_cr3: space, first: at.tsc, last: at.tsc, vmcs: Vec::new() });
+            vms.len() - 1
+        })
+    }
+
+    fn vcpu(&mut self, loaded: Loaded, host_cr3: Option<u64>, at: Time) -> Option<Id> {
+        let vmcs = loaded.vmcs()?;
+        let known = self.vcpu_of.get(&vmcs).copied();
+        let host_cr3 = match (known, host_cr3) {
+            (Some(v), None) => return Some(v),
+            (Some(v), Some(cr3)) if self.vms[self.vcpus[v].vm].host_cr3 == space_of(cr3) => return Some(v),
+            (_, cr3) => cr3?,
+        };
+        let vm = self.vm(host_cr3, at);
+        let v = self.vcpus.len();
+        self.vcpus.push(Vc {
+            vmcs,
+            vm,
+            place: Place::Off(Off { cpu: 0, since: at, waiting: false, pieces: Vec::new(), back: Some(at) }),
+            process: None,
+            entry: None,
+            exit: None,
+            first: at.tsc,
+            last: at.tsc,
+            guest_lo: 0,
+            guest_hi: 0,
+        });
+        self.vms[vm].vmcs.push(vmcs);
+        self.vcpu_of.insert(vmcs, v);
+        Some(v)
+    }
+
+    fn process(&mut self, vm: Option<Id>, cr3: u64, at: Time) -> i32 {
+        let space = space_of(cr3);
+        let processes = &mut self.processes;
+        let p = *self.process_of.entry((vm.map_or(OF_HOST, |vm| vm as u32), space)).or_insert_with(|| {
+            processes.push(Proc { vm, cr3: space, first: at.tsc, last: at.tsc });
+            processes.len() - 1
+        });
+        let process = &mut self.processes[p];
+        process.last = process.last.max(at.tsc);
+        id(p)
+    }
+
+    fn host_process(&mut self, c: Id, at: Time) -> Option<Id> {
+        let cr3 = self.cpus[c].host_cr3?;
+        Some(self.process(None, cr3, at) as usize)
+    }
+
+    // ── cpu states ──
+
+    /// Ends the cpu's row at `at`, and begins one of `mode`.
+    fn turn<S: Sink>(&mut self, c: Id, mode: Mode, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        self.close_row(c, at, sink)?;
+        let taker = self.taker(mode);
+        let was = self.taker(self.cpus[c].mode);
+        self.cpus[c].mode = mode;
+        self.cpus[c].since = at;
+        if mode == Mode::Idle || mode == Mode::Lost || mode == Mode::Unknown {
+            self.release_off(c, at);
+        } else if taker != was {
+            for i in 0..self.cpus[c].off.len() {
+                let v = self.cpus[c].off[i];
+                self.piece(v, at, taker);
+            }
+        }
+        Ok(())
+    }
+
+    fn close_row<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        let cpu = &self.cpus[c];
+        let start = cpu.since;
+        let mode = cpu.mode;
+        if mode == Mode::Before || (at.tsc <= start.tsc && matches!(mode, Mode::Lost | Mode::Unknown | Mode::Idle)) {
+            return Ok(());
+        }
+        let awake = if self.options.sleep_shows { Evidence::Observed } else { Evidence::Inferred };
+        let (state, evidence) = match mode {
+            Mode::Guest(_) => (C::Guest, Evidence::Observed),
+            Mode::Hypervisor(_) => (C::Hypervisor, awake),
+            Mode::Host(_) => (C::Host, awake),
+            Mode::Idle => (C::Idle, Evidence::Inferred),
+            Mode::Lost => (C::Lost, Evidence::Lost),
+            Mode::Before | Mode::Unknown => (C::Unknown, Evidence::Unknown),
+        };
+        let vcpu = match mode {
+            Mode::Guest(v) => v,
+            Mode::Hypervisor(v) => Some(v),
+            _ => None,
+        };
+        let guest = matches!(mode, Mode::Guest(_));
+        let (host_cr3, guest_cr3) = (cpu.host_cr3, cpu.guest_cr3.filter(|_| guest));
+        let known = !matches!(mode, Mode::Lost | Mode::Unknown);
+        let process_id = match mode {
+            Mode::Guest(v) => v.and_then(|v| self.vcpus[v].process),
+            Mode::Host(p) => p.map(id),
+            Mode::Hypervisor(_) | Mode::Idle => self.host_process(c, at).map(id),
+            _ => None,
+        };
+        sink.cpu_state(CpuState {
+            cpu: self.cpu_numbers[c],
+            start,
+            end: at,
+            state,
+            evidence,
+            vm_id: vcpu.map(|v| id(self.vcpus[v].vm)),
+            vcpu_id: vcpu.map(id),
+            process_id,
+            host_cr3: host_cr3.filter(|_| known).map(|c| c as i64),
+            guest_cr3: guest_cr3.map(|c| c as i64),
+        })
+    }
+
+    /// Who has the cpu, seen by one who wants it.
+    fn taker(&self, mode: Mode) -> Option<(TakerKind, i32)> {
+        match mode {
+            Mode::Guest(Some(v)) | Mode::Hypervisor(v) => Some((TakerKind::Vm, id(self.vcpus[v].vm))),
+            Mode::Host(Some(p)) => match self.vm_of_cr3.get(&self.processes[p].cr3) {
+                Some(&vm) => Some((TakerKind::Vm, id(vm))),
+                None => Some((TakerKind::Host, id(p))),
+            },
+            _ => None,
+        }
+    }
+
+    // ── vCPU states ──
+
+    fn vcpu_row<S: Sink>(
+        &self,
+        v: Id,
+        (start, end): (Time, Time),
+        state: V,
+        cpu: Option<Id>,
+        taken_by: Option<(TakerKind, i32)>,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        if end.tsc <= start.tsc && state != V::Guest {
+            return Ok(());
+        }
+        let evidence = match state {
+            V::Guest => Evidence::Observed,
+            V::Lost => Evidence::Lost,
+            V::Unknown | V::OffCpu => Evidence::Unknown,
+            _ => Evidence::Inferred,
+        };
+        let evidence = if state == V::OffCpu { Evidence::Inferred } else { evidence };
+        sink.vcpu_state(VcpuState {
+            vcpu_id: id(v),
+            vm_id: id(self.vcpus[v].vm),
+            start,
+            end,
+            state,
+            evidence,
+            cpu: cpu.map(|c| self.cpu_numbers[c]),
+            process_id: self.vcpus[v].process,
+            taken_by,
+        })
+    }
+
+    /// Ends what the vCPU did, at `at`.
+    fn settle<S: Sink>(&mut self, v: Id, at: Time, to: Option<Id>, sink: &mut S) -> Result<(), S::Error> {
+        let place = std::mem::replace(&mut self.vcpus[v].place, Place::Lost { since: at });
+        match place {
+            Place::On { cpu, state, since } => self.vcpu_row(v, (since, at), state, Some(cpu), None, sink),
+            Place::Lost { since } => self.vcpu_row(v, (since, at), V::Lost, None, None, sink),
+            Place::Off(off) => {
+                self.cpus[off.cpu].off.retain(|&o| o != v);
+                let end = match off.back {
+                    Some(back) if to == Some(off.cpu) && back.tsc <= at.tsc => back,
+                    _ => at,
+                };
+                if off.waiting {
+                    self.vcpu_row(v, (off.since, end), V::Waiting, None, None, sink)?;
+                } else if to == Some(off.cpu) && !off.pieces.is_empty() {
+                    for (i, &(start, taken_by)) in off.pieces.iter().enumerate() {
+                        let stop = off.pieces.get(i + 1).map_or(end, |p| p.0);
+                        let stop = if stop.tsc > end.tsc { end } else { stop };
+                        self.vcpu_row(v, (start, stop), V::Preempted, None, taken_by, sink)?;
+                    }
+                } else {
+                    self.vcpu_row(v, (off.since, end), V::OffCpu, None, None, sink)?;
+                }
+                self.vcpu_row(v, (end, at), V::Hypervisor, to, None, sink)
+            }
+        }
+    }
+
+    /// The vCPU's thread left the cpu: it went idle, or another address space or vCPU took it.
+    fn take_off<S: Sink>(&mut self, v: Id, c: Id, at: Time, waiting: bool, sink: &mut S) -> Result<(), S::Error> {
+        self.settle(v, at, Some(c), sink)?;
+        let pieces = Vec::new();
+        self.vcpus[v].place = Place::Off(Off { cpu: c, since: at, waiting, pieces, back: None });
+        self.vcpus[v].last = at.tsc;
+        if !waiting {
+            self.cpus[c].off.push(v);
+        }
+        if self.cpus[c].current == Some(v) {
+            self.cpus[c].current = None;
+        }
+        Ok(())
+    }
+
+    /// The cpu has another taker while `v` is off it.
+    fn piece(&mut self, v: Id, at: Time, taker: Option<(TakerKind, i32)>) {
+        let Place::Off(off) = &mut self.vcpus[v].place else { return };
+        if off.pieces.last().is_some_and(|p| p.1 == taker) {
+            return;
+        }
+        if off.pieces.len() >= MOST_PIECES {
+            off.pieces = Vec::new();
+            let cpu = off.cpu;
+            self.cpus[cpu].off.retain(|&o| o != v);
+            return;
+        }
+        let from = if off.pieces.is_empty() { off.since } else { at };
+        off.pieces.push((from, taker));
+    }
+
+    /// The cpu is idle or not seen: who is off it is no longer known to want it.
+    fn release_off(&mut self, c: Id, _at: Time) {
+        for v in std::mem::take(&mut self.cpus[c].off) {
+            if let Place::Off(off) = &mut self.vcpus[v].place {
+                off.pieces = Vec::new();
+            }
+        }
+    }
+
+    fn put_on<S: Sink>(&mut self, v: Id, c: Id, state: V, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        self.settle(v, at, Some(c), sink)?;
+        self.vcpus[v].place = Place::On { cpu: c, state, since: at };
+        self.vcpus[v].last = at.tsc;
+        let vm = self.vcpus[v].vm;
+        self.vms[vm].last = self.vms[vm].last.max(at.tsc);
+        self.cpus[c].current = Some(v);
+        Ok(())
+    }
+
+    // ── events ──
+
+    fn enter<S: Sink>(
+        &mut self,
+        c: Id,
+        v: Option<Id>,
+        cr3: u64,
+        at: Time,
+        entered: bool,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        if let Some(before) = self.cpus[c].current.filter(|&b| Some(b) != v) {
+            self.take_off(before, c, at, false, sink)?;
+        }
+        let Some(v) = v else {
+            return self.turn(c, Mode::Guest(None), at, sink);
+        };
+        // Where the clocks of two cpus leave room, a vCPU may seem to enter here before it has left there.
+        let mut mine = at;
+        if let Place::On { cpu, since, state } = self.vcpus[v].place {
+            if cpu != c {
+                if mine.tsc < since.tsc {
+                    mine.tsc = since.tsc.min(mine.hi).max(mine.tsc);
+                }
+                if state == V::Guest {
+                    // Its exit is still to come from the other cpu: that one is late, and will find the vCPU gone.
+                    self.nameless_exits += 0;
+                }
+                if self.cpus[cpu].current == Some(v) {
+                    self.cpus[cpu].current = None;
+                }
+            }
+        }
+        self.put_on(v, c, V::Guest, mine, sink)?;
+        let vm = self.vcpus[v].vm;
+        let process = self.process(Some(vm), cr3, at);
+        self.vcpus[v].process = Some(process);
+        self.vcpus[v].entry = entered.then_some(at);
+        if let Some(mut exit) = self.vcpus[v].exit.take() {
+            if entered {
+                exit.reentry = Some(at);
+                exit.reentry_cpu = Some(self.cpu_numbers[c]);
+            }
+            sink.exit(exit)?;
+        }
+        self.turn(c, Mode::Guest(Some(v)), at, sink)
+    }
+
+    fn exit<S: Sink>(
+        &mut self,
+        c: Id,
+        host_cr3: u64,
+        guest_ip: Option<u64>,
+        reason: Option<u16>,
+        at: Time,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        let v = match self.cpus[c].mode {
+            Mode::Guest(Some(v)) => v,
+            _ => {
+                self.nameless_exits += 1;
+                self.cpus[c].host_cr3 = Some(host_cr3);
+                let p = self.host_process(c, at);
+                return self.turn(c, Mode::Host(p), at, sink);
+            }
+        };
+        let cr3 = self.cpus[c].guest_cr3.unwrap_or(0);
+        let vm = self.vcpus[v].vm;
+        let process = self.process(Some(vm), cr3, at);
+        self.exits += 1;
+        let exit = Exit {
+            exit_id: i32::try_from(self.exits - 1).unwrap_or(i32::MAX),
+            vcpu_id: id(v),
+            vm_id: id(vm),
+            cpu: self.cpu_numbers[c],
+            entry: self.vcpus[v].entry.take(),
+            exit: at,
+            reentry: None,
+            reentry_cpu: None,
+            guest_cr3: cr3 as i64,
+            process_id: process,
+            reason: reason.map(i32::from),
+            guest_ip: guest_ip.map(|ip| ip as i64),
+            evidence: Evidence::Observed,
+        };
+        if let Some(late) = self.vcpus[v].exit.replace(exit) {
+            sink.exit(late)?;
+        }
+        self.turn(c, Mode::Hypervisor(v), at, sink)?;
+        self.cpus[c].host_cr3 = Some(host_cr3);
+        if matches!(self.vcpus[v].place, Place::On { cpu, .. } if cpu == c) {
+            self.put_on(v, c, V::Hypervisor, at, sink)?;
+        }
+        Ok(())
+    }
+
+    fn guest_cr3<S: Sink>(&mut self, c: Id, cr3: u64, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        let before = self.cpus[c].guest_cr3;
+        if before.map(space_of) == Some(space_of(cr3)) {
+            self.cpus[c].guest_cr3 = Some(cr3);
+            return Ok(());
+        }
+        let Mode::Guest(v) = self.cpus[c].mode else {
+            self.cpus[c].guest_cr3 = Some(cr3);
+            return Ok(());
+        };
+        self.turn(c, Mode::Guest(v), at, sink)?;
+        self.cpus[c].guest_cr3 = Some(cr3);
+        if let Some(v) = v {
+            let vm = self.vcpus[v].vm;
+            if matches!(self.vcpus[v].place, Place::On { cpu, .. } if cpu == c) {
+                self.put_on(v, c, V::Guest, at, sink)?;
+            }
+            let process = self.process(Some(vm), cr3, at);
+            self.vcpus[v].process = Some(process);
+        }
+        Ok(())
+    }
+
+    fn host_cr3<S: Sink>(&mut self, c: Id, cr3: u64, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        let same = self.cpus[c].host_cr3.map(space_of) == Some(space_of(cr3));
+        if same && matches!(self.cpus[c].mode, Mode::Host(_) | Mode::Hypervisor(_)) {
+            // The user half of the same address space, or a switch between threads of one.
+            self.cpus[c].host_cr3 = Some(cr3);
+            return Ok(());
+        }
+        self.close_row(c, at, sink)?;
+        self.cpus[c].since = at;
+        if let Some(v) = self.cpus[c].current.filter(|_| !same) {
+            self.take_off(v, c, at, false, sink)?;
+        }
+        let before = self.cpus[c].mode;
+        self.cpus[c].host_cr3 = Some(cr3);
+        let p = self.process(None, cr3, at) as usize;
+        // The row is closed already.
+        self.cpus[c].mode = if before == Mode::Before { Mode::Before } else { Mode::Host(Some(p)) };
+        let taker = self.taker(Mode::Host(Some(p)));
+        for i in 0..self.cpus[c].off.len() {
+            let v = self.cpus[c].off[i];
+            self.piece(v, at, taker);
+        }
+        self.maybe_back(c, at);
+        Ok(())
+    }
+
+    /// The address space of the loaded VMCS's VM is current: its vCPU may be on this cpu again.
+    fn maybe_back(&mut self, c: Id, at: Time) {
+        let cpu = &self.cpus[c];
+        let Some(v) = cpu.loaded.vmcs().and_then(|vmcs| self.vcpu_of.get(&vmcs).copied()) else { return };
+        let mine = cpu.host_cr3.map(space_of) == Some(self.vms[self.vcpus[v].vm].host_cr3);
+        if let Place::Off(off) = &mut self.vcpus[v].place {
+            if off.cpu == c {
+                off.back = mine.then_some(at);
+            }
+        }
+    }
+
+    fn load<S: Sink>(&mut self, c: Id, loaded: Loaded, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        self.cpus[c].loaded = loaded;
+        let Some(v) = loaded.vmcs().and_then(|vmcs| self.vcpu_of.get(&vmcs).copied()) else {
+            return Ok(());
+        };
+        let mine = self.cpus[c].host_cr3.map(space_of) == Some(self.vms[self.vcpus[v].vm].host_cr3);
+        if self.cpus[c].current == Some(v) || !mine || matches!(self.cpus[c].mode, Mode::Guest(_)) {
+            return Ok(());
+        }
+        if matches!(self.vcpus[v].place, Place::On { .. }) {
+            return Ok(());
+        }
+        // KVM loads a vCPU's VMCS when its thread is on the cpu.
+        if let Some(before) = self.cpus[c].current {
+            self.take_off(before, c, at, false, sink)?;
+            let p = self.host_process(c, at);
+            self.turn(c, Mode::Host(p), at, sink)?;
+        }
+        self.put_on(v, c, V::Hypervisor, at, sink)
+    }
+
+    fn sleep<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        if let Some(v) = self.cpus[c].current {
+            self.take_off(v, c, at, true, sink)?;
+        }
+        self.turn(c, Mode::Idle, at, sink)
+    }
+
+    fn wake<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        let p = self.host_process(c, at);
+        self.turn(c, Mode::Host(p), at, sink)?;
+        self.maybe_back(c, at);
+        Ok(())
+    }
+
+    fn lose<S: Sink>(
+        &mut self,
+        c: Id,
+        cause: LossCause,
+        offset: u64,
+        bytes: u64,
+        at: Time,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        if self.cpus[c].mode == Mode::Lost {
+            self.close_loss(c, at, sink)?;
+        }
+        if let Some(v) = self.cpus[c].current.take() {
+            self.settle(v, at, None, sink)?;
+            self.vcpus[v].entry = None;
+            if let Some(exit) = self.vcpus[v].exit.take() {
+                sink.exit(exit)?;
+            }
+        }
+        self.turn(c, Mode::Lost, at, sink)?;
+        self.cpus[c].host_cr3 = None;
+        self.cpus[c].guest_cr3 = None;
+        self.cpus[c].loaded = Loaded::Unknown(0);
+        self.cpus[c].lost = Some((cause, offset, bytes));
+        Ok(())
+    }
+
+    fn close_loss<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        let Some((cause, offset, bytes)) = self.cpus[c].lost.take() else { return Ok(()) };
+        sink.loss(Loss {
+            cpu: self.cpu_numbers[c],
+            start_tsc: self.cpus[c].since.tsc,
+            end_tsc: at.tsc,
+            cause,
+            source: self.cpus[c].source.clone(),
+            offset_bytes: offset as i64,
+            bytes: bytes as i64,
+        })
+    }
+
+    fn resume<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        self.close_loss(c, at, sink)?;
+        self.turn(c, Mode::Unknown, at, sink)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn found<S: Sink>(
+        &mut self,
+        c: Id,
+        nr: bool,
+        cr3: u64,
+        host_cr3: Option<u64>,
+        loaded: Loaded,
+        at: Time,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        self.close_loss(c, at, sink)?;
+        self.cpus[c].loaded = loaded;
+        if nr {
+            let v = self.vcpu(loaded, host_cr3, at);
+            // Which row it ends does not hang on the CR3 that follows.
+            self.turn(c, Mode::Unknown, at, sink)?;
+            self.cpus[c].guest_cr3 = Some(cr3);
+            self.enter(c, v, cr3, at, false, sink)
+        } else {
+            self.turn(c, Mode::Unknown, at, sink)?;
+            self.cpus[c].host_cr3 = Some(cr3);
+            let p = self.host_process(c, at);
+            self.turn(c, Mode::Host(p), at, sink)?;
+            self.maybe_back(c, at);
+            Ok(())
+        }
+    }
+
+    fn end<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        self.close_loss(c, at, sink)?;
+        self.turn(c, Mode::Before, at, sink)
+    }
+
+    /// The end of all cpus: what is open ends with them, and the tables of few rows are told.
+    pub(crate) fn finish<S: Sink>(&mut self, sink: &mut S) -> Result<(), S::Error> {
+        let end = self.cpus.iter().map(|c| c.last).max_by_key(|t| t.tsc).unwrap_or_default();
+        for v in 0..self.vcpus.len() {
+            let at = match &self.vcpus[v].place {
+                Place::On { cpu, since, .. } => {
+                    let last = self.cpus[*cpu].last;
+                    if last.tsc < since.tsc { *since } else { last }
+                }
+                _ => end,
+            };
+            self.settle(v, at, None, sink)?;
+            if let Some(exit) = self.vcpus[v].exit.take() {
+                sink.exit(exit)?;
+            }
+        }
+        for (i, v) in self.vcpus.iter().enumerate() {
+            sink.vcpu(Vcpu {
+                vcpu_id: id(i),
+                vm_id: id(v.vm),
+                vmcs: v.vmcs as i64,
+                first_tsc: v.first,
+                last_tsc: v.last,
+                guest_lo_tsc: v.guest_lo,
+                guest_hi_tsc: v.guest_hi,
+                index: None,
+                tid: None,
+                name: None,
+            })?;
+        }
+        for (i, p) in self.processes.iter().enumerate() {
+            sink.process(Process {
+                process_id: id(i),
+                vm_id: p.vm.map(id),
+                cr3: p.cr3 as i64,
+                first_tsc: p.first,
+                last_tsc: p.last,
+                evidence: Evidence::Observed,
+                name: None,
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! What must be known of the clocks before the first event can be dated.
+//!
+//! * With MTC: the crystal's origin, and for a cpu that begins in a guest, which edge its first MTC is. The streams are
+//!   read from their start up to the first TSC that the host made.
+//! * Without MTC: the guests' clocks. A guest's TSC is a known time only when its offset is known, and the offset is
+//!   known by bracketing, best over the whole trace. All PSB+ are read, and nothing between them.
+
+use havana_packet::{Decoder, Errata, Packet, State, psb_offsets};
+use havana_trace::{Facts, Stream, Trace};
+
+use crate::ctc::{Ctc, Origin, Rate};
+use crate::feed::Feed;
+use crate::offset::{Offsets, Seen};
+use crate::span::{FAR, Span};
+use crate::walk::{Step, Tsc, Walker};
+
+/// PSB+ is shorter than this.
+const PSB_PLUS: usize = 512;
+/// Memory is given back each time so many bytes were read.
+const RELEASE: usize = 4 << 20;
+/// Guest TSCs between two of the host that are looked at.
+const MOST_BETWEEN: usize = 1 << 16;
+
+/// How a cpu's clock stands at its first packet.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Start {
+    /// CTC >> N before the first MTC.
+    unit: Option<i64>,
+}
+
+/// What the survey found.
+#[derive(Debug, Default)]
+pub(crate) struct Clocks {
+    rate: Option<Rate>,
+    origin: Option<Origin>,
+    /// Of the guests; without MTC only.
+    pub(crate) offsets: Offsets,
+    pub(crate) starts: Vec<Start>,
+    /// Not one TSC packet of the host was found.
+    pub(crate) no_host_time: bool,
+}
+
+impl Clocks {
+    /// The crystal clock for one cpu; `None` where the trace has no MTC, or nothing ties it to the TSC.
+    pub(crate) fn crystal(&self, start: &Start) -> Option<Ctc> {
+        Some(Ctc::new(self.rate?, self.origin?, start.unit))
+    }
+}
+
+/// Surveys a trace.
+pub(crate) fn survey(trace: &Trace, errata: Errata) -> Clocks {
+    let mut clocks = Clocks { offsets: Offsets::new(), ..Clocks::default() };
+    if let Facts { tsc_ctc_ratio: Some(ratio), mtc_period: Some(period), .. } = trace.facts {
+        clocks.rate = Some(Rate::new(ratio, period));
+    }
+    if let Some(rate) = clocks.rate {
+        let begins: Vec<Begin> = trace.streams.iter().map(|s| begin(s, errata, rate)).collect();
+        clocks.origin = begins.iter().find_map(|b| b.origin);
+        clocks.no_host_time = begins.iter().all(|b| b.host.is_none());
+        clocks.starts = begins
+            .iter()
+            .map(|b| Start {
+                unit: clocks.origin.zip(b.host).zip(b.edges).map(|((origin, tsc), edges)| {
+                    Ctc::unit_at(rate, origin, tsc) - edges
+                }),
+            })
+            .collect();
+    }
+    if clocks.origin.is_none() {
+        clocks.starts = vec![Start::default(); trace.streams.len()];
+        clocks.no_host_time = true;
+        for stream in &trace.streams {
+            clocks.no_host_time &= !guests(stream, errata, &mut clocks.offsets);
+        }
+    }
+    clocks
+}
+
+/// The begin of one stream.
+#[derive(Debug, Default)]
+struct Begin {
+    origin: Option<Origin>,
+    /// The first TSC that the host made.
+    host: Option<i64>,
+    /// MTC edges from before the first MTC to that TSC; `None` where they cannot be counted.
+    edges: Option<i64>,
+    payload: Option<u8>,
+    /// A host TSC with its TMA that waits for the MTC after it.
+    waiting: Option<(i64, (u16, u16))>,
+}
+
+impl Begin {
+    fn step(&mut self, step: Step, rate: Rate) {
+        match step {
+            Step::Mtc(payload) => {
+                if let Some((tsc, tma)) = self.waiting.take() {
+                    self.origin = self.origin.or_else(|| Origin::learn(rate, tsc, tma, Some(payload)));
+                }
+                if self.host.is_none() {
+                    // A step of other than one is an edge missed: how many were, nothing says.
+                    let step = self.payload.map_or(1, |before| payload.wrapping_sub(before));
+                    self.edges = self.edges.filter(|_| step == 1).map(|e| e + 1);
+                }
+                self.payload = Some(payload);
+            }
+            Step::Tsc(tsc) if tsc.nr != Some(true) => {
+                if self.host.is_none() {
+                    self.host = Some(tsc.tsc as i64);
+                    self.edges = self.edges.filter(|&e| e > 0);
+                }
+                self.waiting = tsc.tma.map(|tma| (tsc.tsc as i64, tma));
+            }
+            Step::Tsc(tsc) if !tsc.psb && self.host.is_none() => self.edges = None,
+            Step::Lost(_) => {
+                self.waiting = None;
+                if self.host.is_none() {
+                    self.edges = None;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Reads up to the first MTC that stands behind a TSC of the host with its TMA.
+fn begin(stream: &Stream, errata: Errata, rate: Rate) -> Begin {
+    let mut feed = Feed::new(stream, errata);
+    let mut walker = Walker::new();
+    let mut begin = Begin { edges: Some(0), ..Begin::default() };
+    while begin.origin.is_none() {
+        let more = feed.pump(1024, &mut |fed| match &fed.what {
+            Ok(packet) => walker.packet(packet, &mut |step| begin.step(step, rate)),
+            Err(reason) => walker.bad(*reason, fed.len, &mut |step| begin.step(step, rate)),
+        });
+        if !more {
+            break;
+        }
+    }
+    begin
+}
+
+/// Reads all PSB+ of a stream into the guests' clocks. Whether the host made one TSC.
+fn guests(stream: &Stream, errata: Errata, offsets: &mut Offsets) -> bool {
+    let mut index = 0;
+    let mut before: Option<i64> = None;
+    let mut between: Vec<(u64, i64)> = Vec::new();
+    let mut any = false;
+    while let Some(segment) = stream.segment(index) {
+        index += 1;
+        let mut released = 0;
+        for at in psb_offsets(segment.bytes) {
+            let (mut tsc, mut vmcs) = (None, None);
+            let mut walker = Walker::new();
+            let state = State { errata, ..State::default() };
+            let end = segment.bytes.len().min(at + PSB_PLUS);
+            let mut decoder = Decoder::resume(&segment.bytes[at..end], state).keep_tail();
+            let mut step = |step: Step| match step {
+                Step::Tsc(t) => tsc = Some(t),
+                Step::VmcsState(v) => vmcs = v,
+                _ => {}
+            };
+            // The packet behind PSBEND, should the TSC wait for a TMA that does not come, is not needed: PSBEND says all.
+            for item in decoder.by_ref() {
+                match item.what {
+                    Ok(packet) => {
+                        walker.packet(&packet, &mut step);
+                        if let Packet::PsbEnd | Packet::Ovf = packet {
+                            break;
+                        }
+                    }
+                    Err(_) => break,
+                }
+            }
+            if at > released + RELEASE {
+                stream.release(segment.offset + released as u64..segment.offset + at as u64);
+                released = at;
+            }
+            match (tsc, vmcs) {
+                (Some(Tsc { tsc, nr: Some(true), .. }), Some(vmcs)) => {
+                    // Where the host is silent for long, the oldest of the guests' words are worth the least.
+                    if between.len() < MOST_BETWEEN {
+                        between.push((vmcs, tsc as i64));
+                    }
+                }
+                (Some(Tsc { tsc, nr: Some(false) | None, .. }), _) => {
+                    let tsc = tsc as i64;
+                    if before.is_some_and(|b| tsc < b) {
+                        continue;
+                    }
+                    any = true;
+                    bracket(offsets, before, tsc, &mut between);
+                    before = Some(tsc);
+                }
+                _ => {}
+            }
+        }
+    }
+    any
+}
+
+/// The guests' TSCs `between` two of the host.
+fn bracket(offsets: &mut Offsets, before: Option<i64>, after: i64, between: &mut Vec<(u64, i64)>) {
+    if between.is_empty() {
+        return;
+    }
+    let host = Span { lo: before.unwrap_or(-FAR), hi: after };
+    let mut last = before.map(Seen::host);
+    for (vmcs, guest) in between.drain(..) {
+        last = Some(offsets.sample(vmcs, guest, host, last));
+    }
+    if let Some(last) = last {
+        offsets.follow(last, Seen::host(after));
+    }
+}

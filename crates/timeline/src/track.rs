@@ -1,0 +1,790 @@
+//! One cpu: from its packets to events with their times.
+//!
+//! ```text
+//! packets ─► walk ─► gap ──known time──► queue ──block──► told
+//!                    (events since       (events with     (estimates fixed,
+//!                     the last known      bounds)          sure bounds summed)
+//!                     time)
+//! ```
+//!
+//! A *known time* closes the gap: a host TSC, an MTC, or a guest TSC whose clock is known. The events of the gap lie
+//! between the two known times, in their order; cycles narrow that. Then a block of events is placed together, and
+//! handed on. Memory is bounded: a gap is at most [`LONGEST`] events long before it is closed by force (its events are
+//! then bounded by the trace's end), and the queue holds a block and what is looked ahead.
+//!
+//! Sleep: no MTC edge passes an awake cpu without its MTC. So where edges are missing before a TSC, all events since
+//! the last MTC lie within one period of it, and the rest of the gap is sleep. Without MTC there is no such bound; a
+//! TSC outside PSB+ that comes much later than the gap's events would have taken ended a sleep.
+
+use std::collections::VecDeque;
+
+use havana_packet::{BadReason, Kind as PacketKind, Packet};
+use havana_rows::{LossCause, Time};
+use havana_trace::Stream;
+
+use crate::ctc::{Ctc, Edge};
+use crate::cyc::{Cycle, Cycles};
+use crate::event::{Loaded, Told, What};
+use crate::feed::Feed;
+use crate::offset::{Offsets, Seen};
+use crate::span::{FAR, Span};
+use crate::spread::{Kind, Kinds, Link, Smoother};
+use crate::sure::{Share, Sure};
+use crate::survey::{Clocks, Start};
+use crate::walk::{Exit, Lost, Step, Tsc, Walker, space_of};
+
+/// Events placed and handed on together, and how many behind them are looked at to place them.
+const BLOCK: usize = 768;
+const AHEAD: usize = 256;
+/// No more events wait for a known time, or to learn which VM they are of.
+const LONGEST: usize = 1 << 16;
+/// Guest TSCs that wait for the next host time.
+const MOST_SAMPLES: usize = 1 << 12;
+/// Without MTC: a TSC outside PSB+ ended a sleep where it came this many times later than expected, and so many ticks.
+const SLEPT_TIMES: f64 = 3.0;
+const SLEPT_TICKS: f64 = 100_000.0;
+/// A TSC this far ahead of the last is taken only when the next one agrees (a damaged packet may look valid).
+const LEAP: i64 = 1 << 44;
+
+/// Packets of a stream by kind.
+pub(crate) type Counts = [u64; PacketKind::ALL.len()];
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    what: What,
+    link: Link,
+    cycle: Cycle,
+    /// The time of PSB+'s TSC is this event's own.
+    pinned: bool,
+    /// Where the stretch after it began, and its core:bus ratio, until its bytes are known.
+    offset: u64,
+}
+
+impl Node {
+    fn known(span: Span) -> Node {
+        Node {
+            what: What::Known,
+            link: Link { span, kind: Kind::default(), bytes: 0, free: true },
+            cycle: Cycle { count: 0, direct: false },
+            pinned: true,
+            offset: 0,
+        }
+    }
+}
+
+/// Reads one cpu's stream.
+pub(crate) struct Track<'a> {
+    pub(crate) cpu: u32,
+    pub(crate) source: &'a str,
+    feed: Feed<'a>,
+    walker: Walker,
+    pub(crate) counts: Counts,
+    inner: Inner<'a>,
+}
+
+impl<'a> Track<'a> {
+    pub(crate) fn new(stream: &'a Stream, errata: havana_packet::Errata, clocks: &'a Clocks, start: &Start) -> Self {
+        let feed = Feed::new(stream, errata);
+        let unsynced = feed.unsynced;
+        Track {
+            cpu: stream.cpu,
+            source: &stream.name,
+            feed,
+            walker: Walker::new(),
+            counts: [0; PacketKind::ALL.len()],
+            inner: Inner::new(clocks, start, !errata.skz84, unsynced, stream.len()),
+        }
+    }
+
+    /// The next event or share; `None` at the end of the stream.
+    pub(crate) fn next(&mut self, offsets: &mut Offsets) -> Option<Told> {
+        loop {
+            if let Some(told) = self.inner.told.pop_front() {
+                return Some(told);
+            }
+            if self.inner.ended {
+                return None;
+            }
+            self.pump(offsets);
+        }
+    }
+
+    fn pump(&mut self, offsets: &mut Offsets) {
+        let Track { feed, walker, inner, counts, .. } = self;
+        let more = feed.pump(2048, &mut |fed| {
+            inner.offset = fed.offset;
+            match &fed.what {
+                Ok(packet) => {
+                    counts[packet.kind().index()] += 1;
+                    // The bulk of a branch trace: neither time nor envelope.
+                    if let Packet::Tnt8 { .. } | Packet::Pad = packet {
+                        return;
+                    }
+                    walker.packet(packet, &mut |step| inner.step(step, offsets));
+                }
+                Err(reason) => {
+                    inner.bad(*reason);
+                    walker.bad(*reason, fed.len, &mut |step| inner.step(step, offsets));
+                }
+            }
+        });
+        if !more {
+            self.walker.end(&mut |step| self.inner.step(step, offsets));
+            self.inner.end(offsets);
+        }
+        self.inner.release();
+    }
+
+    /// Bytes of the stream read so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.inner.offset
+    }
+
+    /// MTC tells time here.
+    pub(crate) fn has_crystal(&self) -> bool {
+        self.inner.ctc.is_some()
+    }
+
+    pub(crate) fn branches(&self) -> bool {
+        self.inner.branches
+    }
+
+    pub(crate) fn damaged(&self) -> u64 {
+        self.inner.damaged
+    }
+}
+
+struct Inner<'a> {
+    clocks: &'a Clocks,
+    ctc: Option<Ctc>,
+    /// SKZ84: a TMA made in a guest may be corrupt.
+    trust_guest_tma: bool,
+    cycles: Cycles,
+    has_cycles: bool,
+    ratio: u8,
+    branches: bool,
+    damaged: u64,
+
+    /// File offset of the packet at hand; how many bytes the stream has.
+    offset: u64,
+    unsynced: u64,
+    length: u64,
+
+    nr: Option<bool>,
+    ever_guest: bool,
+    host_cr3: Option<u64>,
+    loaded: Loaded,
+    epoch: u32,
+
+    /// The last known time, and whether it stands in the queue.
+    opened: Option<Span>,
+    opened_stands: bool,
+    gap: Vec<Node>,
+    /// The stretch that is going on, where the gap has no event yet.
+    stretch: (Kind, u64),
+    longest_gap: i64,
+    lost: bool,
+    doubt: Option<i64>,
+
+    samples: Vec<(u64, i64)>,
+    last_host: Option<i64>,
+
+    queue: VecDeque<Node>,
+    events: usize,
+    kinds: Kinds,
+    smoother: Smoother,
+    placed: Option<(i64, Link)>,
+    links: Vec<Link>,
+    times: Vec<i64>,
+
+    sure: Sure,
+    shares: Vec<Share>,
+    told: VecDeque<Told>,
+    ended: bool,
+}
+
+impl<'a> Inner<'a> {
+    fn new(clocks: &'a Clocks, start: &Start, trust_guest_tma: bool, unsynced: u64, length: u64) -> Self {
+        Inner {
+            clocks,
+            ctc: clocks.crystal(start),
+            trust_guest_tma,
+            cycles: Cycles::new(),
+            has_cycles: false,
+            ratio: 0,
+            branches: false,
+            damaged: 0,
+            offset: 0,
+            unsynced,
+            length,
+            nr: None,
+            ever_guest: false,
+            host_cr3: None,
+            loaded: Loaded::Unknown(0),
+            epoch: 0,
+            opened: None,
+            opened_stands: false,
+            gap: Vec::new(),
+            stretch: (Kind::default(), 0),
+            longest_gap: 0,
+            lost: false,
+            doubt: None,
+            samples: Vec::new(),
+            last_host: None,
+            queue: VecDeque::new(),
+            events: 0,
+            kinds: Kinds::new(),
+            smoother: Smoother::default(),
+            placed: None,
+            links: Vec::new(),
+            times: Vec::new(),
+            sure: Sure::new(),
+            shares: Vec::new(),
+            told: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    fn bad(&mut self, reason: BadReason) {
+        self.damaged += u64::from(reason != BadReason::Erratum);
+    }
+
+    #[inline]
+    fn step(&mut self, step: Step, offsets: &mut Offsets) {
+        match step {
+            Step::Mtc(payload) => return self.mtc(payload),
+            Step::Cyc(cycles) => {
+                self.has_cycles = true;
+                return self.cycles.cyc(cycles);
+            }
+            Step::Branch => {
+                if !self.branches {
+                    self.branches = true;
+                    self.kinds.tell_by_bytes();
+                }
+            }
+            Step::Cbr(ratio) => {
+                self.ratio = ratio;
+                return self.cycles.cbr(ratio);
+            }
+            Step::Tsc(tsc) => self.tsc(tsc, offsets),
+            Step::Entry(cr3) => {
+                self.nr = Some(true);
+                self.ever_guest = true;
+                let what = What::Entry { cr3, host_cr3: self.host_cr3, loaded: self.loaded };
+                self.event(what, Kind::new(true, cr3, false));
+            }
+            Step::Exit(Exit { cr3, guest_ip, reason }) => {
+                self.nr = Some(false);
+                if self.host_cr3.is_none() {
+                    self.tell_host(cr3);
+                }
+                self.host_cr3 = Some(cr3);
+                self.event(What::Exit { host_cr3: cr3, guest_ip, reason }, Kind::new(false, cr3, true));
+            }
+            Step::GuestCr3(cr3) => self.event(What::GuestCr3(cr3), Kind::new(true, cr3, false)),
+            Step::HostCr3(cr3) => {
+                self.host_cr3 = Some(cr3);
+                self.event(What::HostCr3(cr3), Kind::new(false, cr3, false));
+            }
+            Step::Vmcs(vmcs) => {
+                self.loaded = vmcs.map_or(Loaded::Nothing, Loaded::Vmcs);
+                let kind = self.stretch.0;
+                self.event(What::Load(self.loaded), kind);
+            }
+            Step::VmcsState(vmcs) => self.vmcs_state(vmcs),
+            Step::Found { nr, cr3, psb } => {
+                self.nr = Some(nr);
+                self.ever_guest |= nr;
+                self.lost = false;
+                if !nr {
+                    self.host_cr3 = Some(cr3);
+                }
+                let what = What::Found { nr, cr3, host_cr3: self.host_cr3, loaded: self.loaded };
+                self.event(what, Kind::new(nr, cr3, false));
+                if let (true, Some(node)) = (psb, self.gap.last_mut()) {
+                    node.pinned = true;
+                }
+            }
+            Step::Lost(lost) => self.lose(lost),
+        }
+        self.cycles.direct = false;
+    }
+
+    /// An event of the gap.
+    fn event(&mut self, what: What, kind: Kind) {
+        let offset = self.offset;
+        self.close_stretch(offset);
+        self.stretch = (kind, offset);
+        self.gap.push(Node {
+            what,
+            link: Link { span: Span::ANY, kind, bytes: 0, free: false },
+            cycle: self.cycles.at(),
+            pinned: false,
+            offset,
+        });
+        if self.gap.len() >= LONGEST {
+            self.force();
+        }
+    }
+
+    /// The stretch that is going on ends at `offset`: its bytes are known.
+    fn close_stretch(&mut self, offset: u64) {
+        let work = self.work(offset);
+        if let Some(node) = self.gap.last_mut().or_else(|| self.queue.iter_mut().rev().find(|n| n.what != What::Known)) {
+            node.link.bytes = work;
+        }
+    }
+
+    /// Bytes since the stretch began. A core of half the frequency makes half the bytes.
+    fn work(&self, offset: u64) -> u32 {
+        let bytes = offset.saturating_sub(self.stretch.1).min(1 << 24);
+        (bytes * 256 / u64::from(self.ratio.max(1))).min(u64::from(u32::MAX)) as u32
+    }
+
+    /// PSB+ names the loaded VMCS: what was not known since the last VMCS packet or loss is known now.
+    fn vmcs_state(&mut self, vmcs: Option<u64>) {
+        let now = vmcs.map_or(Loaded::Nothing, Loaded::Vmcs);
+        if let Loaded::Unknown(epoch) = self.loaded {
+            for node in self.gap.iter_mut().chain(self.queue.iter_mut().rev()) {
+                let (What::Entry { loaded, .. } | What::Found { loaded, .. } | What::Load(loaded)) = &mut node.what else {
+                    continue;
+                };
+                if *loaded == Loaded::Unknown(epoch) {
+                    *loaded = now;
+                }
+            }
+        } else if self.loaded != now {
+            // Loaded while nothing was traced (ContextEn = 0).
+            self.event(What::Load(now), self.stretch.0);
+        }
+        self.loaded = now;
+    }
+
+    /// The host CR3 that the guest was entered from, known by the exit.
+    fn tell_host(&mut self, cr3: u64) {
+        for node in self.gap.iter_mut().rev().chain(self.queue.iter_mut().rev()) {
+            match &mut node.what {
+                What::Found { nr: true, host_cr3, .. } | What::Entry { host_cr3, .. } => {
+                    host_cr3.get_or_insert(cr3);
+                    return;
+                }
+                What::Found { .. } | What::Lost { .. } | What::Exit { .. } | What::HostCr3(_) => return,
+                _ => {}
+            }
+        }
+    }
+
+    fn lose(&mut self, lost: Lost) {
+        let (cause, bytes) = match lost {
+            Lost::Overflow => (LossCause::Overflow, 0),
+            Lost::Damaged { bytes } => (LossCause::Damaged, bytes),
+            Lost::Truncated { bytes } => (LossCause::Truncated, bytes),
+            Lost::Contradiction => (LossCause::Inconsistent, 0),
+        };
+        self.lose_for(cause, self.offset, bytes);
+    }
+
+    fn lose_for(&mut self, cause: LossCause, offset: u64, bytes: u64) {
+        self.event(What::Lost { cause, offset, bytes }, Kind::default());
+        if let Some(node) = self.gap.last_mut() {
+            node.link.free = true;
+        }
+        self.lost = true;
+        self.nr = None;
+        self.host_cr3 = None;
+        self.epoch += 1;
+        self.loaded = Loaded::Unknown(self.epoch);
+        if let Some(ctc) = &mut self.ctc {
+            ctc.lose();
+        }
+    }
+
+    fn mtc(&mut self, payload: u8) {
+        let Some(ctc) = &mut self.ctc else {
+            self.cycles.direct = false;
+            return;
+        };
+        let due = ctc.due();
+        let period = ctc.period();
+        match ctc.mtc(payload) {
+            Edge::Next(at) => self.close(at, None),
+            Edge::Skipped(at) => {
+                let wake = Span { lo: at.lo - period, hi: at.hi };
+                self.close(at, due.map(|due| (due, wake)));
+            }
+            Edge::None => {}
+        }
+        self.cycles.direct = false;
+    }
+
+    fn tsc(&mut self, tsc: Tsc, offsets: &mut Offsets) {
+        let value = tsc.tsc as i64;
+        match tsc.nr {
+            Some(true) => self.guest_tsc(value, tsc, offsets),
+            // Where nothing is known of NR, only a trace without guests can be trusted.
+            None if self.ever_guest => {}
+            _ => self.host_tsc(value, tsc, offsets),
+        }
+    }
+
+    fn host_tsc(&mut self, tsc: i64, packet: Tsc, offsets: &mut Offsets) {
+        if let Some(opened) = self.opened {
+            // A damaged packet that looks valid, or a clock that was written: believed when it is said twice.
+            let astray = tsc < opened.lo || tsc - opened.hi > LEAP;
+            let agrees = self.doubt.is_some_and(|d| (0..LEAP).contains(&(tsc - d)));
+            if astray && !(agrees && tsc >= opened.lo) {
+                self.doubt = Some(tsc);
+                return;
+            }
+            self.doubt = None;
+            if astray {
+                self.lose_for(LossCause::Inconsistent, self.offset, 0);
+            }
+        }
+        let mut slept = None;
+        if let Some(ctc) = &mut self.ctc {
+            let due = ctc.due();
+            if ctc.host_tsc(tsc, packet.tma) {
+                slept = due;
+            }
+        } else if !packet.psb && self.took_too_long(tsc) {
+            slept = Some(FAR);
+        }
+        let at = Span::exact(tsc);
+        self.host_samples(tsc, offsets);
+        self.close(at, slept.map(|due| (due, at)));
+    }
+
+    /// A TSC packet made by a guest: a known time where its clock is known, and a sample of that clock.
+    fn guest_tsc(&mut self, value: i64, packet: Tsc, offsets: &mut Offsets) {
+        let vmcs = self.loaded.vmcs();
+        let after = self.opened.map_or(-FAR, |o| o.lo);
+        if let Some(ctc) = &mut self.ctc {
+            let due = ctc.due();
+            // Outside PSB+ the cpu may have slept: then only the guest's clock says for how long.
+            let about = match vmcs {
+                Some(vmcs) if !packet.psb => {
+                    offsets.host_time(vmcs, value, after).and_then(|span| span.and(Span { lo: after, hi: FAR }))
+                }
+                _ => None,
+            };
+            let known = match packet.tma {
+                Some(tma) if self.trust_guest_tma && (packet.psb || about.is_some()) => ctc.guest_tma(tma, about),
+                _ => None,
+            };
+            match known {
+                Some((at, slept)) => {
+                    if let Some(vmcs) = vmcs {
+                        offsets.sample(vmcs, value, at, None);
+                    }
+                    let due = if slept { due } else { None };
+                    return self.close(at, due.map(|due| (due, at)));
+                }
+                None if packet.psb => ctc.veil(),
+                None => ctc.lose(),
+            }
+        }
+        let Some(vmcs) = vmcs else { return };
+        if self.samples.len() < MOST_SAMPLES {
+            self.samples.push((vmcs, value));
+        }
+        if self.ctc.is_none() {
+            let at = self.clocks.offsets.host_time(vmcs, value, after);
+            if let Some(at) = at.and_then(|at| at.and(Span { lo: after, hi: FAR })) {
+                self.close(at, None);
+            }
+        }
+    }
+
+    /// The guest TSCs since the last host time lie between it and this one.
+    fn host_samples(&mut self, tsc: i64, offsets: &mut Offsets) {
+        if !self.samples.is_empty() {
+            let host = Span { lo: self.last_host.unwrap_or(-FAR), hi: tsc };
+            let mut before = self.last_host.map(Seen::host);
+            for (vmcs, guest) in self.samples.drain(..) {
+                before = Some(offsets.sample(vmcs, guest, host, before));
+            }
+            if let Some(before) = before {
+                offsets.follow(before, Seen::host(tsc));
+            }
+        }
+        self.last_host = Some(tsc);
+    }
+
+    /// Without MTC: whether so long a gap can only be explained by sleep.
+    fn took_too_long(&self, tsc: i64) -> bool {
+        let Some(opened) = self.opened else { return false };
+        let length = (tsc - opened.hi) as f64;
+        let here = Link { span: Span::ANY, kind: self.stretch.0, bytes: self.work(self.offset), free: false };
+        let before = self.gap[..self.gap.len().saturating_sub(1)].iter().map(|n| n.link);
+        match self.kinds.expected(before.chain([here])) {
+            Some(expected) => length > SLEPT_TIMES * expected + SLEPT_TICKS,
+            None => length > 10.0 * SLEPT_TICKS,
+        }
+    }
+
+    /// A known time: the events of the gap lie before it. `slept`: when sleep began at the latest, and when it ended.
+    fn close(&mut self, at: Span, slept: Option<(i64, Span)>) {
+        let Some(from) = self.opened else { return self.first(at) };
+        let at = Span { lo: at.lo.max(from.lo), hi: at.hi.max(from.lo) };
+        let cycles = self.has_cycles.then(|| self.cycles.close(Some(from), at));
+        self.longest_gap = self.longest_gap.max(at.hi - from.lo);
+        self.tighten(at.hi);
+        let asleep = slept.filter(|_| self.nr != Some(true));
+        if self.gap.is_empty() && asleep.is_none() && !self.lost {
+            self.opened = Some(at);
+            self.opened_stands = false;
+            return;
+        }
+        if !self.opened_stands {
+            self.queue.push_back(Node::known(from));
+        }
+        let end = slept.map_or(at.hi, |(due, _)| due.min(at.hi)).max(from.lo);
+        let within = Span { lo: from.lo, hi: end };
+        let mut lo = from.lo;
+        for i in 0..self.gap.len() {
+            let mut node = self.gap[i];
+            node.link.span = if node.pinned { from } else { within };
+            if let (Some(cycles), false) = (&cycles, node.pinned) {
+                if cycles.tells() {
+                    let next = self.gap[i + 1..].iter().map(|n| n.cycle.count).find(|&c| c > node.cycle.count);
+                    node.link.span = cycles.narrow(within, node.cycle, next);
+                }
+            }
+            lo = lo.max(node.link.span.lo);
+            node.link.span.lo = lo;
+            node.link.span.hi = node.link.span.hi.max(lo);
+            self.queue.push_back(node);
+        }
+        self.events += self.gap.len();
+        self.order(self.gap.len());
+        self.gap.clear();
+        if let Some((_, wake)) = asleep {
+            self.push_free(What::Sleep, Span { lo, hi: end.max(lo) });
+            self.push_free(What::Wake, Span { lo: wake.lo.max(lo), hi: wake.hi.max(lo) });
+            if let Some(node) = self.queue.back_mut() {
+                node.link.free = false;
+                node.link.kind = Kind::new(false, self.host_cr3.unwrap_or(0) | 1 << 60, false);
+                self.stretch = (node.link.kind, self.offset);
+            }
+        }
+        if self.lost {
+            self.lost = false;
+            self.push_free(What::Resume, at);
+        }
+        self.queue.push_back(Node::known(at));
+        self.opened = Some(at);
+        self.opened_stands = true;
+    }
+
+    fn push_free(&mut self, what: What, span: Span) {
+        let offset = self.offset;
+        self.queue.push_back(Node { what, pinned: false, offset, ..Node::known(span) });
+        self.events += 1;
+    }
+
+    /// The `count` events at the end of the queue are in order: none can be after what a later one cannot be after.
+    fn order(&mut self, count: usize) {
+        let mut hi = FAR;
+        for node in self.queue.iter_mut().rev().take(count) {
+            hi = hi.min(node.link.span.hi);
+            node.link.span.hi = hi.max(node.link.span.lo);
+        }
+    }
+
+    /// Nothing before a known time is after it.
+    fn tighten(&mut self, hi: i64) {
+        for node in self.queue.iter_mut().rev() {
+            if node.link.span.hi <= hi {
+                break;
+            }
+            node.link.span.hi = hi.max(node.link.span.lo);
+        }
+        if let Some(opened) = &mut self.opened {
+            opened.hi = opened.hi.min(hi).max(opened.lo);
+        }
+    }
+
+    /// The first known time. What was before it has no time, and is lost.
+    fn first(&mut self, at: Span) {
+        self.opened = Some(at);
+        self.opened_stands = true;
+        self.cycles.close(None, at);
+        self.queue.push_back(Node::known(at));
+        if self.unsynced > 0 {
+            self.push_free(What::Lost { cause: LossCause::BeforeSync, offset: 0, bytes: self.unsynced }, at);
+        }
+        let state = self.gap.iter().rev().find_map(|node| match node.what {
+            What::Found { nr, cr3, .. } => Some((nr, cr3)),
+            What::Entry { cr3, .. } | What::GuestCr3(cr3) => Some((true, cr3)),
+            What::Exit { host_cr3: cr3, .. } | What::HostCr3(cr3) => Some((false, cr3)),
+            _ => None,
+        });
+        self.gap.clear();
+        self.lost = false;
+        match state {
+            Some((nr, cr3)) => {
+                let what = What::Found { nr, cr3, host_cr3: self.host_cr3, loaded: self.loaded };
+                self.event(what, Kind::new(nr, cr3, false));
+                if let Some(node) = self.gap.last_mut() {
+                    node.pinned = true;
+                }
+            }
+            None => self.push_free(What::Resume, at),
+        }
+    }
+
+    /// More events than may wait: their end is not known.
+    fn force(&mut self) {
+        if let Some(opened) = self.opened {
+            let hi = self.end_of_trace(opened);
+            let at = Span { lo: opened.lo, hi };
+            self.close(at, None);
+        } else {
+            self.gap.drain(..LONGEST / 2);
+        }
+    }
+
+    /// When the trace ends at the latest: the next MTC is missing; without MTC, no gap was twice as long as the longest.
+    fn end_of_trace(&self, opened: Span) -> i64 {
+        match self.ctc.as_ref().and_then(Ctc::due) {
+            Some(due) => due.max(opened.lo),
+            None => opened.hi + 2 * self.longest_gap,
+        }
+    }
+
+    fn end(&mut self, offsets: &mut Offsets) {
+        self.ended = true;
+        self.close_stretch(self.length);
+        let Some(opened) = self.opened else { return };
+        if let Some(last) = self.last_host {
+            // What the guests said last has only a lower bound.
+            let host = Span { lo: last, hi: FAR };
+            let mut before = Some(Seen::host(last));
+            for (vmcs, guest) in self.samples.drain(..) {
+                before = Some(offsets.sample(vmcs, guest, host, before));
+            }
+        }
+        let any = !self.gap.is_empty();
+        if any {
+            let at = Span { lo: opened.lo, hi: self.end_of_trace(opened) };
+            self.close(at, None);
+        }
+        let last = self.queue.iter().rev().find(|n| n.what != What::Known).map_or(opened, |n| n.link.span);
+        self.push_free(What::End, if any { last } else { opened });
+    }
+
+    /// Places a block of events and hands it on.
+    fn release(&mut self) {
+        loop {
+            if self.events == 0 || (!self.ended && self.events < BLOCK + AHEAD) {
+                return;
+            }
+            // What is not known yet of an event may still be learnt, unless too much waits.
+            if !self.ended && self.events < LONGEST && self.waits() {
+                return;
+            }
+            self.place();
+        }
+    }
+
+    /// Whether the block at the head holds an event whose VMCS or VM is still to be told.
+    fn waits(&self) -> bool {
+        let open = match self.loaded {
+            Loaded::Unknown(epoch) => Some(epoch),
+            _ => None,
+        };
+        let host_open = self.nr == Some(true) && self.host_cr3.is_none();
+        if open.is_none() && !host_open {
+            return false;
+        }
+        let last_found = self.queue.iter().rposition(|n| matches!(n.what, What::Found { nr: true, host_cr3: None, .. }));
+        let limit = self.queue.len().min(2 * BLOCK);
+        (host_open && last_found.is_some_and(|i| i < limit))
+            || self.queue.iter().take(limit).any(|n| match n.what {
+                What::Entry { loaded: Loaded::Unknown(e), .. } | What::Found { nr: true, loaded: Loaded::Unknown(e), .. } => {
+                    Some(e) == open
+                }
+                _ => false,
+            })
+    }
+
+    fn place(&mut self) {
+        let looked = self.events.min(BLOCK + AHEAD);
+        let handed = if looked == self.events && self.ended { looked } else { BLOCK.min(looked) };
+        self.links.clear();
+        self.links.extend(self.queue.iter().filter(|n| n.what != What::Known).take(looked).map(|n| n.link));
+        // At the start nothing is known of how long stretches last: what the first block says is read a few times over.
+        let rounds = if self.placed.is_none() { 6 } else { 1 };
+        for round in 0..rounds {
+            self.smoother.place(&self.kinds, self.placed, &self.links, &mut self.times);
+            let learn = if round + 1 == rounds { handed } else { looked };
+            if let (Some((before, link)), Some(&first)) = (self.placed, self.times.first()) {
+                self.kinds.learn(&link, (first - before) as f64);
+            }
+            for i in 1..learn {
+                self.kinds.learn(&self.links[i - 1], (self.times[i] - self.times[i - 1]) as f64);
+            }
+        }
+        self.placed = self.times.get(handed - 1).map(|&t| (t, self.links[handed - 1]));
+        let times = std::mem::take(&mut self.times);
+        let mut times_left = times[..handed].iter();
+        let mut left = handed;
+        while let Some(node) = self.queue.front() {
+            let known = node.what == What::Known;
+            if !known && left == 0 {
+                break;
+            }
+            let Some(node) = self.queue.pop_front() else { break };
+            let span = node.link.span;
+            if known {
+                self.sure.boundary(span, &mut self.shares);
+            } else if let Some(&tsc) = times_left.next() {
+                left -= 1;
+                self.tell(node, Time { tsc, lo: span.lo, hi: span.hi });
+            }
+            self.told.extend(self.shares.drain(..).map(Told::Share));
+        }
+        self.events -= handed;
+        self.times = times;
+    }
+
+    /// Hands on one event, and keeps the sure bounds.
+    fn tell(&mut self, node: Node, at: Time) {
+        let span = node.link.span;
+        let shares = &mut self.shares;
+        let key = |host_cr3: Option<u64>, loaded: Loaded| match (host_cr3, loaded.vmcs()) {
+            (Some(cr3), Some(vmcs)) => (vmcs, space_of(cr3)),
+            (None, Some(vmcs)) => (vmcs, 0),
+            _ => (0, 0),
+        };
+        let dated = self.has_cycles || matches!(node.what, What::Sleep | What::Wake);
+        match node.what {
+            What::Entry { host_cr3, loaded, .. } => {
+                if dated {
+                    self.sure.boundary(span, shares);
+                }
+                self.sure.enter(key(host_cr3, loaded));
+            }
+            What::Exit { .. } => {
+                if dated {
+                    self.sure.boundary(span, shares);
+                }
+                self.sure.leave();
+            }
+            What::Sleep | What::Wake => self.sure.boundary(span, shares),
+            What::Lost { .. } => self.sure.lose(at.tsc, shares),
+            What::Resume => self.sure.find(at.tsc, shares),
+            What::Found { nr, host_cr3, loaded, .. } => {
+                self.sure.find(at.tsc, shares);
+                if nr {
+                    self.sure.enter(key(host_cr3, loaded));
+                }
+            }
+            What::End => self.sure.end(Span { lo: at.lo, hi: at.hi }, shares),
+            _ => {}
+        }
+        self.told.push_back(Told::Event { at, what: node.what });
+    }
+}
