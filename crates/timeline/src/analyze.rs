@@ -41,13 +41,11 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64);
 /// The errata of that model.
 pub fn errata_of(model: Option<CpuModel>) -> Errata {
     match model {
-        Some(CpuModel { family, model, stepping }) => {
-            u8::try_from(model).map_or_else(|_| Errata::default(), |m| Errata::for_cpu(family, m, stepping.min(255) as u8))
-        }
+        Some(CpuModel { family, model, stepping }) => u8::try_from(model)
+            .map_or_else(|_| Errata::default(), |m| Errata::for_cpu(family, m, stepping.min(255) as u8)),
         None => Errata::default(),
     }
 }
-
 
 struct Heads {
     heap: BinaryHeap<Reverse<(i64, usize)>>,
@@ -176,7 +174,8 @@ fn clocks_of(vm: &crate::machine::VmInfo, offsets: &Offsets) -> Vec<VmClock> {
                 // Of another VM that had this page before or after.
                 continue;
             }
-            let same = all.iter_mut().find(|a| a.scale.is_none() && c.scale.is_none() && a.offset.and(offset).is_some());
+            let same =
+                all.iter_mut().find(|a| a.scale.is_none() && c.scale.is_none() && a.offset.and(offset).is_some());
             match same {
                 Some(a) => {
                     a.offset = a.offset.and(offset).unwrap_or(a.offset);

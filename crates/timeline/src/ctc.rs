@@ -161,7 +161,8 @@ impl Ctc {
         let Some(edge) = edge_of(self.rate, tsc, fc) else { return };
         let near = self.rate.ctc(edge - self.origin.k.mid() + self.rate.ticks(1).hi / 2);
         let off = (i64::from(ctc) - near) as i16;
-        let Some(agrees) = self.origin.edge(self.rate, near + i64::from(off)).and(Span { lo: edge - SLOP, hi: edge + SLOP })
+        let Some(agrees) =
+            self.origin.edge(self.rate, near + i64::from(off)).and(Span { lo: edge - SLOP, hi: edge + SLOP })
         else {
             let Some(new) = Origin::learn(self.rate, tsc, (ctc, fc), None) else { return };
             match self.doubt {

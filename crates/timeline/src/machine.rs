@@ -67,9 +67,15 @@ struct Off {
 #[derive(Debug)]
 enum Place {
     /// In its guest on a cpu, or in root there.
-    On { cpu: Id, state: V, since: Time },
+    On {
+        cpu: Id,
+        state: V,
+        since: Time,
+    },
     Off(Off),
-    Lost { since: Time },
+    Lost {
+        since: Time,
+    },
 }
 
 #[derive(Debug)]
@@ -173,11 +179,8 @@ impl Machine {
         let Some(&v) = self.vcpu_of.get(&vmcs) else { return };
         // A share told late may be of an earlier life of this VMCS.
         let life = |v: &Vc, vms: &[VmInfo]| v.vmcs == vmcs && (host_cr3 == 0 || vms[v.vm].host_cr3 == host_cr3);
-        let v = if life(&self.vcpus[v], &self.vms) {
-            Some(v)
-        } else {
-            self.vcpus.iter().rposition(|v| life(v, &self.vms))
-        };
+        let v =
+            if life(&self.vcpus[v], &self.vms) { Some(v) } else { self.vcpus.iter().rposition(|v| life(v, &self.vms)) };
         if let Some(v) = v {
             self.vcpus[v].guest_lo += share.lo;
             self.vcpus[v].guest_hi += share.hi;

@@ -88,7 +88,9 @@ impl Offsets {
     pub(crate) fn bounds(&self, clock: usize) -> Span {
         let Some(c) = self.clocks.get(clock) else { return Span::ANY };
         match c.row {
-            Some(row) => Span { lo: -self.closure[row], hi: self.closure[row * self.rows] }.and(c.alone).unwrap_or(c.alone),
+            Some(row) => {
+                Span { lo: -self.closure[row], hi: self.closure[row * self.rows] }.and(c.alone).unwrap_or(c.alone)
+            }
             None => c.alone,
         }
     }

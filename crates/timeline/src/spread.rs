@@ -6,6 +6,11 @@
 //! is cut to its bounds: a Kalman filter forward, a Rauch–Tung–Striebel smoother back. A loop of exits shorter than an
 //! MTC period is so placed by its phase, which drifts through the period, and not by spreading events evenly.
 //!
+//! How long a kind lasts cannot be learnt well from events so placed: they confirm the guess that placed them. With MTC
+//! there is a better way. MTC edges are equally far apart and know nothing of what runs, so they sample it: the edges
+//! that fall into stretches of a kind, times the period, over the number of those stretches, is their mean duration,
+//! without bias. Without MTC the durations are fitted to the gaps, over and over.
+//!
 //! Where branches are traced the bytes tell more than the kind: a stretch's mean is then its bytes by the kind's
 //! ticks a byte.
 
@@ -17,8 +22,14 @@ const SLOTS: usize = 4096;
 /// A variance that says nothing.
 const FREE: f64 = 1e24;
 
+/// Events in a gap from which on its length, and not each event's bounds, tells where they lie.
+const DENSE: usize = 4;
+
 /// What is learnt forgets what is older than about this many stretches.
-const MEMORY: f64 = 512.0;
+const MEMORY: f64 = 4096.0;
+
+/// What edges tell is halved when so many stretches of a kind began.
+const SAMPLES: f64 = 16384.0;
 
 /// A kind of stretch: a slot of [`Kinds`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +51,9 @@ struct Learnt {
     // For ticks a byte: both decay alike.
     ticks: f64,
     bytes: f64,
+    // Ticks by MTC edges that fell into stretches of this kind, and how many such stretches began.
+    sampled: f64,
+    begun: f64,
 }
 
 /// What has been learnt of each kind.
@@ -49,6 +63,8 @@ pub(crate) struct Kinds {
     all: Learnt,
     /// Bytes tell time.
     by_bytes: bool,
+    /// MTC edges sample.
+    sampled: bool,
 }
 
 /// An event's bounds, and the stretch that begins at it.
@@ -63,7 +79,17 @@ pub(crate) struct Link {
 
 impl Kinds {
     pub(crate) fn new() -> Self {
-        Kinds { slots: vec![Learnt::default(); SLOTS], all: Learnt::default(), by_bytes: false }
+        Kinds { slots: vec![Learnt::default(); SLOTS], all: Learnt::default(), by_bytes: false, sampled: false }
+    }
+
+    /// Forgets what was learnt from placed events, to learn it again from better ones.
+    pub(crate) fn forget(&mut self) {
+        for slot in self.slots.iter_mut().chain([&mut self.all]) {
+            slot.count = 0.0;
+            slot.var = 0.0;
+            slot.ticks = 0.0;
+            slot.bytes = 0.0;
+        }
     }
 
     pub(crate) fn tell_by_bytes(&mut self) {
@@ -83,6 +109,12 @@ impl Kinds {
                 return (mean, (0.5 * mean).powi(2) + 1.0);
             }
         }
+        if self.sampled && slot.begun > 0.0 {
+            // As if half an edge had fallen into one stretch more: few edges say little.
+            let mean = (slot.sampled + 0.5 * other) / (slot.begun + 1.0);
+            let var = if slot.count > 0.0 { slot.var } else { mean * mean };
+            return (mean, var.max(mean * mean / (1.0 + slot.begun)) + 1.0);
+        }
         let known = if slot.count > 0.0 { slot } else { &self.all };
         if known.count == 0.0 {
             return (other, other * other);
@@ -98,6 +130,22 @@ impl Kinds {
             return None;
         }
         Some(links.map(|l| self.expect(&l, 0.0).0).sum())
+    }
+
+    /// A stretch of this kind begins.
+    pub(crate) fn begin(&mut self, kind: Kind) {
+        let slot = &mut self.slots[usize::from(kind.0)];
+        if slot.begun >= SAMPLES {
+            slot.begun *= 0.5;
+            slot.sampled *= 0.5;
+        }
+        slot.begun += 1.0;
+    }
+
+    /// An MTC edge, `period` ticks after the one before, falls into a stretch of this kind.
+    pub(crate) fn edge(&mut self, kind: Kind, period: f64) {
+        self.slots[usize::from(kind.0)].sampled += period;
+        self.sampled = true;
     }
 
     pub(crate) fn learn(&mut self, link: &Link, ticks: f64) {
@@ -134,9 +182,8 @@ impl Smoother {
         let chain = &mut self.chain;
         chain.clear();
 
-        // What each stretch should last, fitted to its gap.
+        // What each stretch should last. Where those of a gap last longer than the gap, all were shorter.
         let mut from = 0;
-        let mut entering = before.map(|b| kinds.expect(&b.1, first.span.width() as f64));
         while from < links.len() {
             let span = links[from].span;
             let to = from + links[from..].iter().take_while(|l| l.span == span).count();
@@ -147,37 +194,42 @@ impl Smoother {
                 let (mean, var) = kinds.expect(l, even);
                 [0.0, 0.0, mean, var]
             }));
-            let gap = &mut chain[start..];
-            let free = links[from..to - 1].iter().any(|l| l.free);
-            if gap.len() >= 4 {
-                let last = gap.len() - 1;
-                let inside: f64 = gap[..last].iter().map(|g| g[2]).sum();
-                let edges = if links[to - 1].free { 0.0 } else { gap[last][2] } + entering.map_or(even, |e| e.0);
-                let fit = if inside > length {
-                    length / inside
-                } else if !free && inside + edges < length && inside + edges > 0.0 {
-                    length / (inside + edges)
-                } else {
-                    1.0
-                };
-                for g in &mut gap[..last] {
+            let inside = &mut chain[start..start + to - from - 1];
+            let sum: f64 = inside.iter().map(|g| g[2]).sum();
+            if sum > length && to - from >= DENSE {
+                let fit = length / (sum + even);
+                for g in inside {
+                    g[2] *= fit;
                     if g[3] < FREE {
-                        g[2] *= fit;
                         g[3] *= fit * fit;
                     }
                 }
             }
-            entering = gap.last().map(|g| (g[2], g[3]));
             from = to;
         }
 
-        // Forward: each event after the one before it, cut to its bounds.
+        // Forward: each event after the one before it, cut to its bounds. In a gap of many events its two ends say
+        // more than the bounds: the stretch that reaches over an end is cut there at random.
         let (mut mean, mut var) = match &before {
             Some((_, link)) => kinds.expect(link, first.span.width() as f64),
             None => (rel(first.span.mid()), FREE),
         };
-        for (link, c) in links.iter().zip(chain.iter_mut()) {
-            (c[0], c[1]) = cut(mean, var, rel(link.span.lo), rel(link.span.hi));
+        let mut since = 0;
+        for (i, link) in links.iter().enumerate() {
+            let (lo, hi) = (rel(link.span.lo), rel(link.span.hi));
+            let next_gap = links.get(i + 1).is_none_or(|n| n.span != link.span);
+            let [.., stretch, spread] = chain[i];
+            if !kinds.sampled && next_gap && i - since + 1 >= DENSE && i + 1 < links.len() && spread < FREE {
+                let (half, noise) = (stretch / 2.0, stretch * stretch / 12.0 + spread / 4.0 + 1.0);
+                let gain = if var < FREE { var / (var + noise) } else { 1.0 };
+                mean += gain * (hi - half - mean);
+                var = if var < FREE { var * (1.0 - gain) } else { noise };
+            }
+            if next_gap {
+                since = i + 1;
+            }
+            let c = &mut chain[i];
+            (c[0], c[1]) = cut(mean, var, lo, hi);
             mean = c[0] + c[2];
             var = c[1] + c[3];
         }
@@ -195,10 +247,10 @@ impl Smoother {
             next = at;
             out[i] = span.clamp(base + at.round() as i64);
         }
-        // Durations are not negative.
+        // Durations are not negative, nor nothing where there is room.
         let mut floor = before.map_or(i64::MIN, |b| b.0);
         for (t, link) in out.iter_mut().zip(links) {
-            *t = link.span.clamp((*t).max(floor));
+            *t = link.span.clamp((*t).max(floor.saturating_add(1))).max(floor);
             floor = *t;
         }
     }
@@ -241,7 +293,8 @@ fn density(x: f64) -> f64 {
 /// The normal distribution function; Abramowitz and Stegun 26.2.17, good to 7.5e-8.
 fn distribution(x: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * x.abs());
-    let poly = t * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
+    let poly =
+        t * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
     let tail = density(x) * poly;
     if x > 0.0 { 1.0 - tail } else { tail }
 }
@@ -263,6 +316,12 @@ mod tests {
             })
             .collect();
         let mut kinds = Kinds::new();
+        for (i, link) in links[..times.len() - 1].iter().enumerate() {
+            kinds.begin(link.kind);
+            for _ in 0..times[i + 1].div_euclid(period) - times[i].div_euclid(period) {
+                kinds.edge(link.kind, period as f64);
+            }
+        }
         let (mut smoother, mut out) = (Smoother::default(), Vec::new());
         for _ in 0..20 {
             smoother.place(&kinds, None, &links, &mut out);
@@ -311,7 +370,9 @@ mod tests {
     #[test]
     fn the_cut_gaussian_is_right() {
         // Against a sum over a fine grid.
-        for (mean, sd, lo, hi) in [(0.0, 1.0, -1.0, 0.5), (3.0, 1.0, 0.0, 1.0), (0.0, 10.0, -1.0, 1.0), (-5.0, 2.0, 0.0, 9.0)] {
+        for (mean, sd, lo, hi) in
+            [(0.0, 1.0, -1.0, 0.5), (3.0, 1.0, 0.0, 1.0), (0.0, 10.0, -1.0, 1.0), (-5.0, 2.0, 0.0, 9.0)]
+        {
             let n = 20_000;
             let (mut mass, mut first, mut second) = (0.0, 0.0, 0.0);
             for i in 0..n {

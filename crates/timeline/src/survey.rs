@@ -60,9 +60,11 @@ pub(crate) fn survey(trace: &Trace, errata: Errata) -> Clocks {
         clocks.starts = begins
             .iter()
             .map(|b| Start {
-                unit: clocks.origin.zip(b.host).zip(b.edges).map(|((origin, tsc), edges)| {
-                    Ctc::unit_at(rate, origin, tsc) - edges
-                }),
+                unit: clocks
+                    .origin
+                    .zip(b.host)
+                    .zip(b.edges)
+                    .map(|((origin, tsc), edges)| Ctc::unit_at(rate, origin, tsc) - edges),
             })
             .collect();
     }

@@ -36,6 +36,8 @@ use crate::walk::{Exit, Lost, Step, Tsc, Walker, space_of};
 /// Events placed and handed on together, and how many behind them are looked at to place them.
 const BLOCK: usize = 768;
 const AHEAD: usize = 256;
+/// Without MTC the first block is longer: only many gaps together tell how long stretches last.
+const FIRST_BLOCK: usize = 1 << 15;
 /// No more events wait for a known time, or to learn which VM they are of.
 const LONGEST: usize = 1 << 16;
 /// Guest TSCs that wait for the next host time.
@@ -56,8 +58,6 @@ struct Node {
     cycle: Cycle,
     /// The time of PSB+'s TSC is this event's own.
     pinned: bool,
-    /// Where the stretch after it began, and its core:bus ratio, until its bytes are known.
-    offset: u64,
 }
 
 impl Node {
@@ -67,7 +67,6 @@ impl Node {
             link: Link { span, kind: Kind::default(), bytes: 0, free: true },
             cycle: Cycle { count: 0, direct: false },
             pinned: true,
-            offset: 0,
         }
     }
 }
@@ -316,12 +315,12 @@ impl<'a> Inner<'a> {
         let offset = self.offset;
         self.close_stretch(offset);
         self.stretch = (kind, offset);
+        self.kinds.begin(kind);
         self.gap.push(Node {
             what,
             link: Link { span: Span::ANY, kind, bytes: 0, free: false },
             cycle: self.cycles.at(),
             pinned: false,
-            offset,
         });
         if self.gap.len() >= LONGEST {
             self.force();
@@ -331,7 +330,8 @@ impl<'a> Inner<'a> {
     /// The stretch that is going on ends at `offset`: its bytes are known.
     fn close_stretch(&mut self, offset: u64) {
         let work = self.work(offset);
-        if let Some(node) = self.gap.last_mut().or_else(|| self.queue.iter_mut().rev().find(|n| n.what != What::Known)) {
+        if let Some(node) = self.gap.last_mut().or_else(|| self.queue.iter_mut().rev().find(|n| n.what != What::Known))
+        {
             node.link.bytes = work;
         }
     }
@@ -347,7 +347,8 @@ impl<'a> Inner<'a> {
         let now = vmcs.map_or(Loaded::Nothing, Loaded::Vmcs);
         if let Loaded::Unknown(epoch) = self.loaded {
             for node in self.gap.iter_mut().chain(self.queue.iter_mut().rev()) {
-                let (What::Entry { loaded, .. } | What::Found { loaded, .. } | What::Load(loaded)) = &mut node.what else {
+                let (What::Entry { loaded, .. } | What::Found { loaded, .. } | What::Load(loaded)) = &mut node.what
+                else {
                     continue;
                 };
                 if *loaded == Loaded::Unknown(epoch) {
@@ -408,7 +409,10 @@ impl<'a> Inner<'a> {
         let due = ctc.due();
         let period = ctc.period();
         match ctc.mtc(payload) {
-            Edge::Next(at) => self.close(at, None),
+            Edge::Next(at) => {
+                self.kinds.edge(self.stretch.0, period as f64);
+                self.close(at, None);
+            }
             Edge::Skipped(at) => {
                 let wake = Span { lo: at.lo - period, hi: at.hi };
                 self.close(at, due.map(|due| (due, wake)));
@@ -579,8 +583,7 @@ impl<'a> Inner<'a> {
     }
 
     fn push_free(&mut self, what: What, span: Span) {
-        let offset = self.offset;
-        self.queue.push_back(Node { what, pinned: false, offset, ..Node::known(span) });
+        self.queue.push_back(Node { what, pinned: false, ..Node::known(span) });
         self.events += 1;
     }
 
@@ -678,7 +681,7 @@ impl<'a> Inner<'a> {
     /// Places a block of events and hands it on.
     fn release(&mut self) {
         loop {
-            if self.events == 0 || (!self.ended && self.events < BLOCK + AHEAD) {
+            if self.events == 0 || (!self.ended && self.events < self.block() + AHEAD) {
                 return;
             }
             // What is not known yet of an event may still be learnt, unless too much waits.
@@ -687,6 +690,10 @@ impl<'a> Inner<'a> {
             }
             self.place();
         }
+    }
+
+    fn block(&self) -> usize {
+        if self.placed.is_none() && self.ctc.is_none() { FIRST_BLOCK } else { BLOCK }
     }
 
     /// Whether the block at the head holds an event whose VMCS or VM is still to be told.
@@ -699,20 +706,21 @@ impl<'a> Inner<'a> {
         if open.is_none() && !host_open {
             return false;
         }
-        let last_found = self.queue.iter().rposition(|n| matches!(n.what, What::Found { nr: true, host_cr3: None, .. }));
+        let last_found =
+            self.queue.iter().rposition(|n| matches!(n.what, What::Found { nr: true, host_cr3: None, .. }));
         let limit = self.queue.len().min(2 * BLOCK);
         (host_open && last_found.is_some_and(|i| i < limit))
             || self.queue.iter().take(limit).any(|n| match n.what {
-                What::Entry { loaded: Loaded::Unknown(e), .. } | What::Found { nr: true, loaded: Loaded::Unknown(e), .. } => {
-                    Some(e) == open
-                }
+                What::Entry { loaded: Loaded::Unknown(e), .. }
+                | What::Found { nr: true, loaded: Loaded::Unknown(e), .. } => Some(e) == open,
                 _ => false,
             })
     }
 
     fn place(&mut self) {
-        let looked = self.events.min(BLOCK + AHEAD);
-        let handed = if looked == self.events && self.ended { looked } else { BLOCK.min(looked) };
+        let block = self.block();
+        let looked = self.events.min(block + AHEAD);
+        let handed = if looked == self.events && self.ended { looked } else { block.min(looked) };
         self.links.clear();
         self.links.extend(self.queue.iter().filter(|n| n.what != What::Known).take(looked).map(|n| n.link));
         // At the start nothing is known of how long stretches last: what the first block says is read a few times over.
@@ -720,6 +728,9 @@ impl<'a> Inner<'a> {
         for round in 0..rounds {
             self.smoother.place(&self.kinds, self.placed, &self.links, &mut self.times);
             let learn = if round + 1 == rounds { handed } else { looked };
+            if rounds > 1 {
+                self.kinds.forget();
+            }
             if let (Some((before, link)), Some(&first)) = (self.placed, self.times.first()) {
                 self.kinds.learn(&link, (first - before) as f64);
             }
