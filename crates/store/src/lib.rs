@@ -1,1 +1,30 @@
-//! store
+//! A dataset on disk: written whole or not at all, read back in bounded memory.
+//!
+//! ```text
+//! DIR/manifest.json                                 what was recorded, how, and what is in the tables
+//! DIR/cpu_states/node=NODE/capture=ID/part-0000.parquet, …, part-late-0000.parquet, …
+//! DIR/vcpu_states/…   DIR/exits/…   DIR/vms/…   DIR/vm_offsets/…   DIR/vcpus/…   DIR/processes/…   DIR/losses/…
+//! ```
+//!
+//! * [`DatasetWriter`] takes rows ([`havana_rows::Sink`]) and, at its end, puts the directory in place.
+//! * [`Dataset`] opens one: its [`Manifest`], its rows ([`Dataset::rows`]), the columns of a stretch of time
+//!   ([`Dataset::scan`]).
+//!
+//! Invariants: a directory with a `manifest.json` is complete; the manifest is written last. Until then everything is
+//! in a hidden directory beside it, which nothing takes for a dataset. Every table
+//! has at least one file.
+#![forbid(unsafe_code)]
+
+mod error;
+mod manifest;
+mod partition;
+mod place;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use error::StoreError;
+pub use manifest::{CaptureSettings, Clock, Epoch, LossSummary, MANIFEST_FILE, Manifest, Source, TableFiles};
+pub use read::{Batches, Dataset, Rows, Scan};
+pub use write::{DatasetWriter, WriterOptions};

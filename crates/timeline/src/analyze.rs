@@ -11,7 +11,7 @@ use crate::event::{Told, What};
 use crate::machine::{Machine, Options};
 use crate::offset::Offsets;
 use crate::span::{FAR, Span};
-use crate::survey::survey;
+use crate::survey::{Clocks, survey};
 use crate::track::Track;
 
 /// What was in the trace beside its rows.
@@ -31,6 +31,8 @@ pub struct Summary {
     pub nameless_exits: u64,
     /// No TSC of the host ties this trace to time.
     pub no_host_time: bool,
+    /// Cpus with trace bytes and not one known time in them.
+    pub timeless: Vec<u32>,
     /// MTC packets tell whether a cpu is awake.
     pub sleep_shows: bool,
 }
@@ -47,69 +49,107 @@ pub fn errata_of(model: Option<CpuModel>) -> Errata {
     }
 }
 
-struct Heads {
+/// A trace about to be read: its clocks are surveyed, and the first moment of each cpu is known.
+pub struct Analysis<'a> {
+    // The tracks borrow the survey; it is small, made once, and lives as long as the trace is read.
+    tracks: Vec<Track<'a>>,
+    offsets: Offsets,
+    machine: Machine,
     heap: BinaryHeap<Reverse<(i64, usize)>>,
     next: Vec<Option<(Time, What)>>,
+    summary: Summary,
 }
 
-/// Reads the trace once, front to back, and tells `sink` what happened.
-///
-/// Memory does not grow with the trace: it holds what is not yet decided, and what there is of VMs, vCPUs and processes.
-///
-/// # Errors
-/// Only those of the sink: a trace is never refused as a whole.
-pub fn analyze<S: Sink>(trace: &Trace, sink: &mut S, progress: Progress<'_>) -> Result<Summary, S::Error> {
-    let errata = errata_of(trace.facts.cpu);
-    let clocks = survey(trace, errata);
-    let mut offsets = Offsets::new();
-    let mut tracks: Vec<Track<'_>> = trace
-        .streams
-        .iter()
-        .zip(&clocks.starts)
-        .map(|(stream, start)| Track::new(stream, errata, &clocks, start))
-        .collect();
-    let sleep_shows = tracks.iter().any(Track::has_crystal);
-    let options = Options { sleep_shows };
-    let mut machine = Machine::new(tracks.iter().map(|t| (t.cpu, t.source.to_owned())), options);
-    let mut heads = Heads { heap: BinaryHeap::new(), next: vec![None; tracks.len()] };
-    let mut summary = Summary { sleep_shows, no_host_time: clocks.no_host_time, ..Summary::default() };
-    for c in 0..tracks.len() {
-        heads.advance(c, &mut tracks[c], &mut offsets, &mut machine);
+/// What the survey of a trace found; an [`Analysis`] borrows it.
+pub struct Survey {
+    clocks: Clocks,
+    errata: Errata,
+}
+
+impl Survey {
+    /// Finds out what must be known of the clocks before the first event.
+    pub fn of(trace: &Trace) -> Survey {
+        let errata = errata_of(trace.facts.cpu);
+        Survey { clocks: survey(trace, errata), errata }
     }
-    let mut steps = 0u32;
-    while let Some(Reverse((_, c))) = heads.heap.pop() {
-        let Some((at, what)) = heads.next[c].take() else { continue };
-        summary.first_tsc = Some(summary.first_tsc.map_or(at.tsc, |t| t.min(at.tsc)));
-        summary.last_tsc = Some(summary.last_tsc.map_or(at.tsc, |t| t.max(at.tsc)));
-        machine.event(c, at, what, sink)?;
-        heads.advance(c, &mut tracks[c], &mut offsets, &mut machine);
-        steps = steps.wrapping_add(1);
-        if steps.is_multiple_of(1 << 16) {
-            progress(tracks.iter().map(Track::position).sum());
+}
+
+impl<'a> Analysis<'a> {
+    /// Begins to read.
+    pub fn new(trace: &'a Trace, survey: &'a Survey) -> Self {
+        let Survey { clocks, errata } = survey;
+        let tracks: Vec<Track<'_>> = trace
+            .streams
+            .iter()
+            .zip(&clocks.starts)
+            .map(|(stream, start)| Track::new(stream, *errata, clocks, start))
+            .collect();
+        let sleep_shows = tracks.iter().any(Track::has_crystal);
+        let machine = Machine::new(tracks.iter().map(|t| (t.cpu, t.source.to_owned())), Options { sleep_shows });
+        let mut analysis = Analysis {
+            offsets: Offsets::new(),
+            machine,
+            heap: BinaryHeap::new(),
+            next: vec![None; tracks.len()],
+            summary: Summary { sleep_shows, no_host_time: clocks.no_host_time, ..Summary::default() },
+            tracks,
+        };
+        for c in 0..analysis.tracks.len() {
+            analysis.advance(c);
         }
+        analysis
     }
-    machine.finish(sink)?;
-    tell_vms(&machine, &offsets, sink)?;
-    for track in &tracks {
-        for kind in PacketKind::ALL {
-            let count = track.counts[kind.index()];
-            if count > 0 {
-                *summary.packets.entry(kind.name()).or_default() += count;
+
+    /// Host TSC of the first moment known on any cpu; `None` where there is none.
+    pub fn first_tsc(&self) -> Option<i64> {
+        self.heap.peek().map(|Reverse((tsc, _))| *tsc)
+    }
+
+    /// Reads the trace once, front to back, and tells `sink` what happened.
+    ///
+    /// Memory does not grow with the trace: it holds what is not yet decided, and what there is of VMs, vCPUs and
+    /// processes.
+    ///
+    /// # Errors
+    /// Only those of the sink: a trace is never refused as a whole.
+    pub fn run<S: Sink>(mut self, sink: &mut S, progress: Progress<'_>) -> Result<Summary, S::Error> {
+        self.summary.first_tsc = self.first_tsc();
+        let mut steps = 0u32;
+        while let Some(Reverse((_, c))) = self.heap.pop() {
+            let Some((at, what)) = self.next[c].take() else { continue };
+            self.summary.last_tsc = self.summary.last_tsc.max(Some(at.tsc));
+            self.machine.event(c, at, what, sink)?;
+            self.advance(c);
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(1 << 16) {
+                progress(self.tracks.iter().map(Track::position).sum());
             }
         }
-        summary.branches |= track.branches();
-        summary.damaged += track.damaged();
+        self.machine.finish(sink)?;
+        tell_vms(&self.machine, &self.offsets, sink)?;
+        let mut summary = self.summary;
+        for track in &self.tracks {
+            for kind in PacketKind::ALL {
+                let count = track.counts[kind.index()];
+                if count > 0 {
+                    *summary.packets.entry(kind.name()).or_default() += count;
+                }
+            }
+            summary.branches |= track.branches();
+            summary.damaged += track.damaged();
+            if !track.told_anything() {
+                summary.timeless.push(track.cpu);
+            }
+        }
+        summary.nameless_exits = self.machine.nameless_exits;
+        Ok(summary)
     }
-    summary.nameless_exits = machine.nameless_exits;
-    Ok(summary)
-}
 
-impl Heads {
     /// Takes the next event of a cpu into the heap.
-    fn advance(&mut self, c: usize, track: &mut Track<'_>, offsets: &mut Offsets, machine: &mut Machine) {
-        while let Some(told) = track.next(offsets) {
+    fn advance(&mut self, c: usize) {
+        while let Some(told) = self.tracks[c].next(&mut self.offsets) {
             match told {
-                Told::Share(share) => machine.share(share),
+                Told::Share(share) => self.machine.share(share),
                 Told::Event { at, what } => {
                     self.next[c] = Some((at, what));
                     self.heap.push(Reverse((at.tsc, c)));

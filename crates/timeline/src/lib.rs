@@ -36,4 +36,4 @@ mod survey;
 mod track;
 mod walk;
 
-pub use analyze::{Progress, Summary, analyze, errata_of};
+pub use analyze::{Analysis, Progress, Summary, Survey, errata_of};

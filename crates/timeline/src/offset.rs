@@ -24,7 +24,6 @@ const LINE: usize = 5;
 /// A clock of one VMCS while it does not change.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
-    pub(crate) vmcs: u64,
     /// Guest TSC of its first and last sample.
     pub(crate) first: i64,
     pub(crate) last: i64,
@@ -217,7 +216,7 @@ impl Offsets {
         self.vmcs.entry(vmcs).or_default().clocks.push(clock);
         let row = (self.rows <= MOST_CLOSED).then(|| self.new_row());
         let alone = offset_of(sample, 1.0);
-        self.clocks.push(Clock { vmcs, first: guest, last: guest, scale: None, alone, row });
+        self.clocks.push(Clock { first: guest, last: guest, scale: None, alone, row });
         if let Some(row) = row {
             self.tighten(row, 0, alone.hi);
             self.tighten(0, row, -alone.lo);

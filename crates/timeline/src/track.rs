@@ -144,6 +144,11 @@ impl<'a> Track<'a> {
         self.inner.ctc.is_some()
     }
 
+    /// There was a known time.
+    pub(crate) fn told_anything(&self) -> bool {
+        self.inner.opened.is_some()
+    }
+
     pub(crate) fn branches(&self) -> bool {
         self.inner.branches
     }

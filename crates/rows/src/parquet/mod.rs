@@ -6,13 +6,13 @@
 //!            └─ too late ──► sorted, 128 k at a time ─────────► part-late-0000.parquet, …
 //! ```
 //!
-//! * [`Row`]: what a row type must be to become a table; [`tables`](self) names the columns, once, for both ways.
+//! * [`Row`]: what a row type must be to become a table; `tables.rs` names the columns, once, for both ways.
 //! * [`TableWriter`]: one file. [`OrderedTable`]: the files of one table, each sorted by the table's start column.
 //! * [`NsClock`]: ticks to nanoseconds, for the `_ns` columns.
 //!
 //! Invariants: all integers are signed; a file is sorted by [`Table::start_column`]; a row group holds at most
 //! [`ROW_GROUP_ROWS`] rows, so that a reader's memory is bounded; every file has an offset and a column index. Memory
-//! does not grow with the number of rows (but for 9 bytes of footer a page and column).
+//! does not grow with the number of rows, but for the page index, which Parquet keeps until the file ends.
 
 #[cfg(test)]
 mod arbitrary;

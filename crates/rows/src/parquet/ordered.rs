@@ -32,7 +32,7 @@ pub struct Limits {
     pub reorder_rows: usize,
     /// Rows of a late file.
     pub late_rows: usize,
-    /// Rows after which the next main file begins …
+    /// Rows after which the next main file begins (seen to whenever `reorder_rows` were written) …
     pub file_rows: u64,
     /// … or bytes, whichever comes first.
     pub file_bytes: u64,

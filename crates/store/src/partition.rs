@@ -1,0 +1,42 @@
+//! `node=NODE/capture=ID`: hive partitioning, as every engine reads it.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Where a table's files lie below its directory.
+pub(crate) fn directory(node: &str, capture: &str) -> PathBuf {
+    PathBuf::from(format!("node={}", encode(node))).join(format!("capture={}", encode(capture)))
+}
+
+/// Percent-encodes what may not stand in a path or would end the value there.
+fn encode(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => out.push(byte.into()),
+            // Writing to a String cannot fail.
+            _ => _ = write!(out, "%{byte:02X}"),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_safe_stays_and_the_rest_is_encoded() {
+        for (value, expected) in [
+            ("kvm-07.example_org", "kvm-07.example_org"),
+            ("..", ".."),
+            ("../../etc", "..%2F..%2Fetc"),
+            ("a=b c%\0", "a%3Db%20c%25%00"),
+            ("Zürich", "Z%C3%BCrich"),
+        ] {
+            assert_eq!(encode(value), expected);
+        }
+        assert_eq!(directory("..", "../x"), PathBuf::from("node=../capture=..%2Fx"));
+        assert_eq!(directory("..", "x").components().count(), 2);
+    }
+}
