@@ -75,14 +75,16 @@ impl Survey {
 }
 
 impl<'a> Analysis<'a> {
-    /// Begins to read.
-    pub fn new(trace: &'a Trace, survey: &'a Survey) -> Self {
+    /// Begins to read. `window`: only what lies between these two moments (host TSC) counts to the sure bounds of the
+    /// time in the guest; rows are told whole.
+    pub fn new(trace: &'a Trace, survey: &'a Survey, window: Option<(i64, i64)>) -> Self {
+        let window = window.map_or(Span::ANY, |(lo, hi)| Span { lo, hi });
         let Survey { clocks, errata } = survey;
         let tracks: Vec<Track<'_>> = trace
             .streams
             .iter()
             .zip(&clocks.starts)
-            .map(|(stream, start)| Track::new(stream, *errata, clocks, start))
+            .map(|(stream, start)| Track::new(stream, *errata, clocks, start, window))
             .collect();
         let sleep_shows = tracks.iter().any(Track::has_crystal);
         let machine = Machine::new(tracks.iter().map(|t| (t.cpu, t.source.to_owned())), Options { sleep_shows });

@@ -35,3 +35,31 @@ impl Span {
         tsc.max(self.lo).min(self.hi)
     }
 }
+
+/// A moment between whose like events lie: its bounds, the best guess, and whose clock told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) span: Span,
+    pub(crate) best: i64,
+    /// A guest's TSC told it: the VMCS and the guest's ticks. Between two of one guest time is known better than either.
+    pub(crate) guest: Option<(u64, i64)>,
+}
+
+impl Known {
+    pub(crate) fn at(span: Span) -> Known {
+        Known { span, best: span.mid(), guest: None }
+    }
+
+    pub(crate) fn exact(tsc: i64) -> Known {
+        Known::at(Span::exact(tsc))
+    }
+
+    /// Ticks from `self` to `later`, at least and at most.
+    pub(crate) fn until(&self, later: &Known) -> Span {
+        let wide = Span { lo: (later.span.lo - self.span.hi).max(0), hi: (later.span.hi - self.span.lo).max(0) };
+        match (self.guest, later.guest) {
+            (Some((a, from)), Some((b, to))) if a == b => Span::exact(to - from).and(wide).unwrap_or(wide),
+            _ => wide,
+        }
+    }
+}

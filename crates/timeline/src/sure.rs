@@ -4,7 +4,7 @@
 //! some moment, for any part of it; any other, not at all. Stretches that touch are summed as one, from their first
 //! known time to their last, so that what is not sure of the times between them does not count twice.
 
-use crate::span::Span;
+use crate::span::{Known, Span};
 
 /// The vCPU: its VMCS and the masked host CR3.
 pub(crate) type Key = (u64, u64);
@@ -20,33 +20,43 @@ pub(crate) struct Share {
 #[derive(Debug, Clone, Copy)]
 struct Run {
     key: Key,
-    from: Span,
+    from: Known,
     touched: bool,
 }
 
 /// Sums up one cpu.
 #[derive(Debug)]
 pub(crate) struct Sure {
-    boundary: Span,
+    boundary: Known,
     inside: Option<Key>,
     /// No entry or exit since the boundary.
     quiet: bool,
-    whole: Option<(Key, Span)>,
+    whole: Option<(Key, Known)>,
     // Few: the vCPUs that were in their guest since the boundary.
     some: Vec<Run>,
+    /// Only what lies in here counts.
+    window: Span,
 }
 
 impl Sure {
-    pub(crate) fn new() -> Self {
-        Sure { boundary: Span::exact(0), inside: None, quiet: false, whole: None, some: Vec::new() }
+    pub(crate) fn new(window: Span) -> Self {
+        Sure { boundary: Known::exact(0), inside: None, quiet: false, whole: None, some: Vec::new(), window }
     }
 
     /// A known time.
-    pub(crate) fn boundary(&mut self, at: Span, out: &mut Vec<Share>) {
+    pub(crate) fn boundary(&mut self, at: Known, out: &mut Vec<Share>) {
         let start = self.boundary;
+        let window = self.window;
+        let length = |from: &Known| {
+            let ticks = from.until(&start);
+            // Of what lies in the window, and no more.
+            let part = |from: i64, to: i64| (window.clamp(to) - window.clamp(from)).max(0);
+            let all = window.lo <= from.span.lo && start.span.hi <= window.hi;
+            if all { ticks } else { Span { lo: part(from.span.hi, start.span.lo), hi: part(from.span.lo, start.span.hi) } }
+        };
         self.some.retain(|run| {
             if !run.touched {
-                out.push(Share { key: run.key, lo: 0, hi: (start.hi - run.from.lo).max(0) });
+                out.push(Share { key: run.key, lo: 0, hi: length(&run.from).hi });
             }
             run.touched
         });
@@ -54,7 +64,7 @@ impl Sure {
             (Some(key), Some((was, _))) if key == was => {}
             (now, was) => {
                 if let Some((key, from)) = was {
-                    out.push(Share { key, lo: (start.lo - from.hi).max(0), hi: 0 });
+                    out.push(Share { key, lo: length(&from).lo, hi: 0 });
                 }
                 self.whole = now.map(|key| (key, start));
             }
@@ -85,18 +95,18 @@ impl Sure {
     /// Nothing is known of what follows, from `at` on: what was open ends here.
     pub(crate) fn lose(&mut self, at: i64, out: &mut Vec<Share>) {
         self.leave();
-        self.boundary(Span::exact(at), out);
-        self.boundary(Span::exact(at), out);
+        self.boundary(Known::exact(at), out);
+        self.boundary(Known::exact(at), out);
     }
 
     /// The state is known again, from `at` on.
     pub(crate) fn find(&mut self, at: i64, out: &mut Vec<Share>) {
         self.leave();
-        self.boundary(Span::exact(at), out);
+        self.boundary(Known::exact(at), out);
     }
 
     /// The end of the trace.
-    pub(crate) fn end(&mut self, at: Span, out: &mut Vec<Share>) {
+    pub(crate) fn end(&mut self, at: Known, out: &mut Vec<Share>) {
         self.boundary(at, out);
         self.inside = None;
         self.quiet = false;
@@ -120,50 +130,66 @@ mod tests {
 
     #[test]
     fn whole_gaps_are_sure_and_touched_ones_possible() {
-        let (mut sure, mut out) = (Sure::new(), Vec::new());
-        sure.boundary(Span::exact(0), &mut out);
+        let (mut sure, mut out) = (Sure::new(Span::ANY), Vec::new());
+        sure.boundary(Known::exact(0), &mut out);
         sure.enter(A); // in 0..10
-        sure.boundary(Span::exact(10), &mut out);
-        sure.boundary(Span::exact(20), &mut out); // whole 10..20
+        sure.boundary(Known::exact(10), &mut out);
+        sure.boundary(Known::exact(20), &mut out); // whole 10..20
         sure.leave(); // in 20..30
         sure.enter(B); // in 20..30
         sure.leave();
-        sure.boundary(Span::exact(30), &mut out);
-        sure.boundary(Span::exact(40), &mut out);
-        sure.end(Span::exact(50), &mut out);
+        sure.boundary(Known::exact(30), &mut out);
+        sure.boundary(Known::exact(40), &mut out);
+        sure.end(Known::exact(50), &mut out);
         assert_eq!(sum(&out, A), (10, 30));
         assert_eq!(sum(&out, B), (0, 10));
     }
 
     #[test]
     fn fuzzy_times_within_a_run_do_not_count_twice() {
-        let (mut sure, mut out) = (Sure::new(), Vec::new());
-        sure.boundary(Span::exact(0), &mut out);
+        let (mut sure, mut out) = (Sure::new(Span::ANY), Vec::new());
+        sure.boundary(Known::exact(0), &mut out);
         sure.enter(A);
-        sure.boundary(Span { lo: 9, hi: 12 }, &mut out);
+        sure.boundary(Known::at(Span { lo: 9, hi: 12 }), &mut out);
         for t in [20, 30, 40] {
-            sure.boundary(Span { lo: t - 5, hi: t + 5 }, &mut out);
+            sure.boundary(Known::at(Span { lo: t - 5, hi: t + 5 }), &mut out);
         }
         sure.leave();
-        sure.boundary(Span::exact(50), &mut out);
-        sure.boundary(Span::exact(60), &mut out);
-        sure.end(Span::exact(60), &mut out);
+        sure.boundary(Known::exact(50), &mut out);
+        sure.boundary(Known::exact(60), &mut out);
+        sure.end(Known::exact(60), &mut out);
         // Surely from 12 to 35; at most from 0 to 50.
         assert_eq!(sum(&out, A), (23, 50));
     }
 
     #[test]
-    fn a_loss_ends_what_was_open() {
-        let (mut sure, mut out) = (Sure::new(), Vec::new());
-        sure.boundary(Span::exact(0), &mut out);
+    fn between_two_words_of_one_guest_time_is_exact() {
+        let (mut sure, mut out) = (Sure::new(Span::ANY), Vec::new());
+        let said = |t: i64| Known { span: Span { lo: t - 7, hi: t + 7 }, best: t, guest: Some((0xa000, t + 1000)) };
+        sure.boundary(Known::exact(0), &mut out);
         sure.enter(A);
-        sure.boundary(Span::exact(10), &mut out);
-        sure.boundary(Span::exact(20), &mut out);
+        for t in [10, 20, 30] {
+            sure.boundary(said(t), &mut out);
+        }
+        sure.leave();
+        sure.boundary(Known::exact(40), &mut out);
+        sure.boundary(Known::exact(50), &mut out);
+        sure.end(Known::exact(50), &mut out);
+        assert_eq!(sum(&out, A), (20, 40));
+    }
+
+    #[test]
+    fn a_loss_ends_what_was_open() {
+        let (mut sure, mut out) = (Sure::new(Span::ANY), Vec::new());
+        sure.boundary(Known::exact(0), &mut out);
+        sure.enter(A);
+        sure.boundary(Known::exact(10), &mut out);
+        sure.boundary(Known::exact(20), &mut out);
         sure.lose(24, &mut out);
         sure.find(40, &mut out);
         sure.enter(A);
-        sure.boundary(Span::exact(50), &mut out);
-        sure.end(Span::exact(50), &mut out);
+        sure.boundary(Known::exact(50), &mut out);
+        sure.end(Known::exact(50), &mut out);
         assert_eq!(sum(&out, A), (10, 34));
     }
 }

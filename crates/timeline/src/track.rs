@@ -27,7 +27,7 @@ use crate::cyc::{Cycle, Cycles};
 use crate::event::{Loaded, Told, What};
 use crate::feed::Feed;
 use crate::offset::{Offsets, Seen};
-use crate::span::{FAR, Span};
+use crate::span::{FAR, Known, Span};
 use crate::spread::{Kind, Kinds, Link, Smoother};
 use crate::sure::{Share, Sure};
 use crate::survey::{Clocks, Start};
@@ -54,20 +54,34 @@ pub(crate) type Counts = [u64; PacketKind::ALL.len()];
 #[derive(Debug, Clone, Copy)]
 struct Node {
     what: What,
+    /// Its bounds, and the narrower ones in which its guess lies.
+    span: Span,
     link: Link,
+    guest: Option<(u64, i64)>,
     cycle: Cycle,
     /// The time of PSB+'s TSC is this event's own.
     pinned: bool,
 }
 
 impl Node {
-    fn known(span: Span) -> Node {
+    fn known(known: Known) -> Node {
         Node {
             what: What::Known,
-            link: Link { span, kind: Kind::default(), bytes: 0, free: true },
+            span: known.span,
+            guest: known.guest,
+            link: Link { span: Span::exact(known.best), kind: Kind::default(), bytes: 0, free: true },
             cycle: Cycle { count: 0, direct: false },
             pinned: true,
         }
+    }
+}
+
+impl Node {
+    /// It is not after `hi`.
+    fn cap(&mut self, hi: i64) {
+        self.span.hi = hi.max(self.span.lo);
+        let likely = &mut self.link.span;
+        *likely = Span { lo: self.span.clamp(likely.lo), hi: self.span.clamp(likely.hi) };
     }
 }
 
@@ -82,7 +96,13 @@ pub(crate) struct Track<'a> {
 }
 
 impl<'a> Track<'a> {
-    pub(crate) fn new(stream: &'a Stream, errata: havana_packet::Errata, clocks: &'a Clocks, start: &Start) -> Self {
+    pub(crate) fn new(
+        stream: &'a Stream,
+        errata: havana_packet::Errata,
+        clocks: &'a Clocks,
+        start: &Start,
+        window: Span,
+    ) -> Self {
         let feed = Feed::new(stream, errata);
         let unsynced = feed.unsynced;
         Track {
@@ -91,7 +111,10 @@ impl<'a> Track<'a> {
             feed,
             walker: Walker::new(),
             counts: [0; PacketKind::ALL.len()],
-            inner: Inner::new(clocks, start, !errata.skz84, unsynced, stream.len()),
+            inner: Inner {
+                sure: Sure::new(window),
+                ..Inner::new(clocks, start, !errata.skz84, unsynced, stream.len())
+            },
         }
     }
 
@@ -181,7 +204,7 @@ struct Inner<'a> {
     epoch: u32,
 
     /// The last known time, and whether it stands in the queue.
-    opened: Option<Span>,
+    opened: Option<Known>,
     opened_stands: bool,
     gap: Vec<Node>,
     /// The stretch that is going on, where the gap has no event yet.
@@ -242,7 +265,7 @@ impl<'a> Inner<'a> {
             placed: None,
             links: Vec::new(),
             times: Vec::new(),
-            sure: Sure::new(),
+            sure: Sure::new(Span::ANY),
             shares: Vec::new(),
             told: VecDeque::new(),
             ended: false,
@@ -323,6 +346,8 @@ impl<'a> Inner<'a> {
         self.kinds.begin(kind);
         self.gap.push(Node {
             what,
+            span: Span::ANY,
+            guest: None,
             link: Link { span: Span::ANY, kind, bytes: 0, free: false },
             cycle: self.cycles.at(),
             pinned: false,
@@ -415,12 +440,13 @@ impl<'a> Inner<'a> {
         let period = ctc.period();
         match ctc.mtc(payload) {
             Edge::Next(at) => {
+                let at = Known::at(at);
                 self.kinds.edge(self.stretch.0, period as f64);
                 self.close(at, None);
             }
             Edge::Skipped(at) => {
                 let wake = Span { lo: at.lo - period, hi: at.hi };
-                self.close(at, due.map(|due| (due, wake)));
+                self.close(Known::at(at), due.map(|due| (due, wake)));
             }
             Edge::None => {}
         }
@@ -440,9 +466,9 @@ impl<'a> Inner<'a> {
     fn host_tsc(&mut self, tsc: i64, packet: Tsc, offsets: &mut Offsets) {
         if let Some(opened) = self.opened {
             // A damaged packet that looks valid, or a clock that was written: believed when it is said twice.
-            let astray = tsc < opened.lo || tsc - opened.hi > LEAP;
+            let astray = tsc < opened.span.lo || tsc - opened.span.hi > LEAP;
             let agrees = self.doubt.is_some_and(|d| (0..LEAP).contains(&(tsc - d)));
-            if astray && !(agrees && tsc >= opened.lo) {
+            if astray && !(agrees && tsc >= opened.span.lo) {
                 self.doubt = Some(tsc);
                 return;
             }
@@ -460,15 +486,14 @@ impl<'a> Inner<'a> {
         } else if !packet.psb && self.took_too_long(tsc) {
             slept = Some(FAR);
         }
-        let at = Span::exact(tsc);
         self.host_samples(tsc, offsets);
-        self.close(at, slept.map(|due| (due, at)));
+        self.close(Known::exact(tsc), slept.map(|due| (due, Span::exact(tsc))));
     }
 
     /// A TSC packet made by a guest: a known time where its clock is known, and a sample of that clock.
     fn guest_tsc(&mut self, value: i64, packet: Tsc, offsets: &mut Offsets) {
         let vmcs = self.loaded.vmcs();
-        let after = self.opened.map_or(-FAR, |o| o.lo);
+        let after = self.opened.map_or(-FAR, |o| o.span.lo);
         if let Some(ctc) = &mut self.ctc {
             let due = ctc.due();
             // Outside PSB+ the cpu may have slept: then only the guest's clock says for how long.
@@ -488,7 +513,7 @@ impl<'a> Inner<'a> {
                         offsets.sample(vmcs, value, at, None);
                     }
                     let due = if slept { due } else { None };
-                    return self.close(at, due.map(|due| (due, at)));
+                    return self.close(Known::at(at), due.map(|due| (due, at)));
                 }
                 None if packet.psb => ctc.veil(),
                 None => ctc.lose(),
@@ -499,9 +524,9 @@ impl<'a> Inner<'a> {
             self.samples.push((vmcs, value));
         }
         if self.ctc.is_none() {
-            let at = self.clocks.offsets.host_time(vmcs, value, after);
-            if let Some(at) = at.and_then(|at| at.and(Span { lo: after, hi: FAR })) {
-                self.close(at, None);
+            let span = self.clocks.offsets.host_time(vmcs, value, after);
+            if let Some((wide, span)) = span.and_then(|s| Some((s, s.and(Span { lo: after, hi: FAR })?))) {
+                self.close(Known { span, best: span.clamp(wide.mid()), guest: Some((vmcs, value)) }, None);
             }
         }
     }
@@ -524,7 +549,7 @@ impl<'a> Inner<'a> {
     /// Without MTC: whether so long a gap can only be explained by sleep.
     fn took_too_long(&self, tsc: i64) -> bool {
         let Some(opened) = self.opened else { return false };
-        let length = (tsc - opened.hi) as f64;
+        let length = (tsc - opened.best) as f64;
         let here = Link { span: Span::ANY, kind: self.stretch.0, bytes: self.work(self.offset), free: false };
         let before = self.gap[..self.gap.len().saturating_sub(1)].iter().map(|n| n.link);
         match self.kinds.expected(before.chain([here])) {
@@ -534,12 +559,14 @@ impl<'a> Inner<'a> {
     }
 
     /// A known time: the events of the gap lie before it. `slept`: when sleep began at the latest, and when it ended.
-    fn close(&mut self, at: Span, slept: Option<(i64, Span)>) {
+    fn close(&mut self, at: Known, slept: Option<(i64, Span)>) {
         let Some(from) = self.opened else { return self.first(at) };
-        let at = Span { lo: at.lo.max(from.lo), hi: at.hi.max(from.lo) };
-        let cycles = self.has_cycles.then(|| self.cycles.close(Some(from), at));
-        self.longest_gap = self.longest_gap.max(at.hi - from.lo);
-        self.tighten(at.hi);
+        let span = Span { lo: at.span.lo.max(from.span.lo), hi: at.span.hi.max(from.span.lo) };
+        let cycles = self.has_cycles.then(|| self.cycles.close(Some(from.span), span));
+        self.longest_gap = self.longest_gap.max(span.hi - from.span.lo);
+        self.tighten(span.hi);
+        let from = self.opened.unwrap_or(from);
+        let at = Known { span, best: span.clamp(at.best.max(from.best)), guest: at.guest };
         let asleep = slept.filter(|_| self.nr != Some(true));
         if self.gap.is_empty() && asleep.is_none() && !self.lost {
             self.opened = Some(at);
@@ -549,21 +576,23 @@ impl<'a> Inner<'a> {
         if !self.opened_stands {
             self.queue.push_back(Node::known(from));
         }
-        let end = slept.map_or(at.hi, |(due, _)| due.min(at.hi)).max(from.lo);
-        let within = Span { lo: from.lo, hi: end };
-        let mut lo = from.lo;
+        let end = slept.map_or(span.hi, |(due, _)| due.min(span.hi)).max(from.span.lo);
+        let within = Span { lo: from.span.lo, hi: end };
+        let likely = Span { lo: from.best, hi: end.min(at.best).max(from.best) };
+        let mut lo = from.span.lo;
         for i in 0..self.gap.len() {
             let mut node = self.gap[i];
-            node.link.span = if node.pinned { from } else { within };
+            (node.span, node.link.span) = if node.pinned { (from.span, Span::exact(from.best)) } else { (within, likely) };
             if let (Some(cycles), false) = (&cycles, node.pinned) {
                 if cycles.tells() {
                     let next = self.gap[i + 1..].iter().map(|n| n.cycle.count).find(|&c| c > node.cycle.count);
-                    node.link.span = cycles.narrow(within, node.cycle, next);
+                    node.span = cycles.narrow(within, node.cycle, next);
+                    node.link.span = node.span;
                 }
             }
-            lo = lo.max(node.link.span.lo);
-            node.link.span.lo = lo;
-            node.link.span.hi = node.link.span.hi.max(lo);
+            lo = lo.max(node.span.lo);
+            node.span.lo = lo;
+            node.span.hi = node.span.hi.max(lo);
             self.queue.push_back(node);
         }
         self.events += self.gap.len();
@@ -580,7 +609,7 @@ impl<'a> Inner<'a> {
         }
         if self.lost {
             self.lost = false;
-            self.push_free(What::Resume, at);
+            self.push_free(What::Resume, span);
         }
         self.queue.push_back(Node::known(at));
         self.opened = Some(at);
@@ -588,40 +617,43 @@ impl<'a> Inner<'a> {
     }
 
     fn push_free(&mut self, what: What, span: Span) {
-        self.queue.push_back(Node { what, pinned: false, ..Node::known(span) });
+        let node = Node { what, pinned: false, ..Node::known(Known::at(span)) };
+        self.queue.push_back(Node { link: Link { span, ..node.link }, ..node });
         self.events += 1;
     }
 
-    /// The `count` events at the end of the queue are in order: none can be after what a later one cannot be after.
+    /// The `count` events at the end of the queue are in order: none can be after what a later one cannot be after, nor
+    /// its guess outside its bounds.
     fn order(&mut self, count: usize) {
         let mut hi = FAR;
         for node in self.queue.iter_mut().rev().take(count) {
-            hi = hi.min(node.link.span.hi);
-            node.link.span.hi = hi.max(node.link.span.lo);
+            hi = hi.min(node.span.hi);
+            node.cap(hi);
         }
     }
 
     /// Nothing before a known time is after it.
     fn tighten(&mut self, hi: i64) {
         for node in self.queue.iter_mut().rev() {
-            if node.link.span.hi <= hi {
+            if node.span.hi <= hi {
                 break;
             }
-            node.link.span.hi = hi.max(node.link.span.lo);
+            node.cap(hi);
         }
         if let Some(opened) = &mut self.opened {
-            opened.hi = opened.hi.min(hi).max(opened.lo);
+            opened.span.hi = opened.span.hi.min(hi).max(opened.span.lo);
+            opened.best = opened.span.clamp(opened.best);
         }
     }
 
     /// The first known time. What was before it has no time, and is lost.
-    fn first(&mut self, at: Span) {
+    fn first(&mut self, at: Known) {
         self.opened = Some(at);
         self.opened_stands = true;
-        self.cycles.close(None, at);
+        self.cycles.close(None, at.span);
         self.queue.push_back(Node::known(at));
         if self.unsynced > 0 {
-            self.push_free(What::Lost { cause: LossCause::BeforeSync, offset: 0, bytes: self.unsynced }, at);
+            self.push_free(What::Lost { cause: LossCause::BeforeSync, offset: 0, bytes: self.unsynced }, at.span);
         }
         let state = self.gap.iter().rev().find_map(|node| match node.what {
             What::Found { nr, cr3, .. } => Some((nr, cr3)),
@@ -639,7 +671,7 @@ impl<'a> Inner<'a> {
                     node.pinned = true;
                 }
             }
-            None => self.push_free(What::Resume, at),
+            None => self.push_free(What::Resume, at.span),
         }
     }
 
@@ -647,18 +679,18 @@ impl<'a> Inner<'a> {
     fn force(&mut self) {
         if let Some(opened) = self.opened {
             let hi = self.end_of_trace(opened);
-            let at = Span { lo: opened.lo, hi };
-            self.close(at, None);
+            let span = Span { lo: opened.span.lo, hi };
+            self.close(Known { span, ..opened }, None);
         } else {
             self.gap.drain(..LONGEST / 2);
         }
     }
 
     /// When the trace ends at the latest: the next MTC is missing; without MTC, no gap was twice as long as the longest.
-    fn end_of_trace(&self, opened: Span) -> i64 {
+    fn end_of_trace(&self, opened: Known) -> i64 {
         match self.ctc.as_ref().and_then(Ctc::due) {
-            Some(due) => due.max(opened.lo),
-            None => opened.hi + 2 * self.longest_gap,
+            Some(due) => due.max(opened.span.lo),
+            None => opened.span.hi + 2 * self.longest_gap,
         }
     }
 
@@ -675,12 +707,15 @@ impl<'a> Inner<'a> {
             }
         }
         let any = !self.gap.is_empty();
-        if any {
-            let at = Span { lo: opened.lo, hi: self.end_of_trace(opened) };
-            self.close(at, None);
+        if let Some(node) = self.gap.last_mut() {
+            // How long the last stretch went on nothing says.
+            node.link.free = true;
+
+            let span = Span { lo: opened.span.lo, hi: self.end_of_trace(opened) };
+            self.close(Known { span, best: span.hi, guest: None }, None);
         }
-        let last = self.queue.iter().rev().find(|n| n.what != What::Known).map_or(opened, |n| n.link.span);
-        self.push_free(What::End, if any { last } else { opened });
+        let last = self.queue.iter().rev().find(|n| n.what != What::Known).map(|n| n.span);
+        self.push_free(What::End, last.filter(|_| any).unwrap_or(opened.span));
     }
 
     /// Places a block of events and hands it on.
@@ -753,9 +788,10 @@ impl<'a> Inner<'a> {
                 break;
             }
             let Some(node) = self.queue.pop_front() else { break };
-            let span = node.link.span;
+            let span = node.span;
             if known {
-                self.sure.boundary(span, &mut self.shares);
+                let known = Known { span, best: span.lo, guest: node.guest };
+                self.sure.boundary(known, &mut self.shares);
             } else if let Some(&tsc) = times_left.next() {
                 left -= 1;
                 self.tell(node, Time { tsc, lo: span.lo, hi: span.hi });
@@ -768,7 +804,7 @@ impl<'a> Inner<'a> {
 
     /// Hands on one event, and keeps the sure bounds.
     fn tell(&mut self, node: Node, at: Time) {
-        let span = node.link.span;
+        let known = Known::at(node.span);
         let shares = &mut self.shares;
         let key = |host_cr3: Option<u64>, loaded: Loaded| match (host_cr3, loaded.vmcs()) {
             (Some(cr3), Some(vmcs)) => (vmcs, space_of(cr3)),
@@ -779,17 +815,17 @@ impl<'a> Inner<'a> {
         match node.what {
             What::Entry { host_cr3, loaded, .. } => {
                 if dated {
-                    self.sure.boundary(span, shares);
+                    self.sure.boundary(known, shares);
                 }
                 self.sure.enter(key(host_cr3, loaded));
             }
             What::Exit { .. } => {
                 if dated {
-                    self.sure.boundary(span, shares);
+                    self.sure.boundary(known, shares);
                 }
                 self.sure.leave();
             }
-            What::Sleep | What::Wake => self.sure.boundary(span, shares),
+            What::Sleep | What::Wake => self.sure.boundary(known, shares),
             What::Lost { .. } => self.sure.lose(at.tsc, shares),
             What::Resume => self.sure.find(at.tsc, shares),
             What::Found { nr, host_cr3, loaded, .. } => {
@@ -798,7 +834,7 @@ impl<'a> Inner<'a> {
                     self.sure.enter(key(host_cr3, loaded));
                 }
             }
-            What::End => self.sure.end(Span { lo: at.lo, hi: at.hi }, shares),
+            What::End => self.sure.end(known, shares),
             _ => {}
         }
         self.told.push_back(Told::Event { at, what: node.what });

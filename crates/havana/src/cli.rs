@@ -1,0 +1,195 @@
+//! The command line: what can be said, and what it means. Man pages and completions come from here too.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+const AFTER: &str = "\
+Exit status: 0 with an answer, 1 without (a one-line error says why), 2 for wrong usage. Losses in the trace are
+warnings; with --strict they make it 1.";
+
+/// What every virtual machine of a KVM host did, from the processor's own trace (Intel PT).
+#[derive(Debug, Parser)]
+#[command(name = "havana", version, about, after_help = AFTER, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Trace → dataset and report
+    #[command(after_help = "\
+Examples:
+  havana analyze capture/                         the .pt files of a directory, trace.toml beside them
+  havana analyze cpu0.pt cpu1.pt -o tuesday.havana
+  havana analyze snapshot.pt --tsc-hz 3.4e9       a stream of which nothing else is known
+  havana analyze capture/ --from 1.5 --to 2.5     one second of it")]
+    Analyze(Analyze),
+    /// The report of a dataset again
+    #[command(after_help = "\
+Examples:
+  havana report tuesday.havana
+  havana report tuesday.havana --json | jq '.vms[].vcpus[].guest'")]
+    Report(Report),
+    /// The packets of a trace, one a line
+    #[command(after_help = "\
+Examples:
+  havana packets cpu0.pt | less
+  havana packets cpu0.pt --only pip,vmcs          who entered and left which guest
+  havana packets cpu0.pt --count                  how many of each kind
+  havana packets cpu0.pt --format tsv > packets.tsv")]
+    Packets(Packets),
+    /// The whole way on a bundled capture: two VMs on one cpu, and one of them runs away
+    Demo(Demo),
+    /// Prints the completions of a shell
+    #[command(after_help = "Example: havana completions bash > ~/.local/share/bash-completion/completions/havana")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes the man pages into a directory
+    Man {
+        /// Where to
+        dir: PathBuf,
+    },
+}
+
+/// What a raw stream does not say of itself. What stands here goes before `trace.toml`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Clock facts (they go before trace.toml)")]
+pub(crate) struct Facts {
+    /// TSC ticks a second, such as 2100000000 or 2.1e9
+    #[arg(long, value_name = "HZ", value_parser = hertz)]
+    pub(crate) tsc_hz: Option<u64>,
+    /// TSC ticks a crystal tick: CPUID leaf 15H's EBX/EAX, such as 168/2
+    #[arg(long, value_name = "N/D", value_parser = ratio)]
+    pub(crate) tsc_ctc_ratio: Option<(u32, u32)>,
+    /// MTCFreq: an MTC packet each 2^N crystal ticks
+    #[arg(long, value_name = "N")]
+    pub(crate) mtc_period: Option<u8>,
+    /// family/model/stepping of the processor, such as 6/85/4, for its errata
+    #[arg(long, value_name = "F/M/S", value_parser = model)]
+    pub(crate) cpu_model: Option<havana_trace::CpuModel>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Analyze {
+    /// Raw .pt streams (cpuN in the name says the cpu), or directories of them
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// The dataset to write [default: the input's name with .havana, in this directory]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace a dataset that stands there
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// The node's name [default: the host name in the trace, else "unknown"]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) part: Part,
+    #[command(flatten)]
+    pub(crate) facts: Facts,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print no report
+    #[arg(short, long, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+    /// Exit with status 1 where anything of the trace was lost
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// A part of a trace.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "A part of the trace")]
+pub(crate) struct Part {
+    /// From this time on, in seconds since the first event (ticks where no TSC rate is known)
+    #[arg(long, value_name = "T")]
+    pub(crate) from: Option<f64>,
+    /// Up to this time
+    #[arg(long, value_name = "T")]
+    pub(crate) to: Option<f64>,
+    /// Only this cpu (again for more); of a single file whose name does not say: its cpu
+    #[arg(long, value_name = "N")]
+    pub(crate) cpu: Vec<u32>,
+    /// Only the VM of this vm_id (again for more); what the cpus did stays whole
+    #[arg(long, value_name = "ID")]
+    pub(crate) vm: Vec<i32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// A dataset
+    #[arg(value_name = "DATASET")]
+    pub(crate) dataset: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Exit with status 1 where anything of the trace was lost
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PacketFormat {
+    /// Aligned columns
+    Text,
+    /// offset, kind, payload; tabs between
+    Tsv,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Packets {
+    /// A raw .pt stream; - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = PacketFormat::Text)]
+    pub(crate) format: PacketFormat,
+    /// Only these kinds, such as pip,vmcs,bad
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Only how many there are of each kind
+    #[arg(long)]
+    pub(crate) count: bool,
+    /// family/model/stepping of the processor, such as 6/85/4, for its errata [default: trace.toml's]
+    #[arg(long, value_name = "F/M/S", value_parser = model)]
+    pub(crate) cpu_model: Option<havana_trace::CpuModel>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Keep the dataset here
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+fn hertz(text: &str) -> Result<u64, String> {
+    let plain: String = text.chars().filter(|c| *c != '_').collect();
+    let hz = plain.parse::<f64>().map_err(|_| "should be a number of ticks a second".to_string())?;
+    if (1e6..=1e11).contains(&hz) { Ok(hz.round() as u64) } else { Err("should be between 1e6 and 1e11".into()) }
+}
+
+fn ratio(text: &str) -> Result<(u32, u32), String> {
+    let parsed = text.split_once('/').and_then(|(n, d)| Some((n.trim().parse().ok()?, d.trim().parse().ok()?)));
+    parsed.ok_or_else(|| "should be N/D, such as 168/2".into())
+}
+
+fn model(text: &str) -> Result<havana_trace::CpuModel, String> {
+    text.parse().map_err(|()| "should be family/model/stepping, decimal, such as 6/85/4".into())
+}
+
+/// Reads the command line; exits with 2 where it is wrong.
+pub(crate) fn parse() -> Cli {
+    Cli::parse()
+}
+
+/// The definitions themselves, for man pages and completions.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+}

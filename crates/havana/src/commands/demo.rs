@@ -1,0 +1,52 @@
+//! `havana demo`: the whole way on a capture that lies in the binary.
+//!
+//! Two VMs share one cpu; half-way, a process in one of them begins to run and does not stop.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use havana_trace::{RawOptions, open_raw};
+
+use super::analyze::{Plan, write};
+use crate::cli::Demo;
+use crate::report::{self, Form};
+
+const STREAM: &[u8] = include_bytes!("../../../../testdata/captures/hog-vma/cpu0.pt");
+const FACTS: &[u8] = include_bytes!("../../../../testdata/captures/hog-vma/trace.toml");
+
+pub(crate) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
+    let scratch = Scratch::new()?;
+    let capture = scratch.0.join("demo");
+    std::fs::create_dir(&capture)?;
+    std::fs::write(capture.join("cpu0.pt"), STREAM)?;
+    std::fs::write(capture.join("trace.toml"), FACTS)?;
+    let trace = open_raw(std::slice::from_ref(&capture), &RawOptions::default())?;
+    let kept = scratch.0.join("demo.havana");
+    let output: &Path = args.output.as_deref().unwrap_or(&kept);
+    let plan = Plan { output, node: "demo".into(), overwrite: false, from: None, to: None, vms: Vec::new() };
+    println!("A bundled capture: 3.5 s of one cpu of a KVM host with two quiet VMs, until a process in one runs away.\n");
+    let dataset = write(&trace, &plan)?;
+    report::print(&dataset, Form::Text)?;
+    if args.output.is_some() {
+        println!("\ndataset  {}", output.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A directory that is gone when this is.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let dir = std::env::temp_dir().join(format!("havana-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        Ok(Scratch(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

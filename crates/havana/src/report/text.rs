@@ -1,0 +1,275 @@
+//! The report as a person wants to read it: the answer first, then who, then how sure.
+
+use std::io::{self, Write};
+
+use super::Facts;
+use super::facts::{Share, VcpuFacts, VmFacts};
+use crate::units::{Rate, bytes, count, percent};
+
+/// Rows under this share of the time are folded.
+const SMALL: f64 = 0.001;
+/// No more guest processes than this.
+const TOP: usize = 10;
+
+struct Style {
+    bold: &'static str,
+    dim: &'static str,
+    warn: &'static str,
+    end: &'static str,
+}
+
+pub(super) fn write(facts: &Facts, colour: bool, out: &mut impl Write) -> io::Result<()> {
+    let style = if colour {
+        Style { bold: "\x1b[1m", dim: "\x1b[2m", warn: "\x1b[33m", end: "\x1b[0m" }
+    } else {
+        Style { bold: "", dim: "", warn: "", end: "" }
+    };
+    let rate = Rate(facts.tsc_hz);
+    head(facts, rate, &style, out)?;
+    if facts.vms.is_empty() {
+        let Style { bold, end, .. } = style;
+        writeln!(out, "\n{bold}No VM ran in this trace.{end}")?;
+    }
+    who_had_the_cpus(facts, &style, out)?;
+    if !facts.vms.is_empty() {
+        vms(facts, &style, out)?;
+        processes(facts, &style, out)?;
+        exits(facts, rate, &style, out)?;
+    }
+    sureness(facts, rate, &style, out)
+}
+
+fn vm_label(vm: &VmFacts) -> String {
+    vm.name.clone().unwrap_or_else(|| format!("vm {}", vm.vm_id))
+}
+
+fn head(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> io::Result<()> {
+    let Style { bold, end, .. } = style;
+    let plural = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
+    let vcpus: usize = facts.vms.iter().map(|v| v.vcpus.len()).sum();
+    writeln!(
+        out,
+        "{bold}node {}{end} · {} · {} · {} of {} · {} exits · lost {}",
+        facts.node,
+        rate.span(facts.span_ticks as f64),
+        plural(facts.cpus.len(), "cpu"),
+        plural(facts.vms.len(), "VM"),
+        plural(vcpus, "vCPU"),
+        count(facts.exits),
+        percent(facts.lost_share),
+    )
+}
+
+const BAR: usize = 40;
+
+fn bar(share: f64) -> String {
+    let eighths = (share.clamp(0.0, 1.0) * (BAR * 8) as f64).round() as usize;
+    let eighths = if share > 0.0 { eighths.max(1) } else { 0 };
+    let part = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
+    format!("{}{part}", "█".repeat(eighths / 8))
+}
+
+fn who_had_the_cpus(facts: &Facts, style: &Style, out: &mut impl Write) -> io::Result<()> {
+    let Style { bold, dim, end, .. } = style;
+    let whose = if facts.cpus.len() == 1 { "the cpu" } else { "the cpus" };
+    writeln!(out, "\n{bold}WHO HAD {}{end}", whose.to_uppercase())?;
+    let cpu_time: f64 = facts.cpus.iter().map(|c| c.ticks as f64).sum();
+    let state = |name: &str| -> f64 {
+        let ticks: f64 = facts.cpus.iter().map(|c| c.states.get(name).copied().unwrap_or(0.0) * c.ticks as f64).sum();
+        if cpu_time > 0.0 { ticks / cpu_time } else { 0.0 }
+    };
+    let mut rows: Vec<(String, f64)> = Vec::new();
+    for vm in &facts.vms {
+        rows.push((format!("{} guest", vm_label(vm)), vm.guest_share));
+        rows.push((format!("{} hypervisor", vm_label(vm)), vm.hypervisor_share));
+    }
+    let attributed: f64 = facts.vms.iter().map(|v| v.guest_share).sum();
+    rows.push(("guests of unknown VM".into(), (state("guest") - attributed).max(0.0)));
+    rows.push(("host".into(), state("host")));
+    rows.push(("idle".into(), state("idle")));
+    rows.push(("lost".into(), facts.lost_share));
+    rows.push(("unknown".into(), facts.unknown_share));
+    rows.retain(|r| r.1 > 1e-9);
+    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let (large, small): (Vec<_>, Vec<_>) = rows.into_iter().partition(|r| r.1 >= SMALL);
+    for (label, share) in &large {
+        writeln!(out, "  {label:<20} {:>7}  {}", percent(*share), bar(*share))?;
+    }
+    if !small.is_empty() {
+        let sum: f64 = small.iter().map(|r| r.1).sum();
+        writeln!(out, "  {dim}{} more under 0.1 %: {} in all{end}", small.len(), percent(sum))?;
+    }
+    if facts.cpus.len() > 1 {
+        writeln!(out, "  {dim}each cpu: guest + hypervisor / host / idle{end}")?;
+        for cpu in &facts.cpus {
+            let s = |name: &str| cpu.states.get(name).copied().unwrap_or(0.0);
+            writeln!(
+                out,
+                "  cpu {:<16} {:>7} / {:>7} / {:>7}",
+                cpu.cpu,
+                percent(s("guest") + s("hypervisor")),
+                percent(s("host")),
+                percent(s("idle"))
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// A share, and a mark for how it is known: none where it is observed, `~` where a rule says so.
+fn marked(share: Share) -> String {
+    let mark = if share.share > 0.0 && share.observed < 0.5 * share.share { "~" } else { "" };
+    format!("{mark}{}", percent(share.share))
+}
+
+fn vms(facts: &Facts, style: &Style, out: &mut impl Write) -> io::Result<()> {
+    let Style { bold, dim, end, .. } = style;
+    writeln!(out, "\n{bold}VMs{end}   {dim}share of the time; [sure bounds]; ~ inferred from a rule, not observed{end}")?;
+    writeln!(
+        out,
+        "  {dim}{:<16} {:>8} {:>19} {:>11} {:>10} {:>9} {:>9} {:>10}{end}",
+        "", "guest", "[at least, at most]", "hypervisor", "preempted", "waiting", "off cpu", "exits"
+    )?;
+    for vm in &facts.vms {
+        writeln!(out, "  {bold}{}{end}  {dim}VMM's CR3 {:#x}{}{end}", vm_label(vm), vm.host_cr3, clock(vm))?;
+        for (i, v) in vm.vcpus.iter().enumerate() {
+            vcpu(i, v, out)?;
+            takers(v, style, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn clock(vm: &VmFacts) -> String {
+    match (vm.tsc_offset, vm.clocks) {
+        (Some([tsc, lo, hi]), _) => format!(", TSC offset {tsc} ±{}", count((hi - lo).unsigned_abs().div_ceil(2))),
+        (None, 0) => ", TSC offset not known".into(),
+        (None, n) => format!(", TSC offset changed: {n} of them"),
+    }
+}
+
+fn vcpu(index: usize, v: &VcpuFacts, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "    vCPU {:<9} {:>8} {:>19} {:>11} {:>10} {:>9} {:>9} {:>10}",
+        index,
+        percent(v.guest.share),
+        format!("[{}, {}]", percent(v.guest_at_least), percent(v.guest_at_most)),
+        marked(v.hypervisor),
+        marked(v.preempted),
+        marked(v.waiting),
+        marked(v.off_cpu),
+        count(v.exits),
+    )?;
+    if v.lost.share > 0.0 {
+        writeln!(out, "      lost {}", percent(v.lost.share))?;
+    }
+    Ok(())
+}
+
+fn takers(v: &VcpuFacts, style: &Style, out: &mut impl Write) -> io::Result<()> {
+    let Style { dim, end, .. } = style;
+    let whole = v.preempted.share;
+    if whole < SMALL {
+        return Ok(());
+    }
+    let list: Vec<String> = v
+        .taken_by
+        .iter()
+        .filter(|t| t.share >= 0.01 * whole)
+        .take(3)
+        .map(|t| format!("{} {}", t.name, percent(t.share / whole)))
+        .collect();
+    if list.is_empty() { Ok(()) } else { writeln!(out, "      {dim}its cpu was taken by {}{end}", list.join(", ")) }
+}
+
+fn processes(facts: &Facts, style: &Style, out: &mut impl Write) -> io::Result<()> {
+    let Style { bold, dim, end, .. } = style;
+    writeln!(out, "\n{bold}TOP GUEST PROCESSES{end}   {dim}share of one cpu's time{end}")?;
+    for p in facts.processes.iter().take(TOP) {
+        let vm = facts.vms.iter().find(|v| v.vm_id == p.vm_id).map(vm_label).unwrap_or_default();
+        let name = p.name.clone().unwrap_or_else(|| format!("CR3 {:#x}", p.cr3));
+        writeln!(out, "  {vm:<8} {name:<18} {:>9}  {}", percent(p.share), bar(p.share))?;
+    }
+    if facts.processes.len() > TOP {
+        let rest: f64 = facts.processes[TOP..].iter().map(|p| p.share).sum();
+        writeln!(out, "  {dim}{} more: {} in all{end}", facts.processes.len() - TOP, percent(rest))?;
+    }
+    Ok(())
+}
+
+fn exits(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> io::Result<()> {
+    let Style { bold, dim, end, .. } = style;
+    writeln!(out, "\n{bold}VM EXITS{end}   {dim}from an exit to the vCPU's next entry{end}")?;
+    writeln!(
+        out,
+        "  {dim}{:<8} {:>10} {:>9} {:>9} {:>9} {:>9}  {}{end}",
+        "",
+        if rate.0.is_some() { "a second" } else { "exits" },
+        "p50",
+        "p90",
+        "p99",
+        "max",
+        edges(facts, rate)
+    )?;
+    for vm in &facts.vms {
+        let often = vm.exits_per_second.map_or_else(|| count(vm.exits), |n| count(n.round() as u64));
+        let Some(q) = vm.reentry_ticks else {
+            writeln!(out, "  {:<8} {often:>10}", vm_label(vm))?;
+            continue;
+        };
+        let [p50, p90, p99, max] = [q.p50, q.p90, q.p99, q.max].map(|t| rate.span(t));
+        writeln!(out, "  {:<8} {often:>10} {p50:>9} {p90:>9} {p99:>9} {max:>9}  {}", vm_label(vm), sparkline(vm))?;
+    }
+    Ok(())
+}
+
+/// One column a bucket, three characters wide.
+fn sparkline(vm: &VmFacts) -> String {
+    let most = vm.reentry_histogram.iter().map(|b| b.count).max().unwrap_or(0).max(1) as f64;
+    let column = |n: u64| match n {
+        0 => "·",
+        n => ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"][((n as f64 / most * 8.0).ceil() as usize).clamp(1, 8) - 1],
+    };
+    vm.reentry_histogram.iter().map(|b| column(b.count).repeat(3)).collect::<Vec<_>>().join(" ")
+}
+
+/// The edges between the sparkline's columns.
+fn edges(facts: &Facts, rate: Rate) -> String {
+    let Some(vm) = facts.vms.iter().find(|v| !v.reentry_histogram.is_empty()) else { return String::new() };
+    let short = |ticks: f64| match rate.ns(ticks) {
+        Some(ns) if ns < 999.5e3 => format!("{:.0}µ", ns / 1e3),
+        Some(ns) => format!("{:.0}m", ns / 1e6),
+        None => format!("1e{:.0}", ticks.log10()),
+    };
+    let text: String = vm.reentry_histogram.iter().filter_map(|b| b.below_ticks).map(|t| format!("{:<4}", short(t))).collect();
+    format!("  {text}")
+}
+
+fn sureness(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> io::Result<()> {
+    let Style { bold, warn, end, .. } = style;
+    writeln!(out, "\n{bold}HOW SURE{end}")?;
+    if let Some(q) = facts.exit_time_within_ticks {
+        let [p50, p99] = [q.p50, q.p99].map(|t| rate.span(t));
+        writeln!(out, "  an exit is known to ±{p50} (median), ±{p99} (99 %)")?;
+    }
+    if facts.losses.count == 0 {
+        writeln!(out, "  no trace was lost")?;
+    } else {
+        let causes: Vec<String> = facts.losses.ticks.iter().map(|(c, t)| format!("{c} {}", rate.span(*t as f64))).collect();
+        writeln!(
+            out,
+            "  {warn}lost: {} stretches, {} of trace ({}){end}",
+            count(facts.losses.count),
+            bytes(facts.losses.bytes.unsigned_abs()),
+            causes.join(", ")
+        )?;
+    }
+    if facts.unknown_share > 0.0 {
+        writeln!(out, "  what ran is unknown for {} of the cpus' time", percent(facts.unknown_share))?;
+    }
+    for warning in &facts.warnings {
+        writeln!(out, "  {warn}{warning}{end}")?;
+    }
+    Ok(())
+}
