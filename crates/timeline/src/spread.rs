@@ -9,7 +9,8 @@
 //! How long a kind lasts cannot be learnt well from events so placed: they confirm the guess that placed them. With MTC
 //! there is a better way. MTC edges are equally far apart and know nothing of what runs, so they sample it: the edges
 //! that fall into stretches of a kind, times the period, over the number of those stretches, is their mean duration,
-//! without bias. Without MTC the durations are fitted to the gaps, over and over.
+//! without bias. Without MTC each gap is shared out among its stretches by what their kinds last, and what they get is
+//! learnt again, over and over (expectation maximisation; for a Poisson model this is Richardson's and Lucy's method).
 //!
 //! Where branches are traced the bytes tell more than the kind: a stretch's mean is then its bytes by the kind's
 //! ticks a byte.
@@ -75,6 +76,8 @@ pub(crate) struct Link {
     pub(crate) bytes: u32,
     /// Nothing is known of how long this stretch lasts (sleep, loss).
     pub(crate) free: bool,
+    /// Such a stretch is in the event's gap: the others do not fill it.
+    pub(crate) slack: bool,
 }
 
 impl Kinds {
@@ -149,7 +152,8 @@ impl Kinds {
     }
 
     pub(crate) fn learn(&mut self, link: &Link, ticks: f64) {
-        if link.free {
+        // What is beside a sleep was only guessed.
+        if link.free || link.slack {
             return;
         }
         for slot in [&mut self.slots[usize::from(link.kind.0)], &mut self.all] {
@@ -182,8 +186,10 @@ impl Smoother {
         let chain = &mut self.chain;
         chain.clear();
 
-        // What each stretch should last. Where those of a gap last longer than the gap, all were shorter.
+        // What each stretch should last. In a gap of many events those fill the gap together: without edges that sample
+        // them, each gets its part of it. The stretches that reach over the gap's ends are in it by half.
         let mut from = 0;
+        let mut entering = before.map(|b| b.1);
         while from < links.len() {
             let span = links[from].span;
             let to = from + links[from..].iter().take_while(|l| l.span == span).count();
@@ -192,44 +198,44 @@ impl Smoother {
             let start = chain.len();
             chain.extend(links[from..to].iter().map(|l| {
                 let (mean, var) = kinds.expect(l, even);
-                [0.0, 0.0, mean, var]
+                [f64::NAN, 0.0, mean, var]
             }));
-            let inside = &mut chain[start..start + to - from - 1];
-            let sum: f64 = inside.iter().map(|g| g[2]).sum();
-            if sum > length && to - from >= DENSE {
-                let fit = length / (sum + even);
-                for g in inside {
+            let dense = to - from >= DENSE && length > 0.0;
+            let inside: f64 = chain[start..chain.len() - 1].iter().map(|g| g[2]).sum();
+            if dense && !kinds.sampled && to < links.len() {
+                let enter = entering.map_or(even, |l| kinds.expect(&l, even).0) / 2.0;
+                let leave = chain[chain.len() - 1][2] / 2.0;
+                let all = enter + inside + leave;
+                let slack = links[from..to].iter().any(|l| l.slack);
+                let fit = if slack { (length / all).min(1.0) } else { length / all };
+                let mut at = rel(span.lo) + fit * enter;
+                for g in &mut chain[start..] {
+                    g[0] = at;
+                    at += fit * g[2];
+                }
+            } else if dense && inside > length {
+                // All were shorter than usual.
+                let fit = length / (inside + even);
+                let last = chain.len() - 1;
+                for g in &mut chain[start..last] {
                     g[2] *= fit;
                     if g[3] < FREE {
                         g[3] *= fit * fit;
                     }
                 }
             }
+            entering = Some(links[to - 1]);
             from = to;
         }
 
-        // Forward: each event after the one before it, cut to its bounds. In a gap of many events its two ends say
-        // more than the bounds: the stretch that reaches over an end is cut there at random.
+        // Forward: each event after the one before it, cut to its bounds.
         let (mut mean, mut var) = match &before {
             Some((_, link)) => kinds.expect(link, first.span.width() as f64),
             None => (rel(first.span.mid()), FREE),
         };
-        let mut since = 0;
-        for (i, link) in links.iter().enumerate() {
+        for (link, c) in links.iter().zip(chain.iter_mut()) {
             let (lo, hi) = (rel(link.span.lo), rel(link.span.hi));
-            let next_gap = links.get(i + 1).is_none_or(|n| n.span != link.span);
-            let [.., stretch, spread] = chain[i];
-            if !kinds.sampled && next_gap && i - since + 1 >= DENSE && i + 1 < links.len() && spread < FREE {
-                let (half, noise) = (stretch / 2.0, stretch * stretch / 12.0 + spread / 4.0 + 1.0);
-                let gain = if var < FREE { var / (var + noise) } else { 1.0 };
-                mean += gain * (hi - half - mean);
-                var = if var < FREE { var * (1.0 - gain) } else { noise };
-            }
-            if next_gap {
-                since = i + 1;
-            }
-            let c = &mut chain[i];
-            (c[0], c[1]) = cut(mean, var, lo, hi);
+            (c[0], c[1]) = if c[0].is_nan() { cut(mean, var, lo, hi) } else { (c[0].clamp(lo, hi), 0.0) };
             mean = c[0] + c[2];
             var = c[1] + c[3];
         }
@@ -304,7 +310,7 @@ mod tests {
     use super::*;
 
     fn link(lo: i64, hi: i64, kind: u16) -> Link {
-        Link { span: Span { lo, hi }, kind: Kind(kind), bytes: 8, free: false }
+        Link { span: Span { lo, hi }, kind: Kind(kind), bytes: 8, free: false, slack: false }
     }
 
     /// Places `times` known only to a grid of `period`, learning as it goes; gives the sum of the even stretches.

@@ -52,7 +52,11 @@ impl Sure {
             // Of what lies in the window, and no more.
             let part = |from: i64, to: i64| (window.clamp(to) - window.clamp(from)).max(0);
             let all = window.lo <= from.span.lo && start.span.hi <= window.hi;
-            if all { ticks } else { Span { lo: part(from.span.hi, start.span.lo), hi: part(from.span.lo, start.span.hi) } }
+            if all {
+                ticks
+            } else {
+                Span { lo: part(from.span.hi, start.span.lo), hi: part(from.span.lo, start.span.hi) }
+            }
         };
         self.some.retain(|run| {
             if !run.touched {

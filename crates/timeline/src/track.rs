@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use havana_packet::{BadReason, Kind as PacketKind, Packet};
 use havana_rows::{LossCause, Time};
 use havana_trace::Stream;
+use rustc_hash::FxHashMap;
 
 use crate::ctc::{Ctc, Edge};
 use crate::cyc::{Cycle, Cycles};
@@ -38,8 +39,13 @@ const BLOCK: usize = 768;
 const AHEAD: usize = 256;
 /// Without MTC the first block is longer: only many gaps together tell how long stretches last.
 const FIRST_BLOCK: usize = 1 << 15;
+/// How often the first block is placed and learnt from; with MTC only variances are learnt so.
+const FIRST_ROUNDS: usize = 12;
+const FIRST_ROUNDS_SAMPLED: usize = 3;
 /// No more events wait for a known time, or to learn which VM they are of.
 const LONGEST: usize = 1 << 16;
+/// vCPUs of one VM whose clocks are asked when one's own is not known.
+const MOST_SIBLINGS: usize = 64;
 /// Guest TSCs that wait for the next host time.
 const MOST_SAMPLES: usize = 1 << 12;
 /// Without MTC: a TSC outside PSB+ ended a sleep where it came this many times later than expected, and so many ticks.
@@ -69,7 +75,7 @@ impl Node {
             what: What::Known,
             span: known.span,
             guest: known.guest,
-            link: Link { span: Span::exact(known.best), kind: Kind::default(), bytes: 0, free: true },
+            link: Link { span: Span::exact(known.best), kind: Kind::default(), bytes: 0, free: true, slack: true },
             cycle: Cycle { count: 0, direct: false },
             pinned: true,
         }
@@ -210,6 +216,9 @@ struct Inner<'a> {
     /// The stretch that is going on, where the gap has no event yet.
     stretch: (Kind, u64),
     longest_gap: i64,
+    /// The last moment whose upper bound is hard.
+    latest: i64,
+    siblings: FxHashMap<u64, Vec<u64>>,
     lost: bool,
     doubt: Option<i64>,
 
@@ -254,6 +263,8 @@ impl<'a> Inner<'a> {
             gap: Vec::new(),
             stretch: (Kind::default(), 0),
             longest_gap: 0,
+            latest: 0,
+            siblings: FxHashMap::default(),
             lost: false,
             doubt: None,
             samples: Vec::new(),
@@ -299,6 +310,7 @@ impl<'a> Inner<'a> {
                 self.nr = Some(true);
                 self.ever_guest = true;
                 let what = What::Entry { cr3, host_cr3: self.host_cr3, loaded: self.loaded };
+                self.learn_sibling();
                 self.event(what, Kind::new(true, cr3, false));
             }
             Step::Exit(Exit { cr3, guest_ip, reason }) => {
@@ -348,12 +360,22 @@ impl<'a> Inner<'a> {
             what,
             span: Span::ANY,
             guest: None,
-            link: Link { span: Span::ANY, kind, bytes: 0, free: false },
+            link: Link { span: Span::ANY, kind, bytes: 0, free: false, slack: false },
             cycle: self.cycles.at(),
             pinned: false,
         });
         if self.gap.len() >= LONGEST {
             self.force();
+        }
+    }
+
+    /// This VMCS belongs to the VM of this host CR3. Needed only where guests' TSCs tell time.
+    fn learn_sibling(&mut self) {
+        if let (None, Some(cr3), Some(vmcs)) = (&self.ctc, self.host_cr3, self.loaded.vmcs()) {
+            let all = self.siblings.entry(space_of(cr3)).or_default();
+            if all.last() != Some(&vmcs) && !all.contains(&vmcs) && all.len() < MOST_SIBLINGS {
+                all.push(vmcs);
+            }
         }
     }
 
@@ -525,9 +547,24 @@ impl<'a> Inner<'a> {
         }
         if self.ctc.is_none() {
             let span = self.clocks.offsets.host_time(vmcs, value, after);
+            if span.is_none() {
+                return self.sibling_time(vmcs, value, after);
+            }
             if let Some((wide, span)) = span.and_then(|s| Some((s, s.and(Span { lo: after, hi: FAR })?))) {
                 self.close(Known { span, best: span.clamp(wide.mid()), guest: Some((vmcs, value)) }, None);
             }
+        }
+    }
+
+    /// Nothing says how this vCPU's clock stands. Those of a VM mostly stand alike: that bounds nothing, and is a good guess.
+    fn sibling_time(&mut self, vmcs: u64, value: i64, after: i64) {
+        let Some(from) = self.opened else { return };
+        let Some(vmcss) = self.host_cr3.and_then(|cr3| self.siblings.get(&space_of(cr3))) else { return };
+        let offsets = &self.clocks.offsets;
+        let guess = vmcss.iter().find_map(|&sibling| offsets.host_time(sibling, value, after));
+        if let Some(guess) = guess {
+            let span = Span { lo: from.span.lo, hi: FAR };
+            self.close(Known { span, best: guess.mid().max(from.best), guest: Some((vmcs, value)) }, None);
         }
     }
 
@@ -550,7 +587,8 @@ impl<'a> Inner<'a> {
     fn took_too_long(&self, tsc: i64) -> bool {
         let Some(opened) = self.opened else { return false };
         let length = (tsc - opened.best) as f64;
-        let here = Link { span: Span::ANY, kind: self.stretch.0, bytes: self.work(self.offset), free: false };
+        let here =
+            Link { span: Span::ANY, kind: self.stretch.0, bytes: self.work(self.offset), free: false, slack: false };
         let before = self.gap[..self.gap.len().saturating_sub(1)].iter().map(|n| n.link);
         match self.kinds.expected(before.chain([here])) {
             Some(expected) => length > SLEPT_TIMES * expected + SLEPT_TICKS,
@@ -563,8 +601,11 @@ impl<'a> Inner<'a> {
         let Some(from) = self.opened else { return self.first(at) };
         let span = Span { lo: at.span.lo.max(from.span.lo), hi: at.span.hi.max(from.span.lo) };
         let cycles = self.has_cycles.then(|| self.cycles.close(Some(from.span), span));
-        self.longest_gap = self.longest_gap.max(span.hi - from.span.lo);
-        self.tighten(span.hi);
+        if span.hi < FAR {
+            self.longest_gap = self.longest_gap.max(span.hi - self.latest);
+            self.latest = span.hi;
+            self.tighten(span.hi);
+        }
         let from = self.opened.unwrap_or(from);
         let at = Known { span, best: span.clamp(at.best.max(from.best)), guest: at.guest };
         let asleep = slept.filter(|_| self.nr != Some(true));
@@ -580,9 +621,12 @@ impl<'a> Inner<'a> {
         let within = Span { lo: from.span.lo, hi: end };
         let likely = Span { lo: from.best, hi: end.min(at.best).max(from.best) };
         let mut lo = from.span.lo;
+        let slack = slept.is_some() || self.gap.iter().any(|n| n.link.free);
         for i in 0..self.gap.len() {
             let mut node = self.gap[i];
-            (node.span, node.link.span) = if node.pinned { (from.span, Span::exact(from.best)) } else { (within, likely) };
+            node.link.slack = slack;
+            (node.span, node.link.span) =
+                if node.pinned { (from.span, Span::exact(from.best)) } else { (within, likely) };
             if let (Some(cycles), false) = (&cycles, node.pinned) {
                 if cycles.tells() {
                     let next = self.gap[i + 1..].iter().map(|n| n.cycle.count).find(|&c| c > node.cycle.count);
@@ -648,6 +692,7 @@ impl<'a> Inner<'a> {
 
     /// The first known time. What was before it has no time, and is lost.
     fn first(&mut self, at: Known) {
+        self.latest = at.span.hi;
         self.opened = Some(at);
         self.opened_stands = true;
         self.cycles.close(None, at.span);
@@ -690,7 +735,7 @@ impl<'a> Inner<'a> {
     fn end_of_trace(&self, opened: Known) -> i64 {
         match self.ctc.as_ref().and_then(Ctc::due) {
             Some(due) => due.max(opened.span.lo),
-            None => opened.span.hi + 2 * self.longest_gap,
+            None => self.latest + 2 * self.longest_gap,
         }
     }
 
@@ -711,7 +756,7 @@ impl<'a> Inner<'a> {
             // How long the last stretch went on nothing says.
             node.link.free = true;
 
-            let span = Span { lo: opened.span.lo, hi: self.end_of_trace(opened) };
+            let span = Span { lo: opened.span.lo, hi: self.end_of_trace(opened).max(opened.span.lo) };
             self.close(Known { span, best: span.hi, guest: None }, None);
         }
         let last = self.queue.iter().rev().find(|n| n.what != What::Known).map(|n| n.span);
@@ -764,7 +809,11 @@ impl<'a> Inner<'a> {
         self.links.clear();
         self.links.extend(self.queue.iter().filter(|n| n.what != What::Known).take(looked).map(|n| n.link));
         // At the start nothing is known of how long stretches last: what the first block says is read a few times over.
-        let rounds = if self.placed.is_none() { 6 } else { 1 };
+        let rounds = match (&self.placed, &self.ctc) {
+            (Some(_), _) => 1,
+            (None, Some(_)) => FIRST_ROUNDS_SAMPLED,
+            (None, None) => FIRST_ROUNDS,
+        };
         for round in 0..rounds {
             self.smoother.place(&self.kinds, self.placed, &self.links, &mut self.times);
             let learn = if round + 1 == rounds { handed } else { looked };

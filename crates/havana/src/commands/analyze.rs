@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use havana_rows::Sink;
-use havana_store::{CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, Manifest, Source, StoreError, WriterOptions};
+use havana_store::{
+    CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, Manifest, Source, StoreError, WriterOptions,
+};
 use havana_timeline::{Analysis, Summary, Survey};
 use havana_trace::{Facts, RawOptions, Trace, open_raw};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -124,12 +126,7 @@ fn read<S: Sink>(trace: &Trace, analysis: Analysis<'_>, sink: &mut S) -> Result<
 }
 
 fn facts(args: &cli::Facts) -> Facts {
-    Facts {
-        tsc_hz: args.tsc_hz,
-        tsc_ctc_ratio: args.tsc_ctc_ratio,
-        mtc_period: args.mtc_period,
-        cpu: args.cpu_model,
-    }
+    Facts { tsc_hz: args.tsc_hz, tsc_ctc_ratio: args.tsc_ctc_ratio, mtc_period: args.mtc_period, cpu: args.cpu_model }
 }
 
 /// The input's name, in this directory.

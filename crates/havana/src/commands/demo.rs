@@ -25,7 +25,9 @@ pub(crate) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
     let kept = scratch.0.join("demo.havana");
     let output: &Path = args.output.as_deref().unwrap_or(&kept);
     let plan = Plan { output, node: "demo".into(), overwrite: false, from: None, to: None, vms: Vec::new() };
-    println!("A bundled capture: 3.5 s of one cpu of a KVM host with two quiet VMs, until a process in one runs away.\n");
+    println!(
+        "A bundled capture: 3.5 s of one cpu of a KVM host with two quiet VMs, until a process in one runs away.\n"
+    );
     let dataset = write(&trace, &plan)?;
     report::print(&dataset, Form::Text)?;
     if args.output.is_some() {

@@ -41,4 +41,3 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
 fn status(strict: bool, lost: bool) -> ExitCode {
     if strict && lost { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
-

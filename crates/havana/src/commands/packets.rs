@@ -93,7 +93,13 @@ fn print(
                 writeln!(out, "{offset:x}\t{BAD}\tlen={:x} {reason}", item.len)?;
             }
             (PacketFormat::Text, Ok(packet)) => {
-                writeln!(out, "{:>10}  {:<10} {}", format_args!("{offset:#x}"), packet.kind().name(), packet.payload())?;
+                writeln!(
+                    out,
+                    "{:>10}  {:<10} {}",
+                    format_args!("{offset:#x}"),
+                    packet.kind().name(),
+                    packet.payload()
+                )?;
             }
             (PacketFormat::Text, Err(reason)) => {
                 writeln!(out, "{:>10}  {BAD:<10} {} bytes: {reason}", format_args!("{offset:#x}"), item.len)?;
@@ -104,7 +110,8 @@ fn print(
                 writeln!(out, "{row}")?;
             }
             (PacketFormat::Json, Err(reason)) => {
-                let row = serde_json::json!({"offset": offset, "len": item.len, "kind": BAD, "payload": reason.to_string()});
+                let row =
+                    serde_json::json!({"offset": offset, "len": item.len, "kind": BAD, "payload": reason.to_string()});
                 writeln!(out, "{row}")?;
             }
         }

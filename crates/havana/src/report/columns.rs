@@ -23,8 +23,10 @@ pub(super) struct Names<'a, T> {
 impl<'a, T: Copy> Names<'a, T> {
     pub(super) fn of(batch: &'a RecordBatch, name: &str, read: impl Fn(&str) -> Option<T>) -> anyhow::Result<Self> {
         let column = batch.column_by_name(name).with_context(|| format!("no column {name}"))?;
-        let keys =
-            column.as_any().downcast_ref::<DictionaryArray<Int8Type>>().with_context(|| format!("column {name} holds no names"))?;
+        let keys = column
+            .as_any()
+            .downcast_ref::<DictionaryArray<Int8Type>>()
+            .with_context(|| format!("column {name} holds no names"))?;
         let text = keys.values().as_string_opt::<i32>().with_context(|| format!("column {name} holds no text"))?;
         Ok(Names { keys, values: text.iter().map(|t| t.and_then(&read)).collect() })
     }

@@ -124,7 +124,10 @@ fn marked(share: Share) -> String {
 
 fn vms(facts: &Facts, style: &Style, out: &mut impl Write) -> io::Result<()> {
     let Style { bold, dim, end, .. } = style;
-    writeln!(out, "\n{bold}VMs{end}   {dim}share of the time; [sure bounds]; ~ inferred from a rule, not observed{end}")?;
+    writeln!(
+        out,
+        "\n{bold}VMs{end}   {dim}share of the time; [sure bounds]; ~ inferred from a rule, not observed{end}"
+    )?;
     writeln!(
         out,
         "  {dim}{:<16} {:>8} {:>19} {:>11} {:>10} {:>9} {:>9} {:>10}{end}",
@@ -242,7 +245,8 @@ fn edges(facts: &Facts, rate: Rate) -> String {
         Some(ns) => format!("{:.0}m", ns / 1e6),
         None => format!("1e{:.0}", ticks.log10()),
     };
-    let text: String = vm.reentry_histogram.iter().filter_map(|b| b.below_ticks).map(|t| format!("{:<4}", short(t))).collect();
+    let text: String =
+        vm.reentry_histogram.iter().filter_map(|b| b.below_ticks).map(|t| format!("{:<4}", short(t))).collect();
     format!("  {text}")
 }
 
@@ -256,7 +260,8 @@ fn sureness(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> i
     if facts.losses.count == 0 {
         writeln!(out, "  no trace was lost")?;
     } else {
-        let causes: Vec<String> = facts.losses.ticks.iter().map(|(c, t)| format!("{c} {}", rate.span(*t as f64))).collect();
+        let causes: Vec<String> =
+            facts.losses.ticks.iter().map(|(c, t)| format!("{c} {}", rate.span(*t as f64))).collect();
         writeln!(
             out,
             "  {warn}lost: {} stretches, {} of trace ({}){end}",
