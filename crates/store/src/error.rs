@@ -87,6 +87,9 @@ pub enum StoreError {
         /// `node` or `capture`.
         key: &'static str,
     },
+    /// A table was written to after an error in it.
+    #[error("a table could not be written, as was said before")]
+    Broken,
     /// A table could not be written.
     #[error(transparent)]
     Table(#[from] parquet::Error),

@@ -22,6 +22,7 @@ mod place;
 mod read;
 #[cfg(test)]
 mod tests;
+mod worker;
 mod write;
 
 pub use error::StoreError;

@@ -1,12 +1,13 @@
 //! Writing a dataset.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use havana_rows::parquet::{Limits, NsClock, OrderedTable, Row, Table};
 use havana_rows::{CpuState, Exit, Loss, Process, Sink, Vcpu, VcpuState, Vm, VmOffset};
 
 use crate::place::Place;
+use crate::worker::Worker;
 use crate::{LossSummary, Manifest, StoreError, partition};
 
 /// What a dataset is called and how it is written.
@@ -31,9 +32,9 @@ pub struct WriterOptions {
 /// still. Memory: 15 MB for each of the three large tables that rows come for out of order, and about 5 MB a table.
 pub struct DatasetWriter {
     // Dropped in this order: the files are closed before their directory is removed.
-    cpu_states: OrderedTable<CpuState>,
-    vcpu_states: OrderedTable<VcpuState>,
-    exits: OrderedTable<Exit>,
+    cpu_states: Worker<CpuState>,
+    vcpu_states: Worker<VcpuState>,
+    exits: Worker<Exit>,
     vms: OrderedTable<Vm>,
     vm_offsets: OrderedTable<VmOffset>,
     vcpus: OrderedTable<Vcpu>,
@@ -69,19 +70,22 @@ impl DatasetWriter {
             let dir = place.partial().join(table.name()).join(&below);
             fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
         }
-        fn table<R: Row>(root: &Path, below: &Path, clock: Option<NsClock>, limits: Limits) -> OrderedTable<R> {
-            OrderedTable::new(&root.join(R::TABLE.name()).join(below), clock, limits)
+        let dir_of = |table: Table| place.partial().join(table.name()).join(&below);
+        fn small<R: Row>(dir: &Path, clock: Option<NsClock>, limits: Limits) -> OrderedTable<R> {
+            OrderedTable::new(dir, clock, limits)
         }
-        let root = place.partial();
+        fn large<R: Row + Send + 'static>(dir: PathBuf, clock: Option<NsClock>, limits: Limits) -> Worker<R> {
+            Worker::new(move || OrderedTable::new(&dir, clock, limits))
+        }
         Ok(DatasetWriter {
-            cpu_states: table(root, &below, ns_clock, limits),
-            vcpu_states: table(root, &below, ns_clock, limits),
-            exits: table(root, &below, ns_clock, limits),
-            vms: table(root, &below, ns_clock, limits),
-            vm_offsets: table(root, &below, ns_clock, limits),
-            vcpus: table(root, &below, ns_clock, limits),
-            processes: table(root, &below, ns_clock, limits),
-            losses: table(root, &below, ns_clock, limits),
+            cpu_states: large(dir_of(Table::CpuStates), ns_clock, limits),
+            vcpu_states: large(dir_of(Table::VcpuStates), ns_clock, limits),
+            exits: large(dir_of(Table::Exits), ns_clock, limits),
+            vms: small(&dir_of(Table::Vms), ns_clock, limits),
+            vm_offsets: small(&dir_of(Table::VmOffsets), ns_clock, limits),
+            vcpus: small(&dir_of(Table::Vcpus), ns_clock, limits),
+            processes: small(&dir_of(Table::Processes), ns_clock, limits),
+            losses: small(&dir_of(Table::Losses), ns_clock, limits),
             seen: Seen::default(),
             node,
             capture,
@@ -145,17 +149,17 @@ impl Sink for DatasetWriter {
     #[inline]
     fn cpu_state(&mut self, row: CpuState) -> Result<(), StoreError> {
         self.seen.cpu_state(&row);
-        Ok(self.cpu_states.push(row)?)
+        self.cpu_states.push(row)
     }
 
     #[inline]
     fn vcpu_state(&mut self, row: VcpuState) -> Result<(), StoreError> {
-        Ok(self.vcpu_states.push(row)?)
+        self.vcpu_states.push(row)
     }
 
     #[inline]
     fn exit(&mut self, row: Exit) -> Result<(), StoreError> {
-        Ok(self.exits.push(row)?)
+        self.exits.push(row)
     }
 
     fn loss(&mut self, row: Loss) -> Result<(), StoreError> {
