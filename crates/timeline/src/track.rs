@@ -18,7 +18,7 @@
 
 use std::collections::VecDeque;
 
-use havana_packet::{BadReason, Kind as PacketKind, Packet};
+use havana_packet::{BadReason, Errata, Kind as PacketKind, Packet};
 use havana_rows::{LossCause, Time};
 use havana_trace::Stream;
 use rustc_hash::FxHashMap;
@@ -104,7 +104,7 @@ pub(crate) struct Track<'a> {
 impl<'a> Track<'a> {
     pub(crate) fn new(
         stream: &'a Stream,
-        errata: havana_packet::Errata,
+        errata: Errata,
         clocks: &'a Clocks,
         start: &Start,
         window: Span,
@@ -119,7 +119,7 @@ impl<'a> Track<'a> {
             counts: [0; PacketKind::ALL.len()],
             inner: Inner {
                 sure: Sure::new(window),
-                ..Inner::new(clocks, start, !errata.skz84, unsynced, stream.len())
+                ..Inner::new(clocks, start, errata, unsynced, stream.len())
             },
         }
     }
@@ -190,8 +190,8 @@ impl<'a> Track<'a> {
 struct Inner<'a> {
     clocks: &'a Clocks,
     ctc: Option<Ctc>,
-    /// SKZ84: a TMA made in a guest may be corrupt.
-    trust_guest_tma: bool,
+    /// SKZ84: a TMA made in a guest may be corrupt. SKL168: an MTC right before a PSB may be missing.
+    errata: Errata,
     cycles: Cycles,
     has_cycles: bool,
     ratio: u8,
@@ -240,11 +240,11 @@ struct Inner<'a> {
 }
 
 impl<'a> Inner<'a> {
-    fn new(clocks: &'a Clocks, start: &Start, trust_guest_tma: bool, unsynced: u64, length: u64) -> Self {
+    fn new(clocks: &'a Clocks, start: &Start, errata: Errata, unsynced: u64, length: u64) -> Self {
         Inner {
             clocks,
             ctc: clocks.crystal(start),
-            trust_guest_tma,
+            errata,
             cycles: Cycles::new(),
             has_cycles: false,
             ratio: 0,
@@ -477,6 +477,9 @@ impl<'a> Inner<'a> {
 
     fn tsc(&mut self, tsc: Tsc, offsets: &mut Offsets) {
         let value = tsc.tsc as i64;
+        if let (Some(ctc), true) = (&mut self.ctc, tsc.psb && self.errata.skl168) {
+            ctc.veil();
+        }
         match tsc.nr {
             Some(true) => self.guest_tsc(value, tsc, offsets),
             // Where nothing is known of NR, only a trace without guests can be trusted.
@@ -526,7 +529,7 @@ impl<'a> Inner<'a> {
                 _ => None,
             };
             let known = match packet.tma {
-                Some(tma) if self.trust_guest_tma && (packet.psb || about.is_some()) => ctc.guest_tma(tma, about),
+                Some(tma) if !self.errata.skz84 && (packet.psb || about.is_some()) => ctc.guest_tma(tma, about),
                 _ => None,
             };
             match known {
