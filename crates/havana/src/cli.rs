@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 const AFTER: &str = "\
-Exit status: 0 with an answer, 1 without (a one-line error says why), 2 for wrong usage. Losses in the trace are
-warnings; with --strict they make it 1.";
+Exit status: 0 with an answer, 1 without (a one-line error says why), 2 for wrong usage.
+Losses in the trace are warnings; with --strict they make it 1.";
 
 /// What every virtual machine of a KVM host did, from the processor's own trace (Intel PT).
 #[derive(Debug, Parser)]
@@ -21,7 +21,7 @@ pub(crate) enum Command {
     /// Trace → dataset and report
     #[command(after_help = "\
 Examples:
-  havana analyze capture/                         the .pt files of a directory, trace.toml beside them
+  havana analyze capture/                         all its .pt files, with their trace.toml
   havana analyze cpu0.pt cpu1.pt -o tuesday.havana
   havana analyze snapshot.pt --tsc-hz 3.4e9       a stream of which nothing else is known
   havana analyze capture/ --from 1.5 --to 2.5     one second of it")]
@@ -87,10 +87,6 @@ pub(crate) struct Analyze {
     /// The node's name [default: the host name in the trace, else "unknown"]
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
-    #[command(flatten)]
-    pub(crate) part: Part,
-    #[command(flatten)]
-    pub(crate) facts: Facts,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -100,6 +96,11 @@ pub(crate) struct Analyze {
     /// Exit with status 1 where anything of the trace was lost
     #[arg(long)]
     pub(crate) strict: bool,
+    // Last: their headings hold for all that follows.
+    #[command(flatten)]
+    pub(crate) part: Part,
+    #[command(flatten)]
+    pub(crate) facts: Facts,
 }
 
 /// A part of a trace.

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         // Who reads our output has seen enough: that is no error.
         Err(error) if commands::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("havana: {error:#}");
+            eprintln!("havana: {}", commands::one_line(&error));
             ExitCode::FAILURE
         }
     }

@@ -49,10 +49,11 @@ impl Map {
         Ok(Map { mmap: Some(mmap) })
     }
 
-    /// Gives back the memory of `range`, as far as whole steps of it lie inside. The bytes stay readable.
+    /// Gives back the memory of `range`: from the step that it begins in to the last whole step in it, so that ranges that
+    /// follow each other leave nothing between them. The bytes stay readable.
     pub fn release(&self, range: Range<usize>) {
         let Some(mmap) = &self.mmap else { return };
-        let start = range.start.next_multiple_of(STEP);
+        let start = range.start / STEP * STEP;
         let end = range.end.min(mmap.len()) / STEP * STEP;
         if start < end {
             // SAFETY: MADV_DONTNEED on a private mapping drops what was written to it and keeps what is in the file.
@@ -97,6 +98,27 @@ mod tests {
         map.release(1..4 * STEP);
         map.release(0..usize::MAX);
         assert!(*map == bytes[..]);
+    }
+
+    #[test]
+    fn ranges_that_follow_each_other_release_all() {
+        let f = file(&vec![1u8; 64 * STEP]);
+        let map = Map::open(f.path()).unwrap();
+        let resident = || {
+            let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let name = f.path().to_str().unwrap();
+            let of_map = text.split(name).nth(1).unwrap();
+            let line = of_map.lines().find(|l| l.starts_with("Rss:")).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+        };
+        let mut from = 0;
+        while from < map.len() {
+            let to = (from + STEP + 12_345).min(map.len());
+            assert_eq!(map[from..to].iter().map(|b| u64::from(*b)).sum::<u64>(), (to - from) as u64);
+            map.release(from..to);
+            from = to;
+        }
+        assert!(resident() <= 2 * STEP, "{}", resident());
     }
 
     #[test]

@@ -65,13 +65,13 @@ impl Cycles {
     /// A known time: gives how to bound the events since the last one, and starts anew.
     pub(crate) fn close(&mut self, from: Option<Span>, to: Span) -> Gap {
         let total = self.direct.then_some(self.count);
-        if let (Some(from), Some(total), true) = (from, total, self.from_direct) {
-            if total >= ENOUGH {
-                let ticks = (to.hi - from.lo) as f64 / total as f64;
-                let known = &mut self.shortest[usize::from(self.ratio)];
-                if *known == 0.0 || ticks < *known {
-                    *known = ticks;
-                }
+        if let (Some(from), Some(total), true) = (from, total, self.from_direct)
+            && total >= ENOUGH
+        {
+            let ticks = (to.hi - from.lo) as f64 / total as f64;
+            let known = &mut self.shortest[usize::from(self.ratio)];
+            if *known == 0.0 || ticks < *known {
+                *known = ticks;
             }
         }
         let known = self.shortest[usize::from(self.ratio)];

@@ -473,18 +473,18 @@ impl Machine {
         };
         // Where the clocks of two cpus leave room, a vCPU may seem to enter here before it has left there.
         let mut mine = at;
-        if let Place::On { cpu, since, state } = self.vcpus[v].place {
-            if cpu != c {
-                if mine.tsc < since.tsc {
-                    mine.tsc = since.tsc.min(mine.hi).max(mine.tsc);
-                }
-                if state == V::Guest {
-                    // Its exit is still to come from the other cpu: that one is late, and will find the vCPU gone.
-                    self.nameless_exits += 0;
-                }
-                if self.cpus[cpu].current == Some(v) {
-                    self.cpus[cpu].current = None;
-                }
+        if let Place::On { cpu, since, state } = self.vcpus[v].place
+            && cpu != c
+        {
+            if mine.tsc < since.tsc {
+                mine.tsc = since.tsc.min(mine.hi).max(mine.tsc);
+            }
+            if state == V::Guest {
+                // Its exit is still to come from the other cpu: that one is late, and will find the vCPU gone.
+                self.nameless_exits += 0;
+            }
+            if self.cpus[cpu].current == Some(v) {
+                self.cpus[cpu].current = None;
             }
         }
         self.put_on(v, c, V::Guest, mine, sink)?;
@@ -604,10 +604,10 @@ impl Machine {
         let cpu = &self.cpus[c];
         let Some(v) = cpu.loaded.vmcs().and_then(|vmcs| self.vcpu_of.get(&vmcs).copied()) else { return };
         let mine = cpu.host_cr3.map(space_of) == Some(self.vms[self.vcpus[v].vm].host_cr3);
-        if let Place::Off(off) = &mut self.vcpus[v].place {
-            if off.cpu == c {
-                off.back = mine.then_some(at);
-            }
+        if let Place::Off(off) = &mut self.vcpus[v].place
+            && off.cpu == c
+        {
+            off.back = mine.then_some(at);
         }
     }
 

@@ -136,10 +136,10 @@ impl Offsets {
             None => Some(0),
             Some(c) => self.clocks[c].row.filter(|_| self.clocks[c].scale.is_none()),
         };
-        if let (Some(b), Some(a)) = (row(before), row(after)) {
-            if a != b {
-                self.tighten(a, b, after.value - before.value);
-            }
+        if let (Some(b), Some(a)) = (row(before), row(after))
+            && a != b
+        {
+            self.tighten(a, b, after.value - before.value);
         }
     }
 
@@ -181,18 +181,18 @@ impl Offsets {
             // A little give where numbers went through a float.
             let give = if clock.scale.is_some() { 2 + host.width() / 64 } else { 0 };
             let wide = Span { lo: offset.lo - give, hi: offset.hi + give };
-            if let Some(both) = clock.alone.and(wide) {
-                if closed.and(both).is_some() {
-                    let clock = &mut self.clocks[current];
-                    if clock.scale.is_none() {
-                        clock.alone = both;
-                    }
-                    clock.last = clock.last.max(guest);
-                    clock.first = clock.first.min(guest);
-                    entry.restless = 0;
-                    keep(&mut entry.kept, sample);
-                    return current;
+            if let Some(both) = clock.alone.and(wide)
+                && closed.and(both).is_some()
+            {
+                let clock = &mut self.clocks[current];
+                if clock.scale.is_none() {
+                    clock.alone = both;
                 }
+                clock.last = clock.last.max(guest);
+                clock.first = clock.first.min(guest);
+                entry.restless = 0;
+                keep(&mut entry.kept, sample);
+                return current;
             }
             entry.restless += 1;
             keep(&mut entry.kept, sample);

@@ -178,12 +178,11 @@ fn guests(stream: &Stream, errata: Errata, offsets: &mut Offsets) -> bool {
                 released = at;
             }
             match (tsc, vmcs) {
-                (Some(Tsc { tsc, nr: Some(true), .. }), Some(vmcs)) => {
+                (Some(Tsc { tsc, nr: Some(true), .. }), Some(vmcs))
                     // Where the host is silent for long, the oldest of the guests' words are worth the least.
-                    if between.len() < MOST_BETWEEN {
+                    if between.len() < MOST_BETWEEN => {
                         between.push((vmcs, tsc as i64));
                     }
-                }
                 (Some(Tsc { tsc, nr: Some(false) | None, .. }), _) => {
                     let tsc = tsc as i64;
                     if before.is_some_and(|b| tsc < b) {

@@ -102,13 +102,7 @@ pub(crate) struct Track<'a> {
 }
 
 impl<'a> Track<'a> {
-    pub(crate) fn new(
-        stream: &'a Stream,
-        errata: Errata,
-        clocks: &'a Clocks,
-        start: &Start,
-        window: Span,
-    ) -> Self {
+    pub(crate) fn new(stream: &'a Stream, errata: Errata, clocks: &'a Clocks, start: &Start, window: Span) -> Self {
         let feed = Feed::new(stream, errata);
         let unsynced = feed.unsynced;
         Track {
@@ -117,10 +111,7 @@ impl<'a> Track<'a> {
             feed,
             walker: Walker::new(),
             counts: [0; PacketKind::ALL.len()],
-            inner: Inner {
-                sure: Sure::new(window),
-                ..Inner::new(clocks, start, errata, unsynced, stream.len())
-            },
+            inner: Inner { sure: Sure::new(window), ..Inner::new(clocks, start, errata, unsynced, stream.len()) },
         }
     }
 
@@ -630,12 +621,12 @@ impl<'a> Inner<'a> {
             node.link.slack = slack;
             (node.span, node.link.span) =
                 if node.pinned { (from.span, Span::exact(from.best)) } else { (within, likely) };
-            if let (Some(cycles), false) = (&cycles, node.pinned) {
-                if cycles.tells() {
-                    let next = self.gap[i + 1..].iter().map(|n| n.cycle.count).find(|&c| c > node.cycle.count);
-                    node.span = cycles.narrow(within, node.cycle, next);
-                    node.link.span = node.span;
-                }
+            if let (Some(cycles), false) = (&cycles, node.pinned)
+                && cycles.tells()
+            {
+                let next = self.gap[i + 1..].iter().map(|n| n.cycle.count).find(|&c| c > node.cycle.count);
+                node.span = cycles.narrow(within, node.cycle, next);
+                node.link.span = node.span;
             }
             lo = lo.max(node.span.lo);
             node.span.lo = lo;
@@ -738,6 +729,8 @@ impl<'a> Inner<'a> {
     fn end_of_trace(&self, opened: Known) -> i64 {
         match self.ctc.as_ref().and_then(Ctc::due) {
             Some(due) => due.max(opened.span.lo),
+            // Before two times are known nothing is: then a time that no recording lasts.
+            None if self.longest_gap == 0 => self.latest + LEAP,
             None => self.latest + 2 * self.longest_gap,
         }
     }

@@ -43,12 +43,14 @@ pub enum TraceError {
         cpu: u32,
     },
     /// `trace.toml` cannot be understood.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: line {line}: {why}", path.display())]
     Facts {
         /// Which.
         path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
+        /// Where.
+        line: usize,
+        /// Why.
+        why: String,
     },
     /// A value in `trace.toml` or on the command line that no processor has.
     #[error("{}{name} = {value}: {why}", path.as_ref().map(|p| format!("{}: ", p.display())).unwrap_or_default())]
@@ -61,6 +63,12 @@ pub enum TraceError {
         value: String,
         /// What it should be.
         why: &'static str,
+    },
+    /// A format that holds a trace, and is not read.
+    #[error("{}: offset 0: this is a perf.data, and not a raw stream", path.display())]
+    PerfData {
+        /// Which.
+        path: PathBuf,
     },
     /// Streams that come from directories with different `trace.toml`.
     #[error("{} and {}: these say different things of the clock; analyze them apart", first.display(), second.display())]

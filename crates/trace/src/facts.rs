@@ -66,8 +66,11 @@ impl Facts {
     pub fn read(path: &Path) -> Result<Facts, TraceError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| TraceError::Io { path: path.to_path_buf(), source })?;
-        let file: File = toml::from_str(&text)
-            .map_err(|source| TraceError::Facts { path: path.to_path_buf(), source: Box::new(source) })?;
+        let file: File = toml::from_str(&text).map_err(|error| TraceError::Facts {
+            path: path.to_path_buf(),
+            line: error.span().map_or(1, |span| text.get(..span.start).map_or(1, |t| t.matches('\n').count() + 1)),
+            why: error.message().replace('\n', " "),
+        })?;
         let cpu = match file.cpu {
             None => None,
             Some(text) => Some(text.parse().map_err(|()| TraceError::FactOutOfRange {

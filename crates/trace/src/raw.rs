@@ -7,6 +7,9 @@ use havana_map::Map;
 
 use crate::{Facts, Join, Stream, Trace, TraceError};
 
+/// A perf.data begins so.
+const PERF_DATA: &[u8] = b"PERFILE2";
+
 /// What the command line adds to what stands beside the files.
 #[derive(Debug, Clone, Default)]
 pub struct RawOptions {
@@ -48,6 +51,9 @@ pub fn open_raw(inputs: &[PathBuf], options: &RawOptions) -> Result<Trace, Trace
         let map = Map::open(path).map_err(|source| TraceError::Io { path: path.clone(), source })?;
         if map.is_empty() {
             return Err(TraceError::Empty { path: path.clone() });
+        }
+        if map.starts_with(PERF_DATA) {
+            return Err(TraceError::PerfData { path: path.clone() });
         }
         let parts = vec![(0, map.len() as u64, Join::First)];
         streams.push((path.clone(), Stream::new(cpu, path.display().to_string(), Arc::new(map), parts)));

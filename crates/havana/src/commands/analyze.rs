@@ -1,14 +1,14 @@
 //! `havana analyze`: trace → dataset → report.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use havana_rows::Sink;
 use havana_store::{
-    CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, Manifest, Source, StoreError, WriterOptions,
+    CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, MANIFEST_FILE, Manifest, Source, StoreError, WriterOptions,
 };
 use havana_timeline::{Analysis, Summary, Survey};
 use havana_trace::{Facts, RawOptions, Trace, open_raw};
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
         report::print(&dataset, if args.json { Form::Json } else { Form::Text })?;
     }
     if !args.json && !args.quiet {
-        println!("\ndataset  {}", output.display());
+        writeln!(std::io::stdout(), "\ndataset  {}", output.display())?;
     }
     Ok(super::status(args.strict, lost))
 }
@@ -74,8 +74,11 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
     let capture = capture_id(&sources, trace);
     let survey = Survey::of(trace);
     let Some(first) = Analysis::new(trace, &survey, None).first_tsc() else {
-        let name = trace.streams.first().map_or("the input", |s| s.name.as_str());
-        bail!("{name}: no moment of it can be dated: there is no PSB with a TSC packet (was it recorded with tsc=1?)");
+        let (name, bytes) = trace.streams.first().map_or(("the input", 0), |s| (s.name.as_str(), s.len()));
+        bail!(
+            "{name}: no moment of it can be dated: from offset 0 to {bytes} there is no PSB with a TSC packet of the \
+             host (was it recorded with tsc=1?)"
+        );
     };
     let per_second = trace.facts.tsc_hz.map_or(1.0, |hz| hz as f64);
     let tick = |at: f64| first.saturating_add((at * per_second) as i64);
@@ -88,12 +91,15 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
     let ns_clock = units::ns_clock(trace.facts.tsc_hz, first);
     let options =
         WriterOptions { node: plan.node.clone(), capture, ns_clock, overwrite: plan.overwrite, ..Default::default() };
-    let mut writer = DatasetWriter::create(plan.output, options).map_err(|error| match error {
-        error @ StoreError::Exists { .. } => anyhow::Error::new(error).context("use --force to replace a dataset"),
-        error => error.into(),
+    let mut writer = DatasetWriter::create(plan.output, options).map_err(|error| {
+        let replaceable = matches!(error, StoreError::Exists { .. }) && plan.output.join(MANIFEST_FILE).exists();
+        let error = anyhow::Error::new(error);
+        if replaceable { anyhow::anyhow!("{error:#}; --force replaces it") } else { error }
     })?;
     let keep = Keep { window, vms: plan.vms.clone() };
-    let summary = read(trace, analysis, &mut Parted::new(keep, &mut writer))?;
+    let mut parted = Parted::new(keep, &mut writer);
+    let summary = read(trace, analysis, &mut parted)?;
+    parted.check()?;
     let manifest = Manifest {
         tool_version: env!("CARGO_PKG_VERSION").into(),
         clock: Clock {
@@ -210,7 +216,9 @@ fn warnings(trace: &Trace, summary: &Summary) -> Vec<String> {
         all.push(format!("{} VM exits are of no known vCPU: no VMCS packet names it", count(summary.nameless_exits)));
     }
     if summary.damaged > 0 {
-        all.push(format!("{} stretches of bytes are no packets: see losses", count(summary.damaged)));
+        let what =
+            if summary.damaged == 1 { "stretch of bytes is no packet" } else { "stretches of bytes are no packets" };
+        all.push(format!("{} {what}: see losses", count(summary.damaged)));
     }
     all
 }

@@ -2,6 +2,7 @@
 //!
 //! Two VMs share one cpu; half-way, a process in one of them begins to run and does not stop.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -25,13 +26,15 @@ pub(crate) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
     let kept = scratch.0.join("demo.havana");
     let output: &Path = args.output.as_deref().unwrap_or(&kept);
     let plan = Plan { output, node: "demo".into(), overwrite: false, from: None, to: None, vms: Vec::new() };
-    println!(
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
         "A bundled capture: 3.5 s of one cpu of a KVM host with two quiet VMs, until a process in one runs away.\n"
-    );
+    )?;
     let dataset = write(&trace, &plan)?;
     report::print(&dataset, Form::Text)?;
     if args.output.is_some() {
-        println!("\ndataset  {}", output.display());
+        writeln!(out, "\ndataset  {}", output.display())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,10 @@ mod packets;
 mod part;
 mod report;
 
+use std::io::Write;
 use std::process::ExitCode;
+
+use anyhow::Context;
 
 use crate::cli::{self, Cli, Command};
 
@@ -18,12 +21,16 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Packets(args) => packets::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut cli::command(), "havana", &mut std::io::stdout());
+            // Into memory first: it would panic where nobody reads.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut cli::command(), "havana", &mut script);
+            std::io::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { dir } => {
-            std::fs::create_dir_all(&dir)?;
-            clap_mangen::generate_to(cli::command(), &dir)?;
+            let at = || dir.display().to_string();
+            std::fs::create_dir_all(&dir).with_context(at)?;
+            clap_mangen::generate_to(cli::command(), &dir).with_context(at)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -31,10 +38,23 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// Whether the error is that nobody reads our output any more.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        // This one does not show what is in it as its source.
+        io.or_else(|| cause.downcast_ref::<serde_json::Error>()?.io_error_kind())
+    };
+    error.chain().any(|cause| kind(cause) == Some(std::io::ErrorKind::BrokenPipe))
+}
+
+/// An error and its causes. Many errors say their cause themselves: that is not said twice.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 /// The exit status: losses count where `--strict` says so.

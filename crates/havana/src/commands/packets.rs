@@ -9,6 +9,7 @@ use havana_packet::{Decoder, Item, Kind};
 use havana_trace::{Facts, RawOptions, open_raw};
 
 use crate::cli::{PacketFormat, Packets};
+use crate::units;
 
 /// The name of what is no packet.
 const BAD: &str = "bad";
@@ -76,7 +77,8 @@ fn print(
 ) -> anyhow::Result<()> {
     let decoder = Decoder::new(bytes).with_errata(havana_timeline::errata_of(model));
     if decoder.synced_at().is_none() {
-        eprintln!("havana: warning: {}: no PSB: nothing to synchronise at", args.input.display());
+        let len = units::bytes(bytes.len() as u64);
+        bail!("{}: at offset {base:#x}: no PSB in {len}: nothing to synchronise at", args.input.display());
     }
     if args.count {
         return count(args.format, filter, decoder, out);
@@ -93,16 +95,11 @@ fn print(
                 writeln!(out, "{offset:x}\t{BAD}\tlen={:x} {reason}", item.len)?;
             }
             (PacketFormat::Text, Ok(packet)) => {
-                writeln!(
-                    out,
-                    "{:>10}  {:<10} {}",
-                    format_args!("{offset:#x}"),
-                    packet.kind().name(),
-                    packet.payload()
-                )?;
+                let line = format!("{offset:>#10x}  {:<10} {}", packet.kind().name(), packet.payload());
+                writeln!(out, "{}", line.trim_end())?;
             }
             (PacketFormat::Text, Err(reason)) => {
-                writeln!(out, "{:>10}  {BAD:<10} {} bytes: {reason}", format_args!("{offset:#x}"), item.len)?;
+                writeln!(out, "{offset:>#10x}  {BAD:<10} {} bytes: {reason}", item.len)?;
             }
             (PacketFormat::Json, Ok(packet)) => {
                 let payload = packet.payload().to_string();

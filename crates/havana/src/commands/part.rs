@@ -15,11 +15,26 @@ pub(crate) struct Keep {
 pub(crate) struct Parted<'a, S> {
     keep: Keep,
     sink: &'a mut S,
+    /// A cpu was seen in the time asked for.
+    any_time: bool,
+    /// The VMs there are.
+    vms: Vec<i32>,
 }
 
 impl<'a, S: Sink> Parted<'a, S> {
     pub(crate) fn new(keep: Keep, sink: &'a mut S) -> Self {
-        Parted { keep, sink }
+        Parted { keep, sink, any_time: false, vms: Vec::new() }
+    }
+
+    /// Whether there was what was asked for, once all rows are told.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if !self.any_time {
+            anyhow::bail!("the trace has nothing between --from and --to");
+        }
+        if let Some(missing) = self.keep.vms.iter().find(|vm| !self.vms.contains(vm)) {
+            anyhow::bail!("the trace has no VM {missing}; it has {:?}", self.vms);
+        }
+        Ok(())
     }
 
     /// Cuts an interval; false where nothing is left of it.
@@ -54,7 +69,11 @@ impl<S: Sink> Sink for Parted<'_, S> {
     type Error = S::Error;
 
     fn cpu_state(&mut self, mut row: CpuState) -> Result<(), S::Error> {
-        if self.cut(&mut row.start, &mut row.end) { self.sink.cpu_state(row) } else { Ok(()) }
+        if !self.cut(&mut row.start, &mut row.end) {
+            return Ok(());
+        }
+        self.any_time = true;
+        self.sink.cpu_state(row)
     }
 
     fn vcpu_state(&mut self, mut row: VcpuState) -> Result<(), S::Error> {
@@ -71,6 +90,7 @@ impl<S: Sink> Sink for Parted<'_, S> {
     }
 
     fn vm(&mut self, row: Vm) -> Result<(), S::Error> {
+        self.vms.push(row.vm_id);
         let keep = self.in_vms(row.vm_id) && self.overlaps(row.first_tsc, row.last_tsc);
         if keep { self.sink.vm(row) } else { Ok(()) }
     }

@@ -83,8 +83,11 @@ fn who_had_the_cpus(facts: &Facts, style: &Style, out: &mut impl Write) -> io::R
         rows.push((format!("{} guest", vm_label(vm)), vm.guest_share));
         rows.push((format!("{} hypervisor", vm_label(vm)), vm.hypervisor_share));
     }
-    let attributed: f64 = facts.vms.iter().map(|v| v.guest_share).sum();
-    rows.push(("guests of unknown VM".into(), (state("guest") - attributed).max(0.0)));
+    // Of no known VM, or of one that is not in this part of the trace.
+    let guests: f64 = facts.vms.iter().map(|v| v.guest_share).sum();
+    let hypervisor: f64 = facts.vms.iter().map(|v| v.hypervisor_share).sum();
+    rows.push(("other guests".into(), state("guest") - guests));
+    rows.push(("other hypervisor".into(), state("hypervisor") - hypervisor));
     rows.push(("host".into(), state("host")));
     rows.push(("idle".into(), state("idle")));
     rows.push(("lost".into(), facts.lost_share));
@@ -203,10 +206,12 @@ fn processes(facts: &Facts, style: &Style, out: &mut impl Write) -> io::Result<(
 
 fn exits(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> io::Result<()> {
     let Style { bold, dim, end, .. } = style;
-    writeln!(out, "\n{bold}VM EXITS{end}   {dim}from an exit to the vCPU's next entry{end}")?;
+    let (unit, width) = if rate.0.is_some() { ("", 9) } else { (", ticks", 13) };
+    let cell = |ticks: f64| if rate.0.is_some() { rate.span(ticks) } else { count(ticks as u64) };
+    writeln!(out, "\n{bold}VM EXITS{end}   {dim}from an exit to the vCPU's next entry{unit}{end}")?;
     writeln!(
         out,
-        "  {dim}{:<8} {:>10} {:>9} {:>9} {:>9} {:>9}  {}{end}",
+        "  {dim}{:<8} {:>10} {:>width$} {:>width$} {:>width$} {:>width$}  {}{end}",
         "",
         if rate.0.is_some() { "a second" } else { "exits" },
         "p50",
@@ -221,8 +226,13 @@ fn exits(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> io::
             writeln!(out, "  {:<8} {often:>10}", vm_label(vm))?;
             continue;
         };
-        let [p50, p90, p99, max] = [q.p50, q.p90, q.p99, q.max].map(|t| rate.span(t));
-        writeln!(out, "  {:<8} {often:>10} {p50:>9} {p90:>9} {p99:>9} {max:>9}  {}", vm_label(vm), sparkline(vm))?;
+        let [p50, p90, p99, max] = [q.p50, q.p90, q.p99, q.max].map(cell);
+        writeln!(
+            out,
+            "  {:<8} {often:>10} {p50:>width$} {p90:>width$} {p99:>width$} {max:>width$}  {}",
+            vm_label(vm),
+            sparkline(vm)
+        )?;
     }
     Ok(())
 }
@@ -241,13 +251,14 @@ fn sparkline(vm: &VmFacts) -> String {
 fn edges(facts: &Facts, rate: Rate) -> String {
     let Some(vm) = facts.vms.iter().find(|v| !v.reentry_histogram.is_empty()) else { return String::new() };
     let short = |ticks: f64| match rate.ns(ticks) {
-        Some(ns) if ns < 999.5e3 => format!("{:.0}µ", ns / 1e3),
+        Some(ns) if ns < 99.5e3 => format!("{:.0}µ", ns / 1e3),
+        Some(ns) if ns < 999.5e3 => format!("{:.1}m", ns / 1e6).trim_start_matches('0').into(),
         Some(ns) => format!("{:.0}m", ns / 1e6),
-        None => format!("1e{:.0}", ticks.log10()),
+        None => format!("{ticks:.0e}"),
     };
     let text: String =
         vm.reentry_histogram.iter().filter_map(|b| b.below_ticks).map(|t| format!("{:<4}", short(t))).collect();
-    format!("  {text}")
+    format!("  {}", text.trim_end())
 }
 
 fn sureness(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> io::Result<()> {
@@ -264,8 +275,9 @@ fn sureness(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> i
             facts.losses.ticks.iter().map(|(c, t)| format!("{c} {}", rate.span(*t as f64))).collect();
         writeln!(
             out,
-            "  {warn}lost: {} stretches, {} of trace ({}){end}",
+            "  {warn}lost: {} {}, {} of trace ({}){end}",
             count(facts.losses.count),
+            if facts.losses.count == 1 { "stretch" } else { "stretches" },
             bytes(facts.losses.bytes.unsigned_abs()),
             causes.join(", ")
         )?;

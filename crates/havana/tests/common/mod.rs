@@ -1,0 +1,49 @@
+//! Where things are, and running the program.
+
+pub(crate) mod compare;
+pub(crate) mod truth;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use havana_store::Dataset;
+
+/// The program under test.
+pub(crate) const HAVANA: &str = env!("CARGO_BIN_EXE_havana");
+
+/// A capture of this repository.
+pub(crate) fn bundled(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/captures").join(name)
+}
+
+/// Says that a test is skipped. Not `eprintln!`, which a passing test keeps to itself.
+pub(crate) fn skipped(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+}
+
+/// A file or folder of the data that is not ours to ship or too large to; says `skipped` where it is not at hand.
+pub(crate) fn at_hand(test: &str, below: &str) -> Option<PathBuf> {
+    let Some(dir) = std::env::var_os("HAVANA_TESTDATA").filter(|dir| !dir.is_empty()) else {
+        skipped(test, "HAVANA_TESTDATA is not set");
+        return None;
+    };
+    let path = Path::new(&dir).join(below);
+    if path.exists() {
+        return Some(path);
+    }
+    skipped(test, &format!("no {below} in HAVANA_TESTDATA"));
+    None
+}
+
+/// The program, to be given arguments.
+pub(crate) fn havana() -> Command {
+    Command::new(HAVANA)
+}
+
+/// Analyzes without a report into a dataset at `output`.
+pub(crate) fn analyze(input: &Path, output: &Path) -> Dataset {
+    let done = havana().args(["analyze", "--quiet"]).arg(input).arg("--output").arg(output).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    Dataset::open(output).unwrap()
+}

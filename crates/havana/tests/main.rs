@@ -1,0 +1,21 @@
+//! The program, run as its users run it.
+//!
+//! | module | what it holds the program to |
+//! | --- | --- |
+//! | [`truth`] | the captures of this repository, whose every VM entry and exit is known |
+//! | [`score`] | all captures at hand, judged by a program that is not ours |
+//! | [`skylake`] | traces of real processors |
+//! | [`cli`] | what is printed, exit statuses, errors |
+//! | [`common`] | the truth's format, the comparison, where things are |
+//!
+//! Expected output is text beside the tests: `SNAPSHOTS=overwrite cargo test -p havana` writes it anew.
+//! Data that is not in this repository is found by `HAVANA_TESTDATA`; a test that lacks something says
+//! `skipped: NAME: why` on stderr.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
+
+mod cli;
+mod common;
+mod score;
+mod skylake;
+mod truth;
