@@ -356,7 +356,20 @@ havana: folder: no .pt file in this directory
 
 "#]]);
     none(&["analyze", "garbage.pt"]).stderr_eq(str![[r#"
-havana: garbage.pt: no moment of it can be dated: there is no PSB with a TSC packet (was it recorded with tsc=1?)
+havana: garbage.pt: no moment of it can be dated: from offset 0 to 3000 there is no PSB with a TSC packet of the host (was it recorded with tsc=1?)
+
+"#]]);
+    fs::write(dir.path().join("recorded.pt"), b"PERFILE2 and so on").unwrap();
+    none(&["analyze", "recorded.pt"]).stderr_eq(str![[r#"
+havana: recorded.pt: offset 0: this is a perf.data, and not a raw stream
+
+"#]]);
+    none(&["analyze", "small.pt", "--from", "1e9"]).stderr_eq(str![[r#"
+havana: the trace has nothing between --from and --to
+
+"#]]);
+    none(&["analyze", "small.pt", "--vm", "77"]).stderr_eq(str![[r#"
+havana: the trace has no VM 77; it has [..]
 
 "#]]);
     none(&["analyze", "small.pt", "small.pt"]).stderr_eq(str![[r#"
@@ -383,7 +396,7 @@ havana: folder: not a dataset (no manifest.json of HAVAna in it)
 havana: small.pt: not a dataset (no manifest.json of HAVAna in it)
 
 "#]]);
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "it leaves something behind");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5, "it leaves something behind");
 }
 
 #[test]
@@ -412,11 +425,11 @@ fn losses_are_warnings_unless_strict() {
     fs::write(&stream, bytes).unwrap();
     let run = |more: &[&str]| havana(dir.path()).args(["analyze", "hog-vma", "-f", "-q"]).args(more).assert();
     run(&[]).success().stderr_eq(str![[r#"
-havana: warning: 1 stretches of bytes are no packets: see losses
+havana: warning: 1 stretch of bytes is no packet: see losses
 
 "#]]);
     run(&["--strict"]).code(1).stderr_eq(str![[r#"
-havana: warning: 1 stretches of bytes are no packets: see losses
+havana: warning: 1 stretch of bytes is no packet: see losses
 
 "#]]);
     havana(dir.path()).args(["report", "hog-vma.havana"]).assert().success();
