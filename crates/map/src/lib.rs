@@ -1,9 +1,9 @@
-//! A file mapped for reading, whose read pages can be given back.
+//! A file mapped for reading, whose read pages can be given back; or bytes in memory, for what is no file.
 //!
 //! The one place where mapping is `unsafe`. Everything else sees a `&[u8]`.
 //!
 //! Invariants: the mapping is private, read-only and never resized; its address and length stay the same from
-//! [`Map::open`] to drop. A trace of tens of gigabytes is read front to back, so the pages behind the reader are
+//! [`Map::open`] to drop, and so do those of bytes in memory. A trace of tens of gigabytes is read front to back, so the pages behind the reader are
 //! handed back with [`Map::release`]; they would otherwise count as resident memory of the process until the kernel
 //! takes them. Released pages can be read again: the kernel faults them in from the file.
 #![deny(missing_docs)]
@@ -19,11 +19,21 @@ use memmap2::{Advice, Mmap, UncheckedAdvice};
 /// every page size in use on x86-64.
 const STEP: usize = 2 << 20;
 
-/// A whole file, mapped read-only.
+/// A whole file, mapped read-only; or bytes that were read from elsewhere ([`Map::from`]).
 #[derive(Debug)]
-pub struct Map {
-    // None for an empty file: a mapping of no bytes is an error to the kernel.
-    mmap: Option<Mmap>,
+pub struct Map(Bytes);
+
+#[derive(Debug)]
+enum Bytes {
+    File(Mmap),
+    // Also an empty file: a mapping of no bytes is an error to the kernel.
+    Memory(Vec<u8>),
+}
+
+impl From<Vec<u8>> for Map {
+    fn from(bytes: Vec<u8>) -> Map {
+        Map(Bytes::Memory(bytes))
+    }
 }
 
 impl Map {
@@ -38,7 +48,7 @@ impl Map {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
         if meta.len() == 0 {
-            return Ok(Map { mmap: None });
+            return Ok(Map::from(Vec::new()));
         }
         // SAFETY: the mapping is private and read-only and is never handed out as mutable. What mapping a file cannot
         // exclude is that another process shortens it meanwhile: reading past the new end then ends this process with
@@ -46,13 +56,13 @@ impl Map {
         let mmap = unsafe { Mmap::map(&file)? };
         // Advice is a hint: where it is refused, reading still works.
         let _ = mmap.advise(Advice::Sequential);
-        Ok(Map { mmap: Some(mmap) })
+        Ok(Map(Bytes::File(mmap)))
     }
 
-    /// Gives back the memory of `range`: from the step that it begins in to the last whole step in it, so that ranges that
+    /// Gives back the memory of `range` of a file: from the step that it begins in to the last whole step in it, so that ranges that
     /// follow each other leave nothing between them. The bytes stay readable.
     pub fn release(&self, range: Range<usize>) {
-        let Some(mmap) = &self.mmap else { return };
+        let Bytes::File(mmap) = &self.0 else { return };
         let start = range.start / STEP * STEP;
         let end = range.end.min(mmap.len()) / STEP * STEP;
         if start < end {
@@ -68,7 +78,10 @@ impl Deref for Map {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.mmap.as_deref().unwrap_or(&[])
+        match &self.0 {
+            Bytes::File(mmap) => mmap,
+            Bytes::Memory(bytes) => bytes,
+        }
     }
 }
 
@@ -98,6 +111,13 @@ mod tests {
         map.release(1..4 * STEP);
         map.release(0..usize::MAX);
         assert!(*map == bytes[..]);
+    }
+
+    #[test]
+    fn bytes_in_memory_are_theirs() {
+        let map = Map::from(vec![1, 2, 3]);
+        map.release(0..usize::MAX);
+        assert_eq!(*map, [1, 2, 3]);
     }
 
     #[test]

@@ -200,6 +200,9 @@ struct VmClock {
     to: i64,
 }
 
+/// A clock is held against no more of its VM's others than this.
+const MOST_ALIKE: usize = 256;
+
 /// The clocks of a VM's vCPUs. Those that can be one are one: vCPUs of a VM mostly share their offset.
 fn clocks_of(vm: &crate::machine::VmInfo, offsets: &Offsets) -> Vec<VmClock> {
     let mut all: Vec<VmClock> = Vec::new();
@@ -216,8 +219,11 @@ fn clocks_of(vm: &crate::machine::VmInfo, offsets: &Offsets) -> Vec<VmClock> {
                 // Of another VM that had this page before or after.
                 continue;
             }
-            let same =
-                all.iter_mut().find(|a| a.scale.is_none() && c.scale.is_none() && a.offset.and(offset).is_some());
+            let same = all
+                .iter_mut()
+                .rev()
+                .take(MOST_ALIKE)
+                .find(|a| a.scale.is_none() && c.scale.is_none() && a.offset.and(offset).is_some());
             match same {
                 Some(a) => {
                     a.offset = a.offset.and(offset).unwrap_or(a.offset);

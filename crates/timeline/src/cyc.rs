@@ -5,7 +5,7 @@
 //! shortest cycle ever seen at a ratio is the cycle's length, and `c` cycles take at least `c` of them. Between two
 //! times that both have a CYC right before them, an event after `c` of `C` cycles lies where both ends allow.
 
-use crate::span::Span;
+use crate::span::{FAR, Span};
 
 /// What is learnt of the cycle's length, by CBR.
 #[derive(Debug)]
@@ -99,15 +99,20 @@ impl Gap {
         self.ticks > 0.0
     }
 
+    /// Ticks that so many cycles take at the least.
+    fn at_least(&self, cycles: u64) -> i64 {
+        ((cycles as f64 * self.ticks) as i64).min(FAR)
+    }
+
     /// `within` made narrower. `next` is the count at the first CYC after the event.
     pub(crate) fn narrow(&self, within: Span, cycle: Cycle, next: Option<u64>) -> Span {
         let mut span = within;
         if self.from_direct {
-            span.lo += (cycle.count as f64 * self.ticks).floor() as i64 - SLOP;
+            span.lo += self.at_least(cycle.count) - SLOP;
         }
         let upto = if cycle.direct { Some(cycle.count) } else { next };
         if let (Some(total), Some(upto)) = (self.total, upto) {
-            span.hi -= (total.saturating_sub(upto) as f64 * self.ticks).floor() as i64 - SLOP;
+            span.hi -= self.at_least(total.saturating_sub(upto)) - SLOP;
         }
         span.and(within).filter(|s| s.lo <= s.hi).unwrap_or(within)
     }

@@ -8,6 +8,8 @@
 //! not idle in between; *waiting* where its cpu went idle right after its exit; else *off the cpu*, and nothing says
 //! why. Rows that wait for this come late.
 
+use std::collections::VecDeque;
+
 use havana_rows::{CpuState, CpuStateKind as C, Evidence, Exit, Loss, LossCause, Process, Sink, TakerKind, Time, Vcpu};
 use havana_rows::{VcpuState, VcpuStateKind as V};
 use rustc_hash::FxHashMap;
@@ -16,8 +18,9 @@ use crate::event::{Loaded, What};
 use crate::sure::Share;
 use crate::walk::space_of;
 
-/// A vCPU that is off for so many changes of taker is no longer told apart from one that waits.
-const MOST_PIECES: usize = 1 << 14;
+/// Of a vCPU that is off for more changes of taker than this, who took the cpu is not told: a row each would be rows
+/// without end where many vCPUs are off.
+const MOST_TAKERS: usize = 512;
 
 type Id = usize;
 
@@ -44,11 +47,57 @@ struct Cpu {
     loaded: Loaded,
     /// The vCPU whose thread is taken to be on this cpu.
     current: Option<Id>,
-    /// vCPUs that were taken off this cpu and have not been seen since.
-    off: Vec<Id>,
-    lost: Option<(LossCause, u64, u64)>,
+    takers: Takers,
+    /// The loss that is going on: since when, why, offset and bytes.
+    lost: Option<(i64, LossCause, u64, u64)>,
     last: Time,
     source: String,
+}
+
+type Taker = Option<(TakerKind, i32)>;
+
+/// Who had a cpu, as far back as matters to the vCPUs that are off it. One list for all of them: each remembers where
+/// it came in.
+#[derive(Debug)]
+struct Takers {
+    log: VecDeque<(Time, Taker)>,
+    /// Changes before the first in the log.
+    first: u64,
+    /// The cpu was idle, or not seen, before this change.
+    awake: u64,
+    /// A vCPU came in that has no taker yet.
+    wanted: bool,
+}
+
+impl Takers {
+    fn new() -> Self {
+        Takers { log: VecDeque::new(), first: 1, awake: 1, wanted: false }
+    }
+
+    /// Where a vCPU comes in that is taken off now.
+    fn come_in(&mut self) -> u64 {
+        self.wanted = true;
+        self.first + self.log.len() as u64
+    }
+
+    fn take(&mut self, at: Time, taker: Taker) {
+        if self.wanted || self.log.back().is_some_and(|last| last.1 != taker) {
+            self.wanted = false;
+            if self.log.len() == MOST_TAKERS {
+                self.log.pop_front();
+                self.first += 1;
+            }
+            self.log.push_back((at, taker));
+        }
+    }
+
+    /// The cpu is idle or not seen: who is off it is no longer known to want it.
+    fn pause(&mut self) {
+        self.first += self.log.len() as u64 + 1;
+        self.awake = self.first;
+        self.log.clear();
+        self.wanted = false;
+    }
 }
 
 /// A vCPU off the cpu.
@@ -58,8 +107,8 @@ struct Off {
     since: Time,
     /// Its cpu went idle right after its exit.
     waiting: bool,
-    /// Who had the cpu from when; empty where that no longer matters.
-    pieces: Vec<(Time, Option<(TakerKind, i32)>)>,
+    /// Where it came in among the cpu's takers.
+    takers: u64,
     /// Since when its address space is loaded again: it may be back.
     back: Option<Time>,
 }
@@ -125,7 +174,11 @@ pub(crate) struct Machine {
     vcpus: Vec<Vc>,
     processes: Vec<Proc>,
     vm_of_cr3: FxHashMap<u64, Id>,
+    /// Which vCPU a VMCS is now, and which it was with each VM.
     vcpu_of: FxHashMap<u64, Id>,
+    vcpu_with: FxHashMap<(u64, u64), Id>,
+    /// The vCPU that is given what a VMCS did while its VM was not known.
+    vcpu_without: FxHashMap<u64, Id>,
     process_of: FxHashMap<(u32, u64), Id>,
     exits: i64,
     /// Exits whose vCPU could not be told.
@@ -153,7 +206,7 @@ impl Machine {
                     guest_cr3: None,
                     loaded: Loaded::Unknown(0),
                     current: None,
-                    off: Vec::new(),
+                    takers: Takers::new(),
                     lost: None,
                     last: Time::default(),
                     source,
@@ -164,6 +217,8 @@ impl Machine {
             processes: Vec::new(),
             vm_of_cr3: FxHashMap::default(),
             vcpu_of: FxHashMap::default(),
+            vcpu_with: FxHashMap::default(),
+            vcpu_without: FxHashMap::default(),
             process_of: FxHashMap::default(),
             exits: 0,
             nameless_exits: 0,
@@ -176,15 +231,17 @@ impl Machine {
 
     pub(crate) fn share(&mut self, share: Share) {
         let (vmcs, host_cr3) = share.key;
-        let Some(&v) = self.vcpu_of.get(&vmcs) else { return };
-        // A share told late may be of an earlier life of this VMCS.
-        let life = |v: &Vc, vms: &[VmInfo]| v.vmcs == vmcs && (host_cr3 == 0 || vms[v.vm].host_cr3 == host_cr3);
-        let v =
-            if life(&self.vcpus[v], &self.vms) { Some(v) } else { self.vcpus.iter().rposition(|v| life(v, &self.vms)) };
-        if let Some(v) = v {
-            self.vcpus[v].guest_lo += share.lo;
-            self.vcpus[v].guest_hi += share.hi;
-        }
+        let v = if host_cr3 != 0 {
+            self.vcpu_with.get(&share.key).copied()
+        } else if let Some(&now) = self.vcpu_of.get(&vmcs) {
+            // All to one, also when the VMCS has become another's: lo and hi come apart, and belong together.
+            Some(*self.vcpu_without.entry(vmcs).or_insert(now))
+        } else {
+            None
+        };
+        let Some(v) = v else { return };
+        self.vcpus[v].guest_lo += share.lo;
+        self.vcpus[v].guest_hi += share.hi;
     }
 
     /// One event of a cpu. Events of a cpu come in the order of its packets.
@@ -230,12 +287,18 @@ impl Machine {
             (Some(v), Some(cr3)) if self.vms[self.vcpus[v].vm].host_cr3 == space_of(cr3) => return Some(v),
             (_, cr3) => cr3?,
         };
+        let life = (vmcs, space_of(host_cr3));
+        if let Some(&v) = self.vcpu_with.get(&life) {
+            self.vcpu_of.insert(vmcs, v);
+            return Some(v);
+        }
         let vm = self.vm(host_cr3, at);
         let v = self.vcpus.len();
+        self.vcpu_with.insert(life, v);
         self.vcpus.push(Vc {
             vmcs,
             vm,
-            place: Place::Off(Off { cpu: 0, since: at, waiting: false, pieces: Vec::new(), back: Some(at) }),
+            place: Place::Off(Off { cpu: 0, since: at, waiting: false, takers: 0, back: Some(at) }),
             process: None,
             entry: None,
             exit: None,
@@ -272,16 +335,12 @@ impl Machine {
     fn turn<S: Sink>(&mut self, c: Id, mode: Mode, at: Time, sink: &mut S) -> Result<(), S::Error> {
         self.close_row(c, at, sink)?;
         let taker = self.taker(mode);
-        let was = self.taker(self.cpus[c].mode);
         self.cpus[c].mode = mode;
         self.cpus[c].since = at;
         if mode == Mode::Idle || mode == Mode::Lost || mode == Mode::Unknown {
-            self.release_off(c, at);
-        } else if taker != was {
-            for i in 0..self.cpus[c].off.len() {
-                let v = self.cpus[c].off[i];
-                self.piece(v, at, taker);
-            }
+            self.cpus[c].takers.pause();
+        } else {
+            self.cpus[c].takers.take(at, taker);
         }
         Ok(())
     }
@@ -383,21 +442,28 @@ impl Machine {
             Place::On { cpu, state, since } => self.vcpu_row(v, (since, at), state, Some(cpu), None, sink),
             Place::Lost { since } => self.vcpu_row(v, (since, at), V::Lost, None, None, sink),
             Place::Off(off) => {
-                self.cpus[off.cpu].off.retain(|&o| o != v);
                 let end = match off.back {
                     Some(back) if to == Some(off.cpu) && back.tsc <= at.tsc => back,
                     _ => at,
                 };
+                let takers = &self.cpus[off.cpu].takers;
+                let (came_in, last) = (off.takers, takers.first + takers.log.len() as u64);
                 if off.waiting {
                     self.vcpu_row(v, (off.since, end), V::Waiting, None, None, sink)?;
-                } else if to == Some(off.cpu) && !off.pieces.is_empty() {
-                    for (i, &(start, taken_by)) in off.pieces.iter().enumerate() {
-                        let stop = off.pieces.get(i + 1).map_or(end, |p| p.0);
-                        let stop = if stop.tsc > end.tsc { end } else { stop };
-                        self.vcpu_row(v, (start, stop), V::Preempted, None, taken_by, sink)?;
-                    }
-                } else {
+                } else if to != Some(off.cpu) || came_in < takers.awake || came_in == last {
                     self.vcpu_row(v, (off.since, end), V::OffCpu, None, None, sink)?;
+                } else if came_in < takers.first {
+                    self.vcpu_row(v, (off.since, end), V::Preempted, None, None, sink)?;
+                } else {
+                    let mut piece = (off.since, takers.log[(came_in - takers.first) as usize].1);
+                    for i in (came_in - takers.first) as usize + 1..takers.log.len() {
+                        let (start, taker) = self.cpus[off.cpu].takers.log[i];
+                        if taker != piece.1 && start.tsc < end.tsc {
+                            self.vcpu_row(v, (piece.0, start), V::Preempted, None, piece.1, sink)?;
+                            piece = (start, taker);
+                        }
+                    }
+                    self.vcpu_row(v, (piece.0, end), V::Preempted, None, piece.1, sink)?;
                 }
                 self.vcpu_row(v, (end, at), V::Hypervisor, to, None, sink)
             }
@@ -407,41 +473,13 @@ impl Machine {
     /// The vCPU's thread left the cpu: it went idle, or another address space or vCPU took it.
     fn take_off<S: Sink>(&mut self, v: Id, c: Id, at: Time, waiting: bool, sink: &mut S) -> Result<(), S::Error> {
         self.settle(v, at, Some(c), sink)?;
-        let pieces = Vec::new();
-        self.vcpus[v].place = Place::Off(Off { cpu: c, since: at, waiting, pieces, back: None });
+        let takers = self.cpus[c].takers.come_in();
+        self.vcpus[v].place = Place::Off(Off { cpu: c, since: at, waiting, takers, back: None });
         self.vcpus[v].last = at.tsc;
-        if !waiting {
-            self.cpus[c].off.push(v);
-        }
         if self.cpus[c].current == Some(v) {
             self.cpus[c].current = None;
         }
         Ok(())
-    }
-
-    /// The cpu has another taker while `v` is off it.
-    fn piece(&mut self, v: Id, at: Time, taker: Option<(TakerKind, i32)>) {
-        let Place::Off(off) = &mut self.vcpus[v].place else { return };
-        if off.pieces.last().is_some_and(|p| p.1 == taker) {
-            return;
-        }
-        if off.pieces.len() >= MOST_PIECES {
-            off.pieces = Vec::new();
-            let cpu = off.cpu;
-            self.cpus[cpu].off.retain(|&o| o != v);
-            return;
-        }
-        let from = if off.pieces.is_empty() { off.since } else { at };
-        off.pieces.push((from, taker));
-    }
-
-    /// The cpu is idle or not seen: who is off it is no longer known to want it.
-    fn release_off(&mut self, c: Id, _at: Time) {
-        for v in std::mem::take(&mut self.cpus[c].off) {
-            if let Place::Off(off) = &mut self.vcpus[v].place {
-                off.pieces = Vec::new();
-            }
-        }
     }
 
     fn put_on<S: Sink>(&mut self, v: Id, c: Id, state: V, at: Time, sink: &mut S) -> Result<(), S::Error> {
@@ -591,10 +629,7 @@ impl Machine {
         // The row is closed already.
         self.cpus[c].mode = if before == Mode::Before { Mode::Before } else { Mode::Host(Some(p)) };
         let taker = self.taker(Mode::Host(Some(p)));
-        for i in 0..self.cpus[c].off.len() {
-            let v = self.cpus[c].off[i];
-            self.piece(v, at, taker);
-        }
+        self.cpus[c].takers.take(at, taker);
         self.maybe_back(c, at);
         Ok(())
     }
@@ -655,9 +690,7 @@ impl Machine {
         at: Time,
         sink: &mut S,
     ) -> Result<(), S::Error> {
-        if self.cpus[c].mode == Mode::Lost {
-            self.close_loss(c, at, sink)?;
-        }
+        self.close_loss(c, at, sink)?;
         if let Some(v) = self.cpus[c].current.take() {
             self.settle(v, at, None, sink)?;
             self.vcpus[v].entry = None;
@@ -669,15 +702,15 @@ impl Machine {
         self.cpus[c].host_cr3 = None;
         self.cpus[c].guest_cr3 = None;
         self.cpus[c].loaded = Loaded::Unknown(0);
-        self.cpus[c].lost = Some((cause, offset, bytes));
+        self.cpus[c].lost = Some((at.tsc, cause, offset, bytes));
         Ok(())
     }
 
     fn close_loss<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
-        let Some((cause, offset, bytes)) = self.cpus[c].lost.take() else { return Ok(()) };
+        let Some((start_tsc, cause, offset, bytes)) = self.cpus[c].lost.take() else { return Ok(()) };
         sink.loss(Loss {
             cpu: self.cpu_numbers[c],
-            start_tsc: self.cpus[c].since.tsc,
+            start_tsc,
             end_tsc: at.tsc,
             cause,
             source: self.cpus[c].source.clone(),

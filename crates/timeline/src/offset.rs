@@ -15,6 +15,9 @@ use crate::span::{FAR, Span};
 /// More clocks than this are bounded one by one against the host; the closure would cost their square.
 const MOST_CLOSED: usize = 192;
 
+/// Clocks of one VMCS. One that changes its clock more often has none worth keeping: its last is replaced.
+const MOST_CLOCKS: usize = 64;
+
 /// As many samples as are kept of a VMCS to find a scaled clock with.
 const KEPT: usize = 8;
 
@@ -212,8 +215,13 @@ impl Offsets {
         } else {
             keep(&mut entry.kept, sample);
         }
+        if let Some(&last) = entry.clocks.last().filter(|_| entry.clocks.len() >= MOST_CLOCKS) {
+            let alone = offset_of(sample, 1.0);
+            self.clocks[last] = Clock { first: guest, last: guest, scale: None, alone, row: None };
+            return last;
+        }
         let clock = self.clocks.len();
-        self.vmcs.entry(vmcs).or_default().clocks.push(clock);
+        entry.clocks.push(clock);
         let row = (self.rows <= MOST_CLOSED).then(|| self.new_row());
         let alone = offset_of(sample, 1.0);
         self.clocks.push(Clock { first: guest, last: guest, scale: None, alone, row });

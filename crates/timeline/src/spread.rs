@@ -61,6 +61,8 @@ struct Learnt {
 #[derive(Debug)]
 pub(crate) struct Kinds {
     slots: Vec<Learnt>,
+    /// The slots that learnt from placed events: few of all, and so quickly forgotten.
+    taught: Vec<Kind>,
     all: Learnt,
     /// Bytes tell time.
     by_bytes: bool,
@@ -82,17 +84,20 @@ pub(crate) struct Link {
 
 impl Kinds {
     pub(crate) fn new() -> Self {
-        Kinds { slots: vec![Learnt::default(); SLOTS], all: Learnt::default(), by_bytes: false, sampled: false }
+        let slots = vec![Learnt::default(); SLOTS];
+        Kinds { slots, taught: Vec::new(), all: Learnt::default(), by_bytes: false, sampled: false }
     }
 
     /// Forgets what was learnt from placed events, to learn it again from better ones.
     pub(crate) fn forget(&mut self) {
-        for slot in self.slots.iter_mut().chain([&mut self.all]) {
+        let forget = |slot: &mut Learnt| {
             slot.count = 0.0;
             slot.var = 0.0;
             slot.ticks = 0.0;
             slot.bytes = 0.0;
-        }
+        };
+        self.taught.drain(..).for_each(|kind| forget(&mut self.slots[usize::from(kind.0)]));
+        forget(&mut self.all);
     }
 
     pub(crate) fn tell_by_bytes(&mut self) {
@@ -155,6 +160,9 @@ impl Kinds {
         // What is beside a sleep was only guessed.
         if link.free || link.slack {
             return;
+        }
+        if self.slots[usize::from(link.kind.0)].count == 0.0 {
+            self.taught.push(link.kind);
         }
         for slot in [&mut self.slots[usize::from(link.kind.0)], &mut self.all] {
             slot.count = (slot.count + 1.0).min(MEMORY as f32);

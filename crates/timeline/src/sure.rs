@@ -96,17 +96,17 @@ impl Sure {
         self.quiet = false;
     }
 
-    /// Nothing is known of what follows, from `at` on: what was open ends here.
-    pub(crate) fn lose(&mut self, at: i64, out: &mut Vec<Share>) {
+    /// Nothing is known of what follows, from `at` on: what was open ends here, at the latest of its bounds.
+    pub(crate) fn lose(&mut self, at: Known, out: &mut Vec<Share>) {
         self.leave();
-        self.boundary(Known::exact(at), out);
-        self.boundary(Known::exact(at), out);
+        self.boundary(at, out);
+        self.boundary(at, out);
     }
 
     /// The state is known again, from `at` on.
-    pub(crate) fn find(&mut self, at: i64, out: &mut Vec<Share>) {
+    pub(crate) fn find(&mut self, at: Known, out: &mut Vec<Share>) {
         self.leave();
-        self.boundary(Known::exact(at), out);
+        self.boundary(at, out);
     }
 
     /// The end of the trace.
@@ -189,8 +189,8 @@ mod tests {
         sure.enter(A);
         sure.boundary(Known::exact(10), &mut out);
         sure.boundary(Known::exact(20), &mut out);
-        sure.lose(24, &mut out);
-        sure.find(40, &mut out);
+        sure.lose(Known::exact(24), &mut out);
+        sure.find(Known::exact(40), &mut out);
         sure.enter(A);
         sure.boundary(Known::exact(50), &mut out);
         sure.end(Known::exact(50), &mut out);

@@ -5,8 +5,8 @@
 //! * Without MTC: the guests' clocks. A guest's TSC is a known time only when its offset is known, and the offset is
 //!   known by bracketing, best over the whole trace. All PSB+ are read, and nothing between them.
 
-use havana_packet::{Decoder, Errata, Packet, State, psb_offsets};
-use havana_trace::{Facts, Stream, Trace};
+use havana_packet::{Decoder, Errata, PSB, Packet, State, psb_offsets};
+use havana_trace::{Facts, Join, Stream, Trace};
 
 use crate::ctc::{Ctc, Origin, Rate};
 use crate::feed::Feed;
@@ -64,7 +64,14 @@ pub(crate) fn survey(trace: &Trace, errata: Errata) -> Clocks {
                     .origin
                     .zip(b.host)
                     .zip(b.edges)
-                    .map(|((origin, tsc), edges)| Ctc::unit_at(rate, origin, tsc) - edges),
+                    .map(|((origin, tsc), edges)| (Ctc::unit_at(rate, origin, tsc), edges))
+                    // The last MTC before that TSC was of its unit, or not long before. Else the cpu slept between,
+                    // for nobody knows how long. (A sleep of whole cycles of the MTC's eight bits does not show: of
+                    // those that are longer than a cycle, one in sixty-four.)
+                    .and_then(|(unit, edges)| {
+                        let last = (unit - 3..=unit).rev().find(|u| b.last == Some(*u as u8))?;
+                        Some(last - edges)
+                    }),
             })
             .collect();
     }
@@ -87,6 +94,8 @@ struct Begin {
     /// MTC edges from before the first MTC to that TSC; `None` where they cannot be counted.
     edges: Option<i64>,
     payload: Option<u8>,
+    /// The payload of the last MTC before that TSC.
+    last: Option<u8>,
     /// A host TSC with its TMA that waits for the MTC after it.
     waiting: Option<(i64, (u16, u16))>,
 }
@@ -108,6 +117,7 @@ impl Begin {
             Step::Tsc(tsc) if tsc.nr != Some(true) => {
                 if self.host.is_none() {
                     self.host = Some(tsc.tsc as i64);
+                    self.last = self.payload;
                     self.edges = self.edges.filter(|&e| e > 0);
                 }
                 self.waiting = tsc.tma.map(|tma| (tsc.tsc as i64, tma));
@@ -143,60 +153,88 @@ fn begin(stream: &Stream, errata: Errata, rate: Rate) -> Begin {
 
 /// Reads all PSB+ of a stream into the guests' clocks. Whether the host made one TSC.
 fn guests(stream: &Stream, errata: Errata, offsets: &mut Offsets) -> bool {
-    let mut index = 0;
     let mut before: Option<i64> = None;
     let mut between: Vec<(u64, i64)> = Vec::new();
     let mut any = false;
-    while let Some(segment) = stream.segment(index) {
-        index += 1;
-        let mut released = 0;
-        for at in psb_offsets(segment.bytes) {
-            let (mut tsc, mut vmcs) = (None, None);
-            let mut walker = Walker::new();
-            let state = State { errata, ..State::default() };
-            let end = segment.bytes.len().min(at + PSB_PLUS);
-            let mut decoder = Decoder::resume(&segment.bytes[at..end], state).keep_tail();
-            let mut step = |step: Step| match step {
-                Step::Tsc(t) => tsc = Some(t),
-                Step::VmcsState(v) => vmcs = v,
-                _ => {}
-            };
-            // The packet behind PSBEND, should the TSC wait for a TMA that does not come, is not needed: PSBEND says all.
-            for item in decoder.by_ref() {
-                match item.what {
-                    Ok(packet) => {
-                        walker.packet(&packet, &mut step);
-                        if let Packet::PsbEnd | Packet::Ovf = packet {
-                            break;
-                        }
-                    }
-                    Err(_) => break,
+    each_psb_plus(stream, &mut |bytes| match said(bytes, errata) {
+        // Where the host is silent for long, the oldest of the guests' words are worth the least.
+        (Some(Tsc { tsc, nr: Some(true), .. }), Some(vmcs)) if between.len() < MOST_BETWEEN => {
+            between.push((vmcs, tsc as i64));
+        }
+        (Some(Tsc { tsc, nr: Some(false) | None, .. }), _) => {
+            let tsc = tsc as i64;
+            if before.is_none_or(|b| b <= tsc) {
+                any = true;
+                bracket(offsets, before, tsc, &mut between);
+                before = Some(tsc);
+            }
+        }
+        _ => {}
+    });
+    any
+}
+
+/// The TSC and the VMCS that the PSB+ at the start of `bytes` names.
+fn said(bytes: &[u8], errata: Errata) -> (Option<Tsc>, Option<u64>) {
+    let (mut tsc, mut vmcs) = (None, None);
+    let mut step = |step: Step| match step {
+        Step::Tsc(t) => tsc = Some(t),
+        Step::VmcsState(v) => vmcs = v,
+        _ => {}
+    };
+    let mut walker = Walker::new();
+    for item in Decoder::resume(bytes, State { errata, ..State::default() }).keep_tail() {
+        match item.what {
+            Ok(packet) => {
+                walker.packet(&packet, &mut step);
+                if let Packet::PsbEnd | Packet::Ovf = packet {
+                    break;
                 }
             }
+            Err(_) => break,
+        }
+    }
+    (tsc, vmcs)
+}
+
+/// Hands on the bytes from each PSB on, as far as PSB+ may reach.
+fn each_psb_plus(stream: &Stream, look: &mut impl FnMut(&[u8])) {
+    let mut index = 0;
+    while let Some(segment) = stream.segment(index) {
+        index += 1;
+        let bytes = segment.bytes;
+        let continues = |i: usize| stream.segment(i).filter(|s| s.join == Join::Continues);
+        // What may reach into the next segment is looked at together with its begin.
+        let mut edge = bytes.len();
+        if continues(index).is_some() {
+            edge = edge.saturating_sub(PSB_PLUS);
+            // Not amid a PSB.
+            while edge > 0 && bytes.len() - edge < 2 * PSB_PLUS && PSB.contains(&bytes[edge - 1]) {
+                edge -= 1;
+            }
+        }
+        let mut released = 0;
+        for at in psb_offsets(bytes).take_while(|&at| at < edge) {
+            look(&bytes[at..bytes.len().min(at + PSB_PLUS)]);
             if at > released + RELEASE {
                 stream.release(segment.offset + released as u64..segment.offset + at as u64);
                 released = at;
             }
-            match (tsc, vmcs) {
-                (Some(Tsc { tsc, nr: Some(true), .. }), Some(vmcs))
-                    // Where the host is silent for long, the oldest of the guests' words are worth the least.
-                    if between.len() < MOST_BETWEEN => {
-                        between.push((vmcs, tsc as i64));
-                    }
-                (Some(Tsc { tsc, nr: Some(false) | None, .. }), _) => {
-                    let tsc = tsc as i64;
-                    if before.is_some_and(|b| tsc < b) {
-                        continue;
-                    }
-                    any = true;
-                    bracket(offsets, before, tsc, &mut between);
-                    before = Some(tsc);
+        }
+        if edge < bytes.len() {
+            let mut seam = bytes[edge..].to_vec();
+            let (own, most) = (seam.len(), seam.len() + PSB_PLUS);
+            for next in (index..).map_while(continues) {
+                seam.extend_from_slice(&next.bytes[..next.bytes.len().min(most - seam.len())]);
+                if seam.len() == most {
+                    break;
                 }
-                _ => {}
+            }
+            for at in psb_offsets(&seam).take_while(|&at| at < own) {
+                look(&seam[at..seam.len().min(at + PSB_PLUS)]);
             }
         }
     }
-    any
 }
 
 /// The guests' TSCs `between` two of the host.

@@ -389,7 +389,11 @@ impl<'a> Inner<'a> {
     fn vmcs_state(&mut self, vmcs: Option<u64>) {
         let now = vmcs.map_or(Loaded::Nothing, Loaded::Vmcs);
         if let Loaded::Unknown(epoch) = self.loaded {
-            for node in self.gap.iter_mut().chain(self.queue.iter_mut().rev()) {
+            for node in self.gap.iter_mut().rev().chain(self.queue.iter_mut().rev()) {
+                if let What::Lost { .. } = node.what {
+                    // What was before the loss is of another epoch.
+                    break;
+                }
                 let (What::Entry { loaded, .. } | What::Found { loaded, .. } | What::Load(loaded)) = &mut node.what
                 else {
                     continue;
@@ -615,6 +619,8 @@ impl<'a> Inner<'a> {
         let within = Span { lo: from.span.lo, hi: end };
         let likely = Span { lo: from.best, hi: end.min(at.best).max(from.best) };
         let mut lo = from.span.lo;
+        // The first event behind that has a later CYC.
+        let mut next = 0;
         let slack = slept.is_some() || self.gap.iter().any(|n| n.link.free);
         for i in 0..self.gap.len() {
             let mut node = self.gap[i];
@@ -624,8 +630,10 @@ impl<'a> Inner<'a> {
             if let (Some(cycles), false) = (&cycles, node.pinned)
                 && cycles.tells()
             {
-                let next = self.gap[i + 1..].iter().map(|n| n.cycle.count).find(|&c| c > node.cycle.count);
-                node.span = cycles.narrow(within, node.cycle, next);
+                while self.gap.get(next).is_some_and(|n| n.cycle.count <= node.cycle.count) {
+                    next += 1;
+                }
+                node.span = cycles.narrow(within, node.cycle, self.gap.get(next).map(|n| n.cycle.count));
                 node.link.span = node.span;
             }
             lo = lo.max(node.span.lo);
@@ -638,13 +646,17 @@ impl<'a> Inner<'a> {
         self.gap.clear();
         if let Some((_, wake)) = asleep {
             self.push_free(What::Sleep, Span { lo, hi: end.max(lo) });
-            self.push_free(What::Wake, Span { lo: wake.lo.max(lo), hi: wake.hi.max(lo) });
+            lo = wake.lo.max(lo);
+            self.push_free(What::Wake, Span { lo, hi: wake.hi.max(lo) });
             if let Some(node) = self.queue.back_mut() {
                 node.link.free = false;
                 node.link.kind = Kind::new(false, self.host_cr3.unwrap_or(0) | 1 << 60, false);
                 self.stretch = (node.link.kind, self.offset);
             }
         }
+        // It is not before the events before it, which cycles may have narrowed.
+        let span = Span { lo: lo.clamp(span.lo, span.hi), ..span };
+        let at = Known { span, best: span.clamp(at.best), ..at };
         if self.lost {
             self.lost = false;
             self.push_free(What::Resume, span);
@@ -660,11 +672,14 @@ impl<'a> Inner<'a> {
         self.events += 1;
     }
 
-    /// The `count` events at the end of the queue are in order: none can be after what a later one cannot be after, nor
-    /// its guess outside its bounds.
+    /// The `count` events at the end of the queue are in order, among them and after those before: none can be after
+    /// what a later one cannot be after, nor its guess outside its bounds.
     fn order(&mut self, count: usize) {
         let mut hi = FAR;
-        for node in self.queue.iter_mut().rev().take(count) {
+        for (i, node) in self.queue.iter_mut().rev().enumerate() {
+            if i >= count && node.span.hi <= hi {
+                break;
+            }
             hi = hi.min(node.span.hi);
             node.cap(hi);
         }
@@ -694,6 +709,12 @@ impl<'a> Inner<'a> {
         if self.unsynced > 0 {
             self.push_free(What::Lost { cause: LossCause::BeforeSync, offset: 0, bytes: self.unsynced }, at.span);
         }
+        // A loss has no time either, but it was one.
+        for i in 0..self.gap.len() {
+            if let lost @ What::Lost { .. } = self.gap[i].what {
+                self.push_free(lost, at.span);
+            }
+        }
         let state = self.gap.iter().rev().find_map(|node| match node.what {
             What::Found { nr, cr3, .. } => Some((nr, cr3)),
             What::Entry { cr3, .. } | What::GuestCr3(cr3) => Some((true, cr3)),
@@ -719,9 +740,14 @@ impl<'a> Inner<'a> {
         if let Some(opened) = self.opened {
             let hi = self.end_of_trace(opened);
             let span = Span { lo: opened.span.lo, hi };
+            // This gap's length is a guess, and guesses made from it would grow without end.
+            let longest = self.longest_gap;
             self.close(Known { span, ..opened }, None);
+            self.longest_gap = longest;
         } else {
-            self.gap.drain(..LONGEST / 2);
+            // What is before this event will never have a time: it is lost as what is before the first PSB.
+            self.gap.drain(..self.gap.len() - 1);
+            self.unsynced = self.offset;
         }
     }
 
@@ -731,7 +757,7 @@ impl<'a> Inner<'a> {
             Some(due) => due.max(opened.span.lo),
             // Before two times are known nothing is: then a time that no recording lasts.
             None if self.longest_gap == 0 => self.latest + LEAP,
-            None => self.latest + 2 * self.longest_gap,
+            None => self.latest.saturating_add(self.longest_gap.saturating_mul(2)).min(FAR),
         }
     }
 
@@ -871,10 +897,10 @@ impl<'a> Inner<'a> {
                 self.sure.leave();
             }
             What::Sleep | What::Wake => self.sure.boundary(known, shares),
-            What::Lost { .. } => self.sure.lose(at.tsc, shares),
-            What::Resume => self.sure.find(at.tsc, shares),
+            What::Lost { .. } => self.sure.lose(known, shares),
+            What::Resume => self.sure.find(known, shares),
             What::Found { nr, host_cr3, loaded, .. } => {
-                self.sure.find(at.tsc, shares);
+                self.sure.find(known, shares);
                 if nr {
                     self.sure.enter(key(host_cr3, loaded));
                 }

@@ -225,14 +225,14 @@ impl Walker {
 
     /// Bytes that are no packets.
     pub(crate) fn bad(&mut self, reason: BadReason, len: u64, out: &mut impl FnMut(Step)) {
+        if reason == BadReason::Erratum {
+            // A place the erratum names: no other packet is hidden in it, and PSB+ goes on behind it.
+            return;
+        }
         self.flush_tsc(out);
         if self.psb.is_some() {
             // What PSB+ said before the damage is true.
             self.psb_end(out);
-        }
-        if reason == BadReason::Erratum {
-            // A place the erratum names: no other packet is hidden in it.
-            return;
         }
         self.forget();
         let truncated = reason == BadReason::Truncated;
@@ -314,5 +314,160 @@ impl Walker {
         if let Some(found) = found {
             out(found);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use havana_packet::Ip;
+
+    const HOST: u64 = 0x8000;
+    const GUEST: u64 = 0x40_0000;
+
+    fn pip(cr3: u64, nr: bool) -> Packet {
+        Packet::Pip { cr3, nr }
+    }
+
+    /// The steps of some packets; `None` stands for bytes that are none.
+    fn steps(packets: impl IntoIterator<Item = Option<Packet>>) -> Vec<Step> {
+        let (mut walker, mut steps) = (Walker::new(), Vec::new());
+        for packet in packets {
+            match packet {
+                Some(packet) => walker.packet(&packet, &mut |s| steps.push(s)),
+                None => walker.bad(BadReason::UnknownOpcode, 9, &mut |s| steps.push(s)),
+            }
+        }
+        walker.end(&mut |s| steps.push(s));
+        steps
+    }
+
+    fn of(packets: &[Packet]) -> Vec<Step> {
+        steps(packets.iter().copied().map(Some))
+    }
+
+    fn exit(guest_ip: Option<u64>, reason: Option<u16>) -> Step {
+        Step::Exit(Exit { cr3: HOST, guest_ip, reason })
+    }
+
+    #[test]
+    fn nr_decides() {
+        let packets = [(HOST, false), (GUEST, true), (GUEST + 0x2000, true), (HOST, false), (HOST + 0x2000, false)];
+        let found = Step::Found { nr: false, cr3: HOST, psb: false };
+        assert_eq!(
+            of(&packets.map(|(cr3, nr)| pip(cr3, nr))),
+            [found, Step::Entry(GUEST), Step::GuestCr3(GUEST + 0x2000), exit(None, None), Step::HostCr3(HOST + 0x2000)]
+        );
+    }
+
+    #[test]
+    fn after_a_loss_a_pip_is_no_transition() {
+        let found = |nr, cr3| Step::Found { nr, cr3, psb: false };
+        assert_eq!(
+            of(&[pip(HOST, false), Packet::Ovf, pip(GUEST, true)]),
+            [found(false, HOST), Step::Lost(Lost::Overflow), found(true, GUEST)]
+        );
+        assert_eq!(
+            steps([Some(pip(HOST, false)), None, Some(pip(GUEST, true))]),
+            [found(false, HOST), Step::Lost(Lost::Damaged { bytes: 9 }), found(true, GUEST)]
+        );
+    }
+
+    #[test]
+    fn psb_plus_is_state_in_any_order() {
+        let tsc = |nr| Step::Tsc(Tsc { tsc: 7, tma: Some((3, 4)), nr: Some(nr), psb: true });
+        let tma = Packet::Tma { ctc: 3, fc: 4 };
+        let state = [pip(GUEST, true), Packet::Tsc { tsc: 7 }, tma, Packet::Vmcs { base: 0x1000 }];
+        let expected = [
+            Step::VmcsState(Some(0x1000)),
+            tsc(true),
+            Step::Found { nr: true, cr3: GUEST, psb: true },
+            exit(None, None),
+        ];
+        for order in [[0, 1, 2, 3], [3, 1, 2, 0], [1, 2, 3, 0], [1, 3, 2, 0]] {
+            let inside = order.map(|i| state[i]);
+            let packets = [&[Packet::Psb][..], &inside, &[Packet::PsbEnd, pip(HOST, false)]].concat();
+            assert_eq!(of(&packets), expected, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn psb_plus_that_agrees_finds_nothing_new_and_one_that_does_not_says_so() {
+        let again = [pip(GUEST, true), Packet::Psb, pip(GUEST + 0x1800, true), Packet::PsbEnd, pip(HOST, false)];
+        assert_eq!(of(&again), [Step::Found { nr: true, cr3: GUEST, psb: false }, exit(None, None)]);
+        let other = [pip(GUEST, true), Packet::Psb, pip(HOST, false), Packet::PsbEnd];
+        let found = Step::Found { nr: false, cr3: HOST, psb: true };
+        assert_eq!(of(&other)[1..], [Step::Lost(Lost::Contradiction), found]);
+    }
+
+    #[test]
+    fn ovf_damage_and_the_end_end_psb_plus() {
+        let begin = [Packet::Psb, Packet::Tsc { tsc: 7 }, pip(HOST, false)].map(Some);
+        let said = [
+            Step::Tsc(Tsc { tsc: 7, tma: None, nr: Some(false), psb: true }),
+            Step::Found { nr: false, cr3: HOST, psb: true },
+        ];
+        let entry = Some(pip(GUEST, true));
+        let found = Step::Found { nr: true, cr3: GUEST, psb: false };
+        let ovf = steps(begin.into_iter().chain([Some(Packet::Ovf), entry]));
+        assert_eq!((&ovf[..2], &ovf[2..]), (&said[..], &[Step::Lost(Lost::Overflow), found][..]));
+        let damage = steps(begin.into_iter().chain([None, entry]));
+        assert_eq!((&damage[..2], &damage[2..]), (&said[..], &[Step::Lost(Lost::Damaged { bytes: 9 }), found][..]));
+        assert_eq!(steps(begin), said);
+    }
+
+    #[test]
+    fn an_erratum_ends_nothing() {
+        let (mut walker, mut steps) = (Walker::new(), Vec::new());
+        for packet in [Packet::Psb, Packet::Tsc { tsc: 7 }] {
+            walker.packet(&packet, &mut |s| steps.push(s));
+        }
+        walker.bad(BadReason::Erratum, 8, &mut |s| steps.push(s));
+        for packet in [pip(GUEST, true), Packet::PsbEnd] {
+            walker.packet(&packet, &mut |s| steps.push(s));
+        }
+        let tsc = Step::Tsc(Tsc { tsc: 7, tma: None, nr: Some(true), psb: true });
+        assert_eq!(steps, [tsc, Step::Found { nr: true, cr3: GUEST, psb: true }]);
+    }
+
+    #[test]
+    fn a_tma_belongs_to_the_tsc_before_it() {
+        let tsc = |tma| Step::Tsc(Tsc { tsc: 7, tma, nr: None, psb: false });
+        let tma = Packet::Tma { ctc: 3, fc: 4 };
+        assert_eq!(of(&[Packet::Tsc { tsc: 7 }, tma]), [tsc(Some((3, 4)))]);
+        assert_eq!(of(&[Packet::Tsc { tsc: 7 }, Packet::Cbr { ratio: 21 }, tma]), [tsc(None), Step::Cbr(21)]);
+        assert_eq!(of(&[tma, Packet::Tsc { tsc: 7 }]), [tsc(None)]);
+    }
+
+    #[test]
+    fn a_tsc_is_of_whoever_ran_when_it_was_made() {
+        let packets = [pip(GUEST, true), Packet::Tsc { tsc: 7 }, pip(HOST, false), Packet::Tsc { tsc: 9 }];
+        let nr: Vec<_> =
+            of(&packets).iter().filter_map(|s| if let Step::Tsc(t) = s { Some(t.nr) } else { None }).collect();
+        assert_eq!(nr, [Some(true), Some(false)]);
+    }
+
+    #[test]
+    fn an_exit_has_the_ip_and_the_reason_before_it_and_no_older_ones() {
+        let fup = Packet::Fup(Ip::compress(0x1234, 0));
+        let evd = |kind| Packet::Evd { kind, payload: 48 };
+        let cfe = |kind| Packet::Cfe { kind, vector: 0, ip: true };
+        let last = |packets: &[Packet]| {
+            let all = [&[pip(GUEST, true)], packets, &[pip(HOST, false)]].concat();
+            of(&all).pop()
+        };
+        assert_eq!(last(&[evd(2), cfe(8), fup]), Some(exit(Some(0x1234), Some(48))));
+        assert_eq!(last(&[evd(2), cfe(9), fup]), Some(exit(Some(0x1234), Some(48))));
+        assert_eq!(last(&[evd(0), cfe(8)]), Some(exit(None, None)), "an EVD of another type");
+        assert_eq!(last(&[evd(2), cfe(1), cfe(8)]), Some(exit(None, None)), "the EVD was of another CFE");
+        assert_eq!(last(&[fup, Packet::Tip(Ip::SUPPRESSED)]), Some(exit(None, None)), "the FUP was of a branch");
+        let twice = [evd(2), cfe(8), pip(HOST, false), pip(GUEST, true)];
+        assert_eq!(last(&twice), Some(exit(None, None)), "the reason was of the exit before");
+    }
+
+    #[test]
+    fn all_ones_is_no_vmcs() {
+        assert_eq!(of(&[Packet::Vmcs { base: NO_VMCS }]), [Step::Vmcs(None)]);
+        assert_eq!(of(&[Packet::Vmcs { base: 0 }]), [Step::Vmcs(Some(0))]);
     }
 }

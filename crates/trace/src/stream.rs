@@ -29,7 +29,7 @@ pub enum Join {
 /// A run of trace bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
-    /// The bytes, in a mapped file.
+    /// The bytes.
     pub bytes: &'a [u8],
     /// Offset of the first of them in the file.
     pub offset: u64,
@@ -54,6 +54,26 @@ impl Stream {
         Stream { cpu, name, map, parts }
     }
 
+    /// Bytes in memory, as if they were the file `name`.
+    pub fn from_bytes(cpu: u32, name: String, bytes: Vec<u8>) -> Self {
+        let parts = vec![(0, bytes.len() as u64, Join::First)];
+        Stream::new(cpu, name, Arc::new(Map::from(bytes)), parts)
+    }
+
+    /// The same bytes in more segments: each is cut at the offsets of the file that lie inside it.
+    #[must_use]
+    pub fn cut_at(mut self, offsets: &[u64]) -> Self {
+        for &at in offsets {
+            let Some(i) = self.parts.iter().position(|&(offset, len, _)| offset < at && at < offset + len) else {
+                continue;
+            };
+            let (offset, len, join) = self.parts[i];
+            let head = at - offset;
+            self.parts.splice(i..=i, [(offset, head, join), (at, len - head, Join::Continues)]);
+        }
+        self
+    }
+
     /// Its segments in the order of time, by index from 0; `None` past the last.
     pub fn segment(&self, index: usize) -> Option<Segment<'_>> {
         let &(offset, len, join) = self.parts.get(index)?;
@@ -71,7 +91,7 @@ impl Stream {
         self.len() == 0
     }
 
-    /// The whole file behind it, for a checksum.
+    /// The whole file (or memory) behind it, for a checksum.
     pub fn file(&self) -> &[u8] {
         &self.map
     }
@@ -79,5 +99,21 @@ impl Stream {
     /// The reader is past these offsets of the file: gives their memory back. They stay readable.
     pub fn release(&self, offsets: std::ops::Range<u64>) {
         self.map.release(offsets.start as usize..offsets.end as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cut_bytes_are_the_same_bytes() {
+        let stream = Stream::from_bytes(3, "a".into(), b"hello".to_vec()).cut_at(&[4, 0, 1, 1, 5, 9]);
+        let parts: Vec<_> = (0..).map_while(|i| stream.segment(i)).map(|s| (s.offset, s.bytes, s.join)).collect();
+        assert_eq!(
+            parts,
+            [(0, &b"h"[..], Join::First), (1, &b"ell"[..], Join::Continues), (4, &b"o"[..], Join::Continues)]
+        );
+        assert_eq!(stream.len(), 5);
     }
 }
