@@ -161,21 +161,19 @@ impl Ctc {
         let Some(edge) = edge_of(self.rate, tsc, fc) else { return };
         let near = self.rate.ctc(edge - self.origin.k.mid() + self.rate.ticks(1).hi / 2);
         let off = (i64::from(ctc) - near) as i16;
-        let Some(agrees) =
-            self.origin.edge(self.rate, near + i64::from(off)).and(Span { lo: edge - SLOP, hi: edge + SLOP })
-        else {
-            let Some(new) = Origin::learn(self.rate, tsc, (ctc, fc), None) else { return };
-            match self.doubt {
-                Some(old) if old.k.and(new.k).is_some() => {
-                    self.origin = new;
-                    self.doubt = None;
-                }
-                _ => self.doubt = Some(new),
-            }
+        let at = self.origin.edge(self.rate, near + i64::from(off));
+        if at.and(Span { lo: edge - SLOP, hi: edge + SLOP }).is_some() {
+            self.doubt = None;
             return;
-        };
-        let _ = agrees;
-        self.doubt = None;
+        }
+        let Some(new) = Origin::learn(self.rate, tsc, (ctc, fc), None) else { return };
+        match self.doubt {
+            Some(old) if old.k.and(new.k).is_some() => {
+                self.origin = new;
+                self.doubt = None;
+            }
+            _ => self.doubt = Some(new),
+        }
     }
 
     /// The host time of a TSC packet that the guest made, by the TMA behind it: the crystal is the host's. `about`

@@ -4,9 +4,9 @@
 //! A VMCS whose exits return to another host CR3 is another vCPU of another VM: the page was reused. A guest process is
 //! (VM, masked CR3).
 //!
-//! What a vCPU does off the cpu only its next entry tells: *preempted* where that is on the same cpu, and the cpu was
-//! not idle in between; *waiting* where its cpu went idle right after its exit; else *off the cpu*, and nothing says
-//! why. Rows that wait for this come late.
+//! What a vCPU does off the cpu only its next entry tells: *preempted* where another address space took its cpu, its
+//! next entry is there again, and the cpu was not idle in between; *waiting* where its cpu went idle right after its
+//! exit; else *off the cpu*, and nothing says why. Rows that wait for this come late.
 
 use std::collections::VecDeque;
 
@@ -418,10 +418,9 @@ impl Machine {
         let evidence = match state {
             V::Guest => Evidence::Observed,
             V::Lost => Evidence::Lost,
-            V::Unknown | V::OffCpu => Evidence::Unknown,
-            _ => Evidence::Inferred,
+            V::Unknown => Evidence::Unknown,
+            V::Hypervisor | V::Preempted | V::Waiting | V::OffCpu => Evidence::Inferred,
         };
-        let evidence = if state == V::OffCpu { Evidence::Inferred } else { evidence };
         sink.vcpu_state(VcpuState {
             vcpu_id: id(v),
             vm_id: id(self.vcpus[v].vm),
@@ -448,14 +447,17 @@ impl Machine {
                 };
                 let takers = &self.cpus[off.cpu].takers;
                 let (came_in, last) = (off.takers, takers.first + takers.log.len() as u64);
+                let first = came_in.checked_sub(takers.first).and_then(|i| takers.log.get(i as usize));
+                // A sibling on the same cpu is no other address space: this one may as well have halted before.
+                let sibling = first.is_some_and(|f| f.1 == Some((TakerKind::Vm, id(self.vcpus[v].vm))));
                 if off.waiting {
                     self.vcpu_row(v, (off.since, end), V::Waiting, None, None, sink)?;
-                } else if to != Some(off.cpu) || came_in < takers.awake || came_in == last {
+                } else if to != Some(off.cpu) || came_in < takers.awake || came_in == last || sibling {
                     self.vcpu_row(v, (off.since, end), V::OffCpu, None, None, sink)?;
                 } else if came_in < takers.first {
                     self.vcpu_row(v, (off.since, end), V::Preempted, None, None, sink)?;
                 } else {
-                    let mut piece = (off.since, takers.log[(came_in - takers.first) as usize].1);
+                    let mut piece = (off.since, first.and_then(|f| f.1));
                     for i in (came_in - takers.first) as usize + 1..takers.log.len() {
                         let (start, taker) = self.cpus[off.cpu].takers.log[i];
                         if taker != piece.1 && start.tsc < end.tsc {
@@ -511,15 +513,11 @@ impl Machine {
         };
         // Where the clocks of two cpus leave room, a vCPU may seem to enter here before it has left there.
         let mut mine = at;
-        if let Place::On { cpu, since, state } = self.vcpus[v].place
+        if let Place::On { cpu, since, .. } = self.vcpus[v].place
             && cpu != c
         {
             if mine.tsc < since.tsc {
                 mine.tsc = since.tsc.min(mine.hi).max(mine.tsc);
-            }
-            if state == V::Guest {
-                // Its exit is still to come from the other cpu: that one is late, and will find the vCPU gone.
-                self.nameless_exits += 0;
             }
             if self.cpus[cpu].current == Some(v) {
                 self.cpus[cpu].current = None;
