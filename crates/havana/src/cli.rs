@@ -21,6 +21,9 @@ pub(crate) enum Command {
     /// Trace → dataset and report
     #[command(after_help = "\
 Examples:
+  havana analyze perf.data                        as perf record -a -e intel_pt/branch=0/ wrote it
+  perf record -o - … | havana analyze - -o tuesday.havana
+  havana analyze perf.data --names <(ps -eo pid,args)
   havana analyze capture/                         all its .pt files, with their trace.toml
   havana analyze cpu0.pt cpu1.pt -o tuesday.havana
   havana analyze snapshot.pt --tsc-hz 3.4e9       a stream of which nothing else is known
@@ -37,7 +40,7 @@ Examples:
 Examples:
   havana packets cpu0.pt | less
   havana packets cpu0.pt --only pip,vmcs          who entered and left which guest
-  havana packets cpu0.pt --count                  how many of each kind
+  havana packets perf.data --cpu 3 --count        how many of each kind
   havana packets cpu0.pt --format tsv > packets.tsv")]
     Packets(Packets),
     /// The whole way on a bundled capture: two VMs on one cpu, and one of them runs away
@@ -75,7 +78,7 @@ pub(crate) struct Facts {
 
 #[derive(Debug, Args)]
 pub(crate) struct Analyze {
-    /// Raw .pt streams (cpuN in the name says the cpu), or directories of them
+    /// A perf.data (- for standard input); raw .pt streams, or directories of them
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     /// The dataset to write [default: the input's name with .havana, in this directory]
@@ -87,6 +90,9 @@ pub(crate) struct Analyze {
     /// The node's name [default: the host name in the trace, else "unknown"]
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
+    /// What VMs are called: TOML, or a VM a line as virsh and ps print them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) names: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -146,7 +152,7 @@ pub(crate) enum PacketFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct Packets {
-    /// A raw .pt stream; - for standard input
+    /// A raw .pt stream or a perf.data; - for standard input
     #[arg(value_name = "FILE")]
     pub(crate) input: PathBuf,
     /// How to print
@@ -155,6 +161,9 @@ pub(crate) struct Packets {
     /// Only these kinds, such as pip,vmcs,bad
     #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Of this cpu, where the input has several
+    #[arg(long, value_name = "N")]
+    pub(crate) cpu: Option<u32>,
     /// Only how many there are of each kind
     #[arg(long)]
     pub(crate) count: bool,

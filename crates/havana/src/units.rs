@@ -73,10 +73,10 @@ pub(crate) fn bytes(n: u64) -> String {
     }
 }
 
-/// Nanoseconds since the first event.
-pub(crate) fn ns_clock(tsc_hz: Option<u64>, first: i64) -> Option<NsClock> {
+/// Nanoseconds by the TSC, from a tick and its time on.
+pub(crate) fn ns_clock(tsc_hz: Option<u64>, (origin_tsc, origin_ns): (i64, i64)) -> Option<NsClock> {
     let den = NonZeroU64::new(tsc_hz?)?;
-    Some(NsClock { origin_tsc: first, origin_ns: 0, num: 1_000_000_000, den })
+    Some(NsClock { origin_tsc, origin_ns, num: 1_000_000_000, den })
 }
 
 /// The rate that a dataset's clock has.

@@ -42,7 +42,14 @@ impl Map {
     /// # Errors
     /// What opening or mapping it says.
     pub fn open(path: &Path) -> io::Result<Map> {
-        let file = File::open(path)?;
+        Map::of(&File::open(path)?)
+    }
+
+    /// Maps an open file.
+    ///
+    /// # Errors
+    /// What mapping it says.
+    pub fn of(file: &File) -> io::Result<Map> {
         let meta = file.metadata()?;
         if meta.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
@@ -53,7 +60,7 @@ impl Map {
         // SAFETY: the mapping is private and read-only and is never handed out as mutable. What mapping a file cannot
         // exclude is that another process shortens it meanwhile: reading past the new end then ends this process with
         // SIGBUS. It does not give wrong bytes to safe code. A recorder only appends.
-        let mmap = unsafe { Mmap::map(&file)? };
+        let mmap = unsafe { Mmap::map(file)? };
         // Advice is a hint: where it is refused, reading still works.
         let _ = mmap.advise(Advice::Sequential);
         Ok(Map(Bytes::File(mmap)))

@@ -73,6 +73,7 @@ impl Cpu {
             }),
             host_cr3: Some(0x1_0000_0000 + (vm << 21)),
             guest_cr3: in_guest.then_some(0x200_0000 + (process << 17)),
+            tid: None,
         }
     }
 }

@@ -124,6 +124,15 @@ names! {
     }
 }
 
+/// Who had the cpu that a vCPU was off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Taker {
+    /// Which kind.
+    pub kind: TakerKind,
+    /// Which one; none where a thread of the kernel's own had it, which has no address space.
+    pub id: Option<i32>,
+}
+
 /// A cpu in one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -139,6 +148,8 @@ pub struct CpuState {
     pub process_id: Option<i32>,
     pub host_cr3: Option<i64>,
     pub guest_cr3: Option<i64>,
+    /// The host's thread that was on it, where the kernel told; 0 is an idle one.
+    pub tid: Option<i32>,
 }
 
 /// A vCPU in one state; split where cpu, guest process or taker changes.
@@ -154,7 +165,9 @@ pub struct VcpuState {
     pub cpu: Option<i32>,
     /// The guest process current on it.
     pub process_id: Option<i32>,
-    pub taken_by: Option<(TakerKind, i32)>,
+    pub taken_by: Option<Taker>,
+    /// The thread that had its cpu then, where the kernel told.
+    pub taken_by_tid: Option<i32>,
 }
 
 /// One VM exit and the stretch in the guest before it.

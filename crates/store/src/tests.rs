@@ -37,6 +37,7 @@ fn state(cpu: i32, tsc: i64) -> CpuState {
         process_id: None,
         host_cr3: Some(0x1000),
         guest_cr3: Some(i64::MIN),
+        tid: Some(7),
     }
 }
 
@@ -54,7 +55,8 @@ fn write_small(dir: &Path, options: WriterOptions) -> Result<(), StoreError> {
         evidence: Evidence::Inferred,
         cpu: None,
         process_id: Some(4),
-        taken_by: Some((TakerKind::Host, 9)),
+        taken_by: Some(Taker { kind: TakerKind::Host, id: Some(9) }),
+        taken_by_tid: None,
     })?;
     writer.exit(Exit {
         exit_id: 0,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use havana_packet::{Errata, Kind as PacketKind};
 use havana_rows::{Sink, Time, Vm, VmOffset};
-use havana_trace::{CpuModel, Trace};
+use havana_trace::{CpuModel, Sideband, Trace};
 
 use crate::event::{Told, What};
 use crate::machine::{Machine, Options};
@@ -29,6 +29,10 @@ pub struct Summary {
     pub damaged: u64,
     /// VM exits whose VMCS could not be told.
     pub nameless_exits: u64,
+    /// A vCPU's thread runs several VMCSs: its guest is itself a host of guests.
+    pub nested: bool,
+    /// VMCS packets, and nothing in non-root operation.
+    pub never_in_guest: bool,
     /// No TSC of the host ties this trace to time.
     pub no_host_time: bool,
     /// Cpus with trace bytes and not one known time in them.
@@ -53,6 +57,7 @@ pub fn errata_of(model: Option<CpuModel>) -> Errata {
 pub struct Analysis<'a> {
     // The tracks borrow the survey; it is small, made once, and lives as long as the trace is read.
     tracks: Vec<Track<'a>>,
+    sideband: Option<&'a Sideband>,
     offsets: Offsets,
     machine: Machine,
     heap: BinaryHeap<Reverse<(i64, usize)>>,
@@ -87,8 +92,13 @@ impl<'a> Analysis<'a> {
             .map(|(stream, start)| Track::new(stream, *errata, clocks, start, window))
             .collect();
         let sleep_shows = tracks.iter().any(Track::has_crystal);
-        let machine = Machine::new(tracks.iter().map(|t| (t.cpu, t.source.to_owned())), Options { sleep_shows });
+        let mut machine = Machine::new(tracks.iter().map(|t| (t.cpu, t.source.to_owned())), Options { sleep_shows });
+        let sideband = trace.sideband.as_ref();
+        if let Some(sideband) = sideband.filter(|s| s.tells_switches()) {
+            machine.listen(sideband.tells_preemption);
+        }
         let mut analysis = Analysis {
+            sideband,
             offsets: Offsets::new(),
             machine,
             heap: BinaryHeap::new(),
@@ -116,9 +126,14 @@ impl<'a> Analysis<'a> {
     /// Only those of the sink: a trace is never refused as a whole.
     pub fn run<S: Sink>(mut self, sink: &mut S, progress: Progress<'_>) -> Result<Summary, S::Error> {
         self.summary.first_tsc = self.first_tsc();
+        self.machine.begin(self.summary.first_tsc.unwrap_or(0));
+        let mut said = self.sideband.map(Sideband::records).into_iter().flatten().peekable();
         let mut steps = 0u32;
         while let Some(Reverse((_, c))) = self.heap.pop() {
             let Some((at, what)) = self.next[c].take() else { continue };
+            while let Some(record) = said.next_if(|record| record.tsc <= at.tsc) {
+                self.machine.said(record, sink)?;
+            }
             self.summary.last_tsc = self.summary.last_tsc.max(Some(at.tsc));
             self.machine.event(c, at, what, sink)?;
             self.advance(c);
@@ -144,6 +159,9 @@ impl<'a> Analysis<'a> {
             }
         }
         summary.nameless_exits = self.machine.nameless_exits;
+        summary.nested = self.machine.nested;
+        let guests = self.tracks.iter().any(Track::ever_guest);
+        summary.never_in_guest = !guests && summary.packets.contains_key(PacketKind::Vmcs.name());
         Ok(summary)
     }
 
@@ -176,9 +194,9 @@ fn tell_vms<S: Sink>(machine: &Machine, offsets: &Offsets, sink: &mut S) -> Resu
             last_tsc: vm.last,
             tsc_offset: single.map(|c| time(c.offset)),
             tsc_scale: single.and_then(|c| c.scale),
-            name: None,
+            name: machine.vm_name(i),
             uuid: None,
-            pid: None,
+            pid: vm.pid,
         })?;
         for clock in &clocks {
             sink.vm_offset(VmOffset {

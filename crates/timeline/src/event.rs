@@ -41,7 +41,8 @@ pub(crate) enum What {
     GuestCr3(u64),
     HostCr3(u64),
     Load(Loaded),
-    Sleep,
+    /// The cpu begins to sleep. `seen`: a packet says so, and it does not only follow from missing MTCs.
+    Sleep { seen: bool },
     Wake,
     Lost {
         cause: LossCause,

@@ -4,12 +4,15 @@
 //! copied: the few of that packet and some behind it, into a small buffer. Memory of what has been read is given back
 //! as reading goes on.
 //!
+//! Where trace is missing between two segments, an item says so; what is behind begins at a packet where a driver turned
+//! the trace on, else at the next PSB.
+//!
 //! Invariant: where segments continue each other in the file, the items are those of one segment, wherever the cuts are.
 
 use std::collections::VecDeque;
 
 use havana_packet::{BadReason, Decoder, Errata, Packet, State, Sync};
-use havana_trace::{Join, Stream};
+use havana_trace::{Cause, Join, Missing, Stream};
 
 /// Bytes of the next segments that are looked at together with a cut packet: more than any packet, with room for a PSB
 /// behind damage and for the longest run of PSB bytes that a decoder looks at.
@@ -20,16 +23,41 @@ const RELEASE: u64 = 4 << 20;
 
 /// One item of the stream.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fed {
+pub struct Fed {
     /// Offset in the file.
-    pub(crate) offset: u64,
-    pub(crate) len: u64,
-    pub(crate) what: Result<Packet, BadReason>,
+    pub offset: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// What it is.
+    pub what: Content,
+}
+
+/// What an item is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Content {
+    /// A packet.
+    Packet(Packet),
+    /// Bytes that are no packet.
+    Bad(BadReason),
+    /// Tracing paused for a moment, and nothing is missing.
+    Paused,
+    /// Trace is missing here.
+    Missing(Missing),
+}
+
+impl From<Result<Packet, BadReason>> for Content {
+    #[inline]
+    fn from(what: Result<Packet, BadReason>) -> Self {
+        match what {
+            Ok(packet) => Content::Packet(packet),
+            Err(reason) => Content::Bad(reason),
+        }
+    }
 }
 
 /// Reads a stream front to back.
 #[derive(Debug)]
-pub(crate) struct Feed<'a> {
+pub struct Feed<'a> {
     stream: &'a Stream,
     /// The segment after the one that `decoder` reads.
     next: usize,
@@ -44,19 +72,30 @@ pub(crate) struct Feed<'a> {
     damage: Option<Fed>,
     /// Bytes before the first PSB.
     pub(crate) unsynced: u64,
+    /// It was found.
+    begun: bool,
 }
 
 impl<'a> Feed<'a> {
-    pub(crate) fn new(stream: &'a Stream, errata: Errata) -> Self {
+    /// From the first PSB on.
+    pub fn new(stream: &'a Stream, errata: Errata) -> Self {
         let state = State { errata, ..State::unsynced() };
         let (seam, damage) = (VecDeque::new(), None);
-        let mut feed = Feed { stream, next: 0, decoder: None, base: 0, state, released: 0, seam, damage, unsynced: 0 };
+        let mut feed = Feed { stream, next: 0, decoder: None, base: 0, state, released: 0, seam, damage, unsynced: 0, begun: false };
         feed.open(0);
         // On to the first PSB, in whichever segment it is.
         while feed.decoder.as_ref().is_some_and(|d| d.state().sync == Sync::Seeking) {
             feed.cross();
         }
+        feed.begun = true;
+        // What was missing before it is before the begin.
+        feed.seam.retain(|fed| !matches!(fed.what, Content::Paused | Content::Missing(_)));
         feed
+    }
+
+    /// Nothing is left of it: it has no PSB.
+    pub fn is_at_end(&self) -> bool {
+        self.decoder.is_none() && self.seam.is_empty()
     }
 
     /// Begins the next segment, `skip` bytes in.
@@ -67,26 +106,47 @@ impl<'a> Feed<'a> {
             return;
         };
         self.next += 1;
+        self.base = segment.offset + skip as u64;
+        if let Join::Missing(missing) = segment.join {
+            self.seam.extend(self.damage.take());
+            let sync = if missing.at_packet && self.begun { Sync::InSync } else { Sync::Seeking };
+            self.state = State { sync, errata: self.state.errata, ..State::default() };
+        }
         let mut decoder = Decoder::resume(segment.bytes.get(skip..).unwrap_or_default(), self.state);
         if self.continues() {
             decoder = decoder.keep_tail();
         }
-        self.base = segment.offset + skip as u64;
-        if self.state.sync == Sync::Seeking {
-            self.unsynced += decoder.offset() as u64;
+        let passed = if self.state.sync == Sync::Seeking { decoder.offset() as u64 } else { 0 };
+        if !self.begun {
+            self.unsynced += passed;
         }
+        self.joined(segment.join, passed);
         if self.damage.is_some()
             && let Some(item) = decoder.next()
         {
-            let fed = Fed { offset: self.base + item.offset as u64, len: item.len as u64, what: item.what };
+            let fed = Fed { offset: self.base + item.offset as u64, len: item.len as u64, what: item.what.into() };
             self.join(fed, decoder.state().sync);
         }
         self.decoder = Some(decoder);
     }
 
+    /// Says how a segment joins the one before it. `passed`: bytes of it up to a PSB.
+    fn joined(&mut self, join: Join, passed: u64) {
+        let what = match join {
+            Join::Paused => Content::Paused,
+            Join::Missing(missing) => Content::Missing(Missing { bytes: passed, ..missing }),
+            _ if passed > 0 && self.begun => {
+                let (stopped, resumed) = (None, None);
+                Content::Missing(Missing { cause: Cause::Dropped, stopped, resumed, at_packet: false, bytes: passed })
+            }
+            _ => return,
+        };
+        self.seam.push_back(Fed { offset: self.base, len: 0, what });
+    }
+
     /// Whether no byte is missing before the next segment.
     fn continues(&self) -> bool {
-        self.stream.segment(self.next).is_some_and(|s| s.join == Join::Continues)
+        self.stream.segment(self.next).is_some_and(|s| s.join.is_whole())
     }
 
     /// Takes an item at a seam: damage on both sides of it is one.
@@ -105,7 +165,7 @@ impl<'a> Feed<'a> {
     }
 
     /// Hands on up to `count` items. False at the end of the stream.
-    pub(crate) fn pump(&mut self, count: usize, f: &mut impl FnMut(Fed)) -> bool {
+    pub fn pump(&mut self, count: usize, f: &mut impl FnMut(Fed)) -> bool {
         let mut left = count;
         loop {
             while left > 0 {
@@ -116,7 +176,7 @@ impl<'a> Feed<'a> {
             let Some(decoder) = &mut self.decoder else { return !self.seam.is_empty() };
             while left > 0 {
                 let Some(item) = decoder.next() else { break };
-                let fed = Fed { offset: self.base + item.offset as u64, len: item.len as u64, what: item.what };
+                let fed = Fed { offset: self.base + item.offset as u64, len: item.len as u64, what: item.what.into() };
                 if item.what.is_err() && decoder.state().sync != Sync::InSync {
                     self.damage = Some(fed);
                     break;
@@ -151,7 +211,7 @@ impl<'a> Feed<'a> {
         let mut buffer = tail.to_vec();
         let (mut ahead, most) = (self.next, tail.len() + BEHIND);
         while let Some(segment) =
-            self.stream.segment(ahead).filter(|s| s.join == Join::Continues && buffer.len() < most)
+            self.stream.segment(ahead).filter(|s| s.join.is_whole() && buffer.len() < most)
         {
             buffer.extend_from_slice(&segment.bytes[..segment.bytes.len().min(most - buffer.len())]);
             ahead += 1;
@@ -168,7 +228,7 @@ impl<'a> Feed<'a> {
         // Up to the first packet that begins in a next segment.
         while crossing.offset() < tail.len() {
             let Some(item) = crossing.next() else { break };
-            let fed = Fed { offset: start + item.offset as u64, len: item.len as u64, what: item.what };
+            let fed = Fed { offset: start + item.offset as u64, len: item.len as u64, what: item.what.into() };
             self.join(fed, crossing.state().sync);
         }
         self.state = crossing.state();

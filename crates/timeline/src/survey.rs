@@ -6,10 +6,10 @@
 //!   known by bracketing, best over the whole trace. All PSB+ are read, and nothing between them.
 
 use havana_packet::{Decoder, Errata, PSB, Packet, State, psb_offsets};
-use havana_trace::{Facts, Join, Stream, Trace};
+use havana_trace::{Facts, Stream, Trace};
 
 use crate::ctc::{Ctc, Origin, Rate};
-use crate::feed::Feed;
+use crate::feed::{Content, Feed};
 use crate::offset::{Offsets, Seen};
 use crate::span::{FAR, Span};
 use crate::walk::{Step, Tsc, Walker};
@@ -123,7 +123,8 @@ impl Begin {
                 self.waiting = tsc.tma.map(|tma| (tsc.tsc as i64, tma));
             }
             Step::Tsc(tsc) if !tsc.psb && self.host.is_none() => self.edges = None,
-            Step::Lost(_) => {
+            // An edge may have gone by in a pause.
+            Step::Lost(_) | Step::Missing(_) | Step::Paused => {
                 self.waiting = None;
                 if self.host.is_none() {
                     self.edges = None;
@@ -141,8 +142,10 @@ fn begin(stream: &Stream, errata: Errata, rate: Rate) -> Begin {
     let mut begin = Begin { edges: Some(0), ..Begin::default() };
     while begin.origin.is_none() {
         let more = feed.pump(1024, &mut |fed| match &fed.what {
-            Ok(packet) => walker.packet(packet, &mut |step| begin.step(step, rate)),
-            Err(reason) => walker.bad(*reason, fed.len, &mut |step| begin.step(step, rate)),
+            Content::Packet(packet) => walker.packet(packet, &mut |step| begin.step(step, rate)),
+            Content::Bad(reason) => walker.bad(*reason, fed.len, &mut |step| begin.step(step, rate)),
+            Content::Paused => walker.paused(&mut |step| begin.step(step, rate)),
+            Content::Missing(missing) => walker.missing(*missing, &mut |step| begin.step(step, rate)),
         });
         if !more {
             break;
@@ -203,7 +206,7 @@ fn each_psb_plus(stream: &Stream, look: &mut impl FnMut(&[u8])) {
     while let Some(segment) = stream.segment(index) {
         index += 1;
         let bytes = segment.bytes;
-        let continues = |i: usize| stream.segment(i).filter(|s| s.join == Join::Continues);
+        let continues = |i: usize| stream.segment(i).filter(|s| s.join.is_whole());
         // What may reach into the next segment is looked at together with its begin.
         let mut edge = bytes.len();
         if continues(index).is_some() {

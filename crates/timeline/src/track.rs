@@ -20,13 +20,13 @@ use std::collections::VecDeque;
 
 use havana_packet::{BadReason, Errata, Kind as PacketKind, Packet};
 use havana_rows::{LossCause, Time};
-use havana_trace::Stream;
+use havana_trace::{Cause, Missing, Stream};
 use rustc_hash::FxHashMap;
 
 use crate::ctc::{Ctc, Edge};
 use crate::cyc::{Cycle, Cycles};
 use crate::event::{Loaded, Told, What};
-use crate::feed::Feed;
+use crate::feed::{Content, Feed};
 use crate::offset::{Offsets, Seen};
 use crate::span::{FAR, Known, Span};
 use crate::spread::{Kind, Kinds, Link, Smoother};
@@ -95,6 +95,7 @@ impl Node {
 pub(crate) struct Track<'a> {
     pub(crate) cpu: u32,
     pub(crate) source: &'a str,
+    missing_at_end: Option<Missing>,
     feed: Feed<'a>,
     walker: Walker,
     pub(crate) counts: Counts,
@@ -108,6 +109,7 @@ impl<'a> Track<'a> {
         Track {
             cpu: stream.cpu,
             source: &stream.name,
+            missing_at_end: stream.end,
             feed,
             walker: Walker::new(),
             counts: [0; PacketKind::ALL.len()],
@@ -133,7 +135,7 @@ impl<'a> Track<'a> {
         let more = feed.pump(2048, &mut |fed| {
             inner.offset = fed.offset;
             match &fed.what {
-                Ok(packet) => {
+                Content::Packet(packet) => {
                     counts[packet.kind().index()] += 1;
                     // The bulk of a branch trace: neither time nor envelope.
                     if let Packet::Tnt8 { .. } | Packet::Pad = packet {
@@ -141,15 +143,17 @@ impl<'a> Track<'a> {
                     }
                     walker.packet(packet, &mut |step| inner.step(step, offsets));
                 }
-                Err(reason) => {
+                Content::Bad(reason) => {
                     inner.bad(*reason);
                     walker.bad(*reason, fed.len, &mut |step| inner.step(step, offsets));
                 }
+                Content::Paused => walker.paused(&mut |step| inner.step(step, offsets)),
+                Content::Missing(missing) => walker.missing(*missing, &mut |step| inner.step(step, offsets)),
             }
         });
         if !more {
             self.walker.end(&mut |step| self.inner.step(step, offsets));
-            self.inner.end(offsets);
+            self.inner.end(self.missing_at_end, offsets);
         }
         self.inner.release();
     }
@@ -167,6 +171,10 @@ impl<'a> Track<'a> {
     /// There was a known time.
     pub(crate) fn told_anything(&self) -> bool {
         self.inner.opened.is_some()
+    }
+
+    pub(crate) fn ever_guest(&self) -> bool {
+        self.inner.ever_guest
     }
 
     pub(crate) fn branches(&self) -> bool {
@@ -211,6 +219,8 @@ struct Inner<'a> {
     latest: i64,
     siblings: FxHashMap<u64, Vec<u64>>,
     lost: bool,
+    /// A packet said that the cpu sleeps, and nothing since that it woke.
+    asleep: bool,
     doubt: Option<i64>,
 
     samples: Vec<(u64, i64)>,
@@ -257,6 +267,7 @@ impl<'a> Inner<'a> {
             latest: 0,
             siblings: FxHashMap::default(),
             lost: false,
+            asleep: false,
             doubt: None,
             samples: Vec::new(),
             last_host: None,
@@ -296,8 +307,17 @@ impl<'a> Inner<'a> {
                 self.ratio = ratio;
                 return self.cycles.cbr(ratio);
             }
+            Step::Paused => {
+                if let Some(ctc) = &mut self.ctc {
+                    ctc.veil();
+                }
+            }
+            Step::Missing(missing) => self.missing(missing),
+            Step::Sleep => self.sleep(),
+            Step::Wake => self.wake(),
             Step::Tsc(tsc) => self.tsc(tsc, offsets),
             Step::Entry(cr3) => {
+                self.acts();
                 self.nr = Some(true);
                 self.ever_guest = true;
                 let what = What::Entry { cr3, host_cr3: self.host_cr3, loaded: self.loaded };
@@ -305,6 +325,7 @@ impl<'a> Inner<'a> {
                 self.event(what, Kind::new(true, cr3, false));
             }
             Step::Exit(Exit { cr3, guest_ip, reason }) => {
+                self.acts();
                 self.nr = Some(false);
                 if self.host_cr3.is_none() {
                     self.tell_host(cr3);
@@ -312,8 +333,12 @@ impl<'a> Inner<'a> {
                 self.host_cr3 = Some(cr3);
                 self.event(What::Exit { host_cr3: cr3, guest_ip, reason }, Kind::new(false, cr3, true));
             }
-            Step::GuestCr3(cr3) => self.event(What::GuestCr3(cr3), Kind::new(true, cr3, false)),
+            Step::GuestCr3(cr3) => {
+                self.acts();
+                self.event(What::GuestCr3(cr3), Kind::new(true, cr3, false));
+            }
             Step::HostCr3(cr3) => {
+                self.acts();
                 self.host_cr3 = Some(cr3);
                 self.event(What::HostCr3(cr3), Kind::new(false, cr3, false));
             }
@@ -324,9 +349,9 @@ impl<'a> Inner<'a> {
             }
             Step::VmcsState(vmcs) => self.vmcs_state(vmcs),
             Step::Found { nr, cr3, psb } => {
+                self.acts();
                 self.nr = Some(nr);
                 self.ever_guest |= nr;
-                self.lost = false;
                 if !nr {
                     self.host_cr3 = Some(cr3);
                 }
@@ -433,12 +458,82 @@ impl<'a> Inner<'a> {
         self.lose_for(cause, self.offset, bytes);
     }
 
+    /// Trace is missing, and where it is known when it stopped and went on, that is a known time.
+    fn missing(&mut self, missing: Missing) {
+        let Missing { cause, stopped, resumed, bytes, .. } = missing;
+        let loss = match cause {
+            Cause::Dropped => LossCause::Dropped,
+            Cause::Off => LossCause::TraceOff,
+            Cause::Truncated => LossCause::Truncated,
+        };
+        let loaded = self.loaded;
+        match (self.opened, stopped) {
+            (Some(opened), Some(stopped)) => {
+                self.close_stretch(self.offset);
+                // While it was on and the cpu awake, no MTC went by.
+                let due = self.ctc.as_ref().and_then(Ctc::due).unwrap_or(stopped).min(stopped);
+                let span = Span { lo: opened.span.lo, hi: due.max(opened.span.lo) };
+                self.close(Known { span, best: span.hi, guest: None }, None);
+                let lost = What::Lost { cause: loss, offset: self.offset, bytes };
+                if !self.opened_stands {
+                    self.queue.push_back(Node::known(self.opened.unwrap_or(opened)));
+                }
+                self.push_free(lost, self.opened.map_or(span, |o| o.span));
+                self.forget();
+                let on = resumed.unwrap_or(stopped).max(stopped).max(span.hi);
+                self.opened = Some(Known::exact(on));
+                self.opened_stands = false;
+                self.latest = on;
+            }
+            _ => self.lose_for(loss, self.offset, bytes),
+        }
+        // KVM loads the VMCS of a thread that comes back, unless it still is loaded.
+        if cause == Cause::Off && missing.at_packet {
+            self.loaded = loaded;
+        }
+    }
+
+    /// Something happens that a sleeping cpu does not do.
+    fn acts(&mut self) {
+        self.lost = false;
+        self.wake();
+    }
+
+    /// The cpu begins to sleep. In a guest it stays the guest's.
+    fn sleep(&mut self) {
+        if self.nr == Some(true) || self.asleep || self.opened.is_none() {
+            return;
+        }
+        self.event(What::Sleep { seen: true }, Kind::default());
+        if let Some(node) = self.gap.last_mut() {
+            node.link.free = true;
+        }
+        self.asleep = true;
+    }
+
+    fn wake(&mut self) {
+        if std::mem::take(&mut self.asleep) {
+            self.event(What::Wake, self.woken());
+        }
+    }
+
+    /// The stretch after a sleep.
+    fn woken(&self) -> Kind {
+        Kind::new(false, self.host_cr3.unwrap_or(0) | 1 << 60, false)
+    }
+
     fn lose_for(&mut self, cause: LossCause, offset: u64, bytes: u64) {
         self.event(What::Lost { cause, offset, bytes }, Kind::default());
         if let Some(node) = self.gap.last_mut() {
             node.link.free = true;
         }
+        self.forget();
+    }
+
+    /// What was known of the cpu's state is not any more.
+    fn forget(&mut self) {
         self.lost = true;
+        self.asleep = false;
         self.nr = None;
         self.host_cr3 = None;
         self.epoch += 1;
@@ -503,8 +598,12 @@ impl<'a> Inner<'a> {
             if ctc.host_tsc(tsc, packet.tma) {
                 slept = due;
             }
-        } else if !packet.psb && self.took_too_long(tsc) {
+        } else if !packet.psb && !self.asleep && self.took_too_long(tsc) {
             slept = Some(FAR);
+        }
+        if self.asleep && !packet.psb {
+            // However short it was: this TSC is of the wake.
+            slept = slept.or(Some(tsc));
         }
         self.host_samples(tsc, offsets);
         self.close(Known::exact(tsc), slept.map(|due| (due, Span::exact(tsc))));
@@ -645,12 +744,15 @@ impl<'a> Inner<'a> {
         self.order(self.gap.len());
         self.gap.clear();
         if let Some((_, wake)) = asleep {
-            self.push_free(What::Sleep, Span { lo, hi: end.max(lo) });
+            if !std::mem::take(&mut self.asleep) {
+                self.push_free(What::Sleep { seen: false }, Span { lo, hi: end.max(lo) });
+            }
             lo = wake.lo.max(lo);
             self.push_free(What::Wake, Span { lo, hi: wake.hi.max(lo) });
+            let kind = self.woken();
             if let Some(node) = self.queue.back_mut() {
                 node.link.free = false;
-                node.link.kind = Kind::new(false, self.host_cr3.unwrap_or(0) | 1 << 60, false);
+                node.link.kind = kind;
                 self.stretch = (node.link.kind, self.offset);
             }
         }
@@ -761,9 +863,13 @@ impl<'a> Inner<'a> {
         }
     }
 
-    fn end(&mut self, offsets: &mut Offsets) {
+    /// The end of the stream; what is missing there.
+    fn end(&mut self, missing: Option<Missing>, offsets: &mut Offsets) {
         self.ended = true;
         self.close_stretch(self.length);
+        if let Some(missing) = missing {
+            self.missing(missing);
+        }
         let Some(opened) = self.opened else { return };
         if let Some(last) = self.last_host {
             // What the guests said last has only a lower bound.
@@ -882,7 +988,7 @@ impl<'a> Inner<'a> {
             (None, Some(vmcs)) => (vmcs, 0),
             _ => (0, 0),
         };
-        let dated = self.has_cycles || matches!(node.what, What::Sleep | What::Wake);
+        let dated = self.has_cycles || matches!(node.what, What::Sleep { .. } | What::Wake);
         match node.what {
             What::Entry { host_cr3, loaded, .. } => {
                 if dated {
@@ -896,7 +1002,7 @@ impl<'a> Inner<'a> {
                 }
                 self.sure.leave();
             }
-            What::Sleep | What::Wake => self.sure.boundary(known, shares),
+            What::Sleep { .. } | What::Wake => self.sure.boundary(known, shares),
             What::Lost { .. } => self.sure.lose(known, shares),
             What::Resume => self.sure.find(known, shares),
             What::Found { nr, host_cr3, loaded, .. } => {

@@ -11,6 +11,7 @@
 //! * TMA belongs to the TSC before it.
 
 use havana_packet::{BadReason, Packet};
+use havana_trace::Missing;
 
 /// What stands between the bytes and the clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,6 +41,14 @@ pub(crate) enum Step {
     },
     /// The trace is not whole here.
     Lost(Lost),
+    /// Trace is missing here: the recorder says so.
+    Missing(Missing),
+    /// Tracing was off for a moment. An MTC may be missing.
+    Paused,
+    /// The processor begins to sleep (PWRE).
+    Sleep,
+    /// It was woken (PWRX).
+    Wake,
     /// A packet that only branch tracing makes.
     Branch,
 }
@@ -129,7 +138,8 @@ const CFE_VM_EXIT_INTR: u8 = 9;
 #[derive(Debug)]
 pub(crate) struct Walker {
     nr: Option<bool>,
-    cr3: u64,
+    /// `None`: not known, though NR is.
+    cr3: Option<u64>,
     psb: Option<PsbPlus>,
     tsc: Option<Tsc>,
     fup: Option<u64>,
@@ -139,7 +149,7 @@ pub(crate) struct Walker {
 
 impl Walker {
     pub(crate) fn new() -> Self {
-        Walker { nr: None, cr3: 0, psb: None, tsc: None, fup: None, evd_reason: None, reason: None }
+        Walker { nr: None, cr3: None, psb: None, tsc: None, fup: None, evd_reason: None, reason: None }
     }
 
     /// Takes one packet; what follows from it goes to `out`, in order.
@@ -207,6 +217,14 @@ impl Walker {
                 self.flush_tsc(out);
                 self.overflow(out);
             }
+            Packet::Pwre { .. } => {
+                self.flush_tsc(out);
+                out(Step::Sleep);
+            }
+            Packet::Pwrx { .. } => {
+                self.flush_tsc(out);
+                out(Step::Wake);
+            }
             Packet::Fup(ip) => self.fup = ip.ip,
             Packet::Evd { kind, payload } if kind == EVD_VM_EXIT_REASON => self.evd_reason = Some(payload as u16),
             Packet::Cfe { kind, .. } => {
@@ -239,6 +257,21 @@ impl Walker {
         out(Step::Lost(if truncated { Lost::Truncated { bytes: len } } else { Lost::Damaged { bytes: len } }));
     }
 
+    /// Trace is missing here. What a driver turned on begins in root operation.
+    pub(crate) fn missing(&mut self, missing: Missing, out: &mut impl FnMut(Step)) {
+        self.end(out);
+        self.forget();
+        self.cr3 = None;
+        self.nr = missing.at_packet.then_some(false);
+        out(Step::Missing(missing));
+    }
+
+    /// Tracing was off for a moment.
+    pub(crate) fn paused(&mut self, out: &mut impl FnMut(Step)) {
+        self.flush_tsc(out);
+        out(Step::Paused);
+    }
+
     /// The end of the stream.
     pub(crate) fn end(&mut self, out: &mut impl FnMut(Step)) {
         self.flush_tsc(out);
@@ -267,7 +300,7 @@ impl Walker {
 
     fn pip(&mut self, cr3: u64, nr: bool, out: &mut impl FnMut(Step)) {
         let before = self.nr.replace(nr);
-        self.cr3 = cr3;
+        self.cr3 = Some(cr3);
         match (before, nr) {
             (None, _) => out(Step::Found { nr, cr3, psb: false }),
             (Some(false), true) => out(Step::Entry(cr3)),
@@ -283,8 +316,9 @@ impl Walker {
         let Some(psb) = self.psb.take() else { return };
         let mut found = None;
         if let Some((cr3, nr)) = psb.pip {
-            let agrees = self.nr == Some(nr) && space_of(self.cr3) == space_of(cr3);
-            if self.nr.is_some() && !agrees {
+            let other = self.cr3.is_some_and(|known| space_of(known) != space_of(cr3));
+            let agrees = self.nr == Some(nr) && self.cr3.is_some() && !other;
+            if self.nr.is_some_and(|known| known != nr || other) {
                 self.forget();
                 out(Step::Lost(Lost::Contradiction));
             }
@@ -292,7 +326,7 @@ impl Walker {
                 found = Some(Step::Found { nr, cr3, psb: true });
             }
             self.nr = Some(nr);
-            self.cr3 = cr3;
+            self.cr3 = Some(cr3);
         }
         if let Some(base) = psb.vmcs {
             out(Step::VmcsState(vmcs_of(base)));

@@ -64,9 +64,68 @@ pub enum TraceError {
         /// What it should be.
         why: &'static str,
     },
-    /// A format that holds a trace, and is not read.
-    #[error("{}: offset 0: this is a perf.data, and not a raw stream", path.display())]
-    PerfData {
+    /// A perf.data beside other inputs: each is a trace of its own.
+    #[error("{}: this is a perf.data, a trace of its own: give it alone", path.display())]
+    OneAtATime {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file ends before there is anything in it.
+    #[error("{}: the file ends at offset {offset:#x}, before there is any trace in it", path.display())]
+    Cut {
+        /// Which.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+    },
+    /// Nothing in it makes sense from there on, and there was no trace before.
+    #[error("{}: damaged at offset {offset:#x}: {why}", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What is wrong there.
+        why: &'static str,
+    },
+    /// The event is there, and not one byte of trace.
+    #[error("{}: not one byte of Intel PT trace up to offset {offset:#x}, though the event was recorded", path.display())]
+    NoTrace {
+        /// Which.
+        path: PathBuf,
+        /// Where reading ended.
+        offset: u64,
+    },
+    /// A perf.data without Intel PT.
+    #[error(
+        "{}: no intel_pt event in this file (it has {has}); record with: perf record -a -e intel_pt/branch=0/ -- sleep 10",
+        path.display()
+    )]
+    NoIntelPt {
+        /// Which.
+        path: PathBuf,
+        /// The events that are in it.
+        has: String,
+    },
+    /// A trace of another kind of hardware.
+    #[error("{}: its trace is {what}, and not intel_pt", path.display())]
+    OtherTrace {
+        /// Which.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Recorded on a machine without Intel PT.
+    #[error("{}: recorded on {arch}: Intel PT is of x86 processors", path.display())]
+    OtherMachine {
+        /// Which.
+        path: PathBuf,
+        /// What it is.
+        arch: String,
+    },
+    /// Recorded on an AMD host.
+    #[error("{}: recorded on an AMD host: these have no Intel PT, and are not supported", path.display())]
+    Amd {
         /// Which.
         path: PathBuf,
     },

@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use havana_map::Map;
 
-use crate::{Facts, Join, Stream, Trace, TraceError};
-
-/// A perf.data begins so.
-const PERF_DATA: &[u8] = b"PERFILE2";
+use crate::{Facts, Stream, Trace, TraceError, perf};
 
 /// What the command line adds to what stands beside the files.
 #[derive(Debug, Clone, Default)]
@@ -52,16 +49,15 @@ pub fn open_raw(inputs: &[PathBuf], options: &RawOptions) -> Result<Trace, Trace
         if map.is_empty() {
             return Err(TraceError::Empty { path: path.clone() });
         }
-        if map.starts_with(PERF_DATA) {
-            return Err(TraceError::PerfData { path: path.clone() });
+        if perf::is_perf(&map) {
+            return Err(TraceError::OneAtATime { path: path.clone() });
         }
-        let parts = vec![(0, map.len() as u64, Join::First)];
-        streams.push((path.clone(), Stream::new(cpu, path.display().to_string(), Arc::new(map), parts)));
+        streams.push((path.clone(), Stream::whole(cpu, path.display().to_string(), Arc::new(map))));
     }
     let mut streams: Vec<Stream> = streams.into_iter().map(|(_, s)| s).collect();
     streams.sort_by_key(|s| s.cpu);
     let facts = facts.map(|(_, f)| f).unwrap_or_default().overridden_by(options.facts);
-    Ok(Trace { node: None, streams, facts })
+    Ok(Trace::of(streams, facts))
 }
 
 /// The files meant: a directory stands for the `.pt` files in it.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use havana_map::Map;
 
-use crate::Facts;
+use crate::{Facts, Recording, Sideband};
 
 /// What was recorded on one node.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Trace {
     /// The node's host name, where the trace has it.
     pub node: Option<String>,
@@ -15,6 +15,29 @@ pub struct Trace {
     pub streams: Vec<Stream>,
     /// What is known of the clock.
     pub facts: Facts,
+    /// How it was recorded, as far as it says.
+    pub recording: Recording,
+    /// What the host's kernel said beside the trace.
+    pub sideband: Option<Sideband>,
+    /// The files it was read from.
+    pub sources: Vec<Source>,
+}
+
+impl Trace {
+    /// A trace of streams of which nothing else is known; their files are its sources.
+    pub fn of(streams: Vec<Stream>, facts: Facts) -> Trace {
+        let sources = streams.iter().map(|s| Source { name: s.name.clone(), map: s.map.clone() }).collect();
+        Trace { streams, facts, sources, ..Trace::default() }
+    }
+}
+
+/// A file that was read.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// As the user named it.
+    pub name: String,
+    /// Its bytes.
+    pub map: Arc<Map>,
 }
 
 /// How a segment joins the one before it.
@@ -24,6 +47,44 @@ pub enum Join {
     First,
     /// No byte is missing between: a packet may begin there and end here.
     Continues,
+    /// As [`Continues`](Join::Continues), but tracing was off for a moment, in which the recorder's own interrupt
+    /// handler ran and nothing else.
+    Paused,
+    /// Trace is missing between.
+    Missing(Missing),
+}
+
+impl Join {
+    /// Whether no byte is missing before it.
+    pub const fn is_whole(self) -> bool {
+        matches!(self, Join::Continues | Join::Paused)
+    }
+}
+
+/// Trace that is missing between two segments, or at the end of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    /// Why.
+    pub cause: Cause,
+    /// Host TSC: tracing had stopped by then.
+    pub stopped: Option<i64>,
+    /// Host TSC: it did not go on before then; at a stream's end: until then it is known to be missing.
+    pub resumed: Option<i64>,
+    /// The bytes behind it begin with a packet, made in root operation (a driver turned the trace on); else anywhere.
+    pub at_packet: bool,
+    /// How many bytes, where that is known.
+    pub bytes: u64,
+}
+
+/// Why trace is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The recorder could not keep up, or overwrote it.
+    Dropped,
+    /// Tracing was off.
+    Off,
+    /// The file ends before the recording does.
+    Truncated,
 }
 
 /// A run of trace bytes.
@@ -37,6 +98,14 @@ pub struct Segment<'a> {
     pub join: Join,
 }
 
+/// Where a segment is in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    pub(crate) join: Join,
+}
+
 /// The bytes of one cpu.
 #[derive(Debug)]
 pub struct Stream {
@@ -44,46 +113,59 @@ pub struct Stream {
     pub cpu: u32,
     /// The file, as the user named it.
     pub name: String,
+    /// What is missing at its end.
+    pub end: Option<Missing>,
     map: Arc<Map>,
-    // (offset, length, join) of each segment in `map`.
-    parts: Vec<(u64, u64, Join)>,
+    parts: Vec<Part>,
 }
 
 impl Stream {
-    pub(crate) fn new(cpu: u32, name: String, map: Arc<Map>, parts: Vec<(u64, u64, Join)>) -> Self {
-        Stream { cpu, name, map, parts }
+    pub(crate) fn new(cpu: u32, name: String, map: Arc<Map>, parts: Vec<Part>) -> Self {
+        Stream { cpu, name, end: None, map, parts }
+    }
+
+    /// A whole file.
+    pub(crate) fn whole(cpu: u32, name: String, map: Arc<Map>) -> Self {
+        let parts = vec![Part { offset: 0, len: map.len() as u64, join: Join::First }];
+        Stream::new(cpu, name, map, parts)
     }
 
     /// Bytes in memory, as if they were the file `name`.
     pub fn from_bytes(cpu: u32, name: String, bytes: Vec<u8>) -> Self {
-        let parts = vec![(0, bytes.len() as u64, Join::First)];
-        Stream::new(cpu, name, Arc::new(Map::from(bytes)), parts)
+        Stream::whole(cpu, name, Arc::new(Map::from(bytes)))
     }
 
     /// The same bytes in more segments: each is cut at the offsets of the file that lie inside it.
     #[must_use]
-    pub fn cut_at(mut self, offsets: &[u64]) -> Self {
+    pub fn cut_at(self, offsets: &[u64]) -> Self {
+        self.cut_with(offsets, Join::Continues)
+    }
+
+    /// As [`cut_at`](Stream::cut_at), joined as said.
+    #[must_use]
+    pub fn cut_with(mut self, offsets: &[u64], join: Join) -> Self {
         for &at in offsets {
-            let Some(i) = self.parts.iter().position(|&(offset, len, _)| offset < at && at < offset + len) else {
+            let Some(i) = self.parts.iter().position(|p| p.offset < at && at < p.offset + p.len) else {
                 continue;
             };
-            let (offset, len, join) = self.parts[i];
-            let head = at - offset;
-            self.parts.splice(i..=i, [(offset, head, join), (at, len - head, Join::Continues)]);
+            let whole = self.parts[i];
+            let head = at - whole.offset;
+            let pieces = [Part { len: head, ..whole }, Part { offset: at, len: whole.len - head, join }];
+            self.parts.splice(i..=i, pieces);
         }
         self
     }
 
     /// Its segments in the order of time, by index from 0; `None` past the last.
     pub fn segment(&self, index: usize) -> Option<Segment<'_>> {
-        let &(offset, len, join) = self.parts.get(index)?;
+        let &Part { offset, len, join } = self.parts.get(index)?;
         let bytes = self.map.get(offset as usize..(offset + len) as usize)?;
         Some(Segment { bytes, offset, join })
     }
 
     /// Bytes of trace in it.
     pub fn len(&self) -> u64 {
-        self.parts.iter().map(|p| p.1).sum()
+        self.parts.iter().map(|p| p.len).sum()
     }
 
     /// Whether it has no bytes.
@@ -91,7 +173,7 @@ impl Stream {
         self.len() == 0
     }
 
-    /// The whole file (or memory) behind it, for a checksum.
+    /// The whole file (or memory) behind it.
     pub fn file(&self) -> &[u8] {
         &self.map
     }

@@ -8,27 +8,27 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use havana_rows::Sink;
 use havana_store::{
-    CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, MANIFEST_FILE, Manifest, Source, StoreError, WriterOptions,
+    CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, MANIFEST_FILE, Manifest, StoreError, WriterOptions,
 };
 use havana_timeline::{Analysis, Summary, Survey};
-use havana_trace::{Facts, RawOptions, Trace, open_raw};
+use havana_trace::{Facts, OpenOptions, STDIN, Trace, open};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::names::{Named, Names};
 use super::part::{Keep, Parted};
+use super::{identity, warnings};
 use crate::cli::{self, Analyze};
 use crate::report::{self, Form};
-use crate::units::{self, count};
-
-/// Memory of a file is given back after each such step of reading it.
-const STEP: usize = 64 << 20;
+use crate::units;
 
 pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
     let output = match &args.output {
         Some(dir) => dir.clone(),
         None => default_output(&args.inputs)?,
     };
-    let options = RawOptions { facts: facts(&args.facts), cpu: args.part.cpu.first().copied() };
-    let mut trace = open_raw(&args.inputs, &options)?;
+    let names = args.names.as_deref().map(Names::read).transpose()?.unwrap_or_default();
+    let options = OpenOptions { facts: facts(&args.facts), cpu: args.part.cpu.first().copied() };
+    let mut trace = open(&args.inputs, &options)?;
     if !args.part.cpu.is_empty() {
         trace.streams.retain(|s| args.part.cpu.contains(&s.cpu));
         if trace.streams.is_empty() {
@@ -42,6 +42,7 @@ pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
         from: args.part.from,
         to: args.part.to,
         vms: args.part.vm.clone(),
+        names,
     };
     let dataset = write(&trace, &plan)?;
     let lost = dataset.manifest().losses.count > 0;
@@ -66,12 +67,12 @@ pub(crate) struct Plan<'a> {
     pub(crate) from: Option<f64>,
     pub(crate) to: Option<f64>,
     pub(crate) vms: Vec<i32>,
+    pub(crate) names: Names,
 }
 
 /// Analyzes a trace into a dataset.
 pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
-    let sources: Vec<Source> = trace.streams.iter().map(source).collect();
-    let capture = capture_id(&sources, trace);
+    let (sources, capture) = identity::of(trace);
     let survey = Survey::of(trace);
     let Some(first) = Analysis::new(trace, &survey, None).first_tsc() else {
         let (name, bytes) = trace.streams.first().map_or(("the input", 0), |s| (s.name.as_str(), s.len()));
@@ -88,7 +89,8 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
         bail!("--from must be before --to");
     }
     let analysis = Analysis::new(trace, &survey, window);
-    let ns_clock = units::ns_clock(trace.facts.tsc_hz, first);
+    let wall = trace.recording.wall;
+    let ns_clock = units::ns_clock(trace.facts.tsc_hz, wall.map_or((first, 0), |w| (w.tsc, w.ns)));
     let options =
         WriterOptions { node: plan.node.clone(), capture, ns_clock, overwrite: plan.overwrite, ..Default::default() };
     let mut writer = DatasetWriter::create(plan.output, options).map_err(|error| {
@@ -97,22 +99,26 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
         if replaceable { anyhow::anyhow!("{error:#}; --force replaces it") } else { error }
     })?;
     let keep = Keep { window, vms: plan.vms.clone() };
-    let mut parted = Parted::new(keep, &mut writer);
-    let summary = read(trace, analysis, &mut parted)?;
-    parted.check()?;
+    let mut named = Named { names: &plan.names, sink: Parted::new(keep, &mut writer) };
+    let summary = read(trace, analysis, &mut named)?;
+    named.sink.check()?;
     let manifest = Manifest {
         tool_version: env!("CARGO_PKG_VERSION").into(),
         clock: Clock {
             tsc_hz: trace.facts.tsc_hz,
             tsc_hz_known: trace.facts.tsc_hz.is_some(),
-            epoch: if trace.facts.tsc_hz.is_some() { Epoch::FirstEvent } else { Epoch::Ticks },
-            origin_tsc: first,
+            epoch: match (trace.facts.tsc_hz, wall) {
+                (None, _) => Epoch::Ticks,
+                (Some(_), None) => Epoch::FirstEvent,
+                (Some(_), Some(_)) => Epoch::Unix,
+            },
+            origin_tsc: ns_clock.map_or(first, |c| c.origin_tsc),
             origin_ns: ns_clock.map(|c| c.origin_ns),
         },
         sources,
         settings: settings(trace, &summary),
         packets: envelope(&summary),
-        warnings: warnings(trace, &summary),
+        warnings: warnings::of(trace, &summary),
         ..Manifest::default()
     };
     writer.finish(manifest)?;
@@ -138,30 +144,13 @@ fn facts(args: &cli::Facts) -> Facts {
 /// The input's name, in this directory.
 fn default_output(inputs: &[PathBuf]) -> anyhow::Result<PathBuf> {
     let first = inputs.first().context("no input")?;
+    if first == Path::new(STDIN) {
+        bail!("standard input has no name to call the dataset by: say -o DIR");
+    }
     let full = std::path::absolute(first)?;
     let name = if full.is_dir() { full.file_name() } else { full.file_stem() };
     let name = name.and_then(|n| n.to_str()).context("the input has no name to call the dataset by: say -o DIR")?;
     Ok(PathBuf::from(format!("{name}.havana")))
-}
-
-fn source(stream: &havana_trace::Stream) -> Source {
-    let mut hash = xxhash_rust::xxh3::Xxh3::new();
-    let bytes = stream.file();
-    for (i, chunk) in bytes.chunks(STEP).enumerate() {
-        hash.update(chunk);
-        let start = (i * STEP) as u64;
-        stream.release(start..start + chunk.len() as u64);
-    }
-    Source { name: stream.name.clone(), bytes: bytes.len() as u64, xxh3: format!("{:016x}", hash.digest()) }
-}
-
-/// A hash of the sources; the letter keeps engines from taking it for a number.
-fn capture_id(sources: &[Source], trace: &Trace) -> String {
-    let mut hash = xxhash_rust::xxh3::Xxh3::new();
-    for (source, stream) in sources.iter().zip(&trace.streams) {
-        hash.update(format!("{} {} {}\n", stream.cpu, source.bytes, source.xxh3).as_bytes());
-    }
-    format!("c{:016x}", hash.digest())
 }
 
 fn settings(trace: &Trace, summary: &Summary) -> CaptureSettings {
@@ -172,6 +161,14 @@ fn settings(trace: &Trace, summary: &Summary) -> CaptureSettings {
     }
     if let Some((n, d)) = trace.facts.tsc_ctc_ratio {
         other.insert("tsc_ctc_ratio".to_string(), serde_json::json!([n, d]));
+    }
+    let recording = &trace.recording;
+    let words = [("os_release", &recording.os_release), ("cpu_name", &recording.cpu_name)];
+    other.extend(words.into_iter().filter_map(|(key, value)| Some((key.to_string(), value.clone()?.into()))));
+    let flags = [("system_wide", recording.system_wide), ("kernel", recording.kernel), ("user", recording.user)];
+    other.extend(flags.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?.into()))));
+    if !recording.command.is_empty() {
+        other.insert("command".to_string(), recording.command.join(" ").into());
     }
     CaptureSettings {
         branches: summary.branches,
@@ -187,38 +184,4 @@ fn settings(trace: &Trace, summary: &Summary) -> CaptureSettings {
 fn envelope(summary: &Summary) -> BTreeMap<String, u64> {
     let kinds = havana_packet::Kind::ALL.iter().filter(|k| k.is_envelope());
     kinds.filter_map(|k| Some((k.name().to_string(), *summary.packets.get(k.name())?))).collect()
-}
-
-/// What the reader should know before believing the rest.
-fn warnings(trace: &Trace, summary: &Summary) -> Vec<String> {
-    let mut all = Vec::new();
-    let has = |kind: &str| summary.packets.contains_key(kind);
-    if has("mtc") && !summary.sleep_shows {
-        all.push(
-            "the trace has MTC packets, and nothing says their period and the crystal's ratio (mtc_period, \
-             tsc_ctc_ratio): they are not used, and times are less sure"
-                .into(),
-        );
-    }
-    if trace.facts.tsc_hz.is_none() {
-        all.push("the TSC rate is not known (tsc_hz): times are ticks".into());
-    }
-    if !has("pip") {
-        all.push("there is no PIP packet: what ran cannot be told (was the kernel traced?)".into());
-    }
-    if summary.no_host_time {
-        all.push("no TSC packet was made by the host: guests' clocks cannot be tied to it".into());
-    }
-    for cpu in &summary.timeless {
-        all.push(format!("cpu {cpu}: nothing in its stream can be dated; it is left out"));
-    }
-    if summary.nameless_exits > 0 {
-        all.push(format!("{} VM exits are of no known vCPU: no VMCS packet names it", count(summary.nameless_exits)));
-    }
-    if summary.damaged > 0 {
-        let what =
-            if summary.damaged == 1 { "stretch of bytes is no packet" } else { "stretches of bytes are no packets" };
-        all.push(format!("{} {what}: see losses", count(summary.damaged)));
-    }
-    all
 }

@@ -10,6 +10,7 @@ use anyhow::Context;
 use havana_trace::{RawOptions, open_raw};
 
 use super::analyze::{Plan, write};
+use super::names::Names;
 use crate::cli::Demo;
 use crate::report::{self, Form};
 
@@ -25,7 +26,7 @@ pub(crate) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
     let trace = open_raw(std::slice::from_ref(&capture), &RawOptions::default())?;
     let kept = scratch.0.join("demo.havana");
     let output: &Path = args.output.as_deref().unwrap_or(&kept);
-    let plan = Plan { output, node: "demo".into(), overwrite: false, from: None, to: None, vms: Vec::new() };
+    let plan = Plan { output, node: "demo".into(), overwrite: false, from: None, to: None, vms: Vec::new(), names: Names::default() };
     let mut out = std::io::stdout();
     writeln!(
         out,

@@ -2,9 +2,12 @@
 
 mod analyze;
 mod demo;
+mod identity;
+mod names;
 mod packets;
 mod part;
 mod report;
+mod warnings;
 
 use std::io::Write;
 use std::process::ExitCode;

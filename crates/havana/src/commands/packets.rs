@@ -1,12 +1,12 @@
 //! `havana packets`: the packets of a stream, one a line.
 
-use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use havana_packet::{Decoder, Item, Kind};
-use havana_trace::{Facts, RawOptions, open_raw};
+use anyhow::bail;
+use havana_packet::Kind;
+use havana_timeline::{Content, Fed, Feed};
+use havana_trace::{Facts, OpenOptions, open};
 
 use crate::cli::{PacketFormat, Packets};
 use crate::units;
@@ -16,20 +16,31 @@ const BAD: &str = "bad";
 
 pub(crate) fn run(args: &Packets) -> anyhow::Result<ExitCode> {
     let filter = Filter::new(&args.only)?;
+    let facts = Facts { cpu: args.cpu_model, ..Facts::default() };
+    let mut trace = open(std::slice::from_ref(&args.input), &OpenOptions { facts, cpu: args.cpu.or(Some(0)) })?;
+    let cpus: Vec<u32> = trace.streams.iter().map(|s| s.cpu).collect();
+    if let Some(cpu) = args.cpu {
+        trace.streams.retain(|s| s.cpu == cpu);
+    }
+    let [stream] = &trace.streams[..] else {
+        bail!("{}: it has the cpus {cpus:?}: say which with --cpu N", args.input.display());
+    };
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    if args.input == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).context("standard input")?;
-        print(args, &filter, &bytes, 0, args.cpu_model, &mut out)?;
+    let mut feed = Feed::new(stream, havana_timeline::errata_of(trace.facts.cpu));
+    if feed.is_at_end() {
+        let (first, len) = (stream.segment(0).map_or(0, |s| s.offset), units::bytes(stream.len()));
+        bail!("{}: at offset {first:#x}: no PSB in {len}: nothing to synchronise at", args.input.display());
+    }
+    if args.count {
+        count(args.format, &filter, feed, &mut out)?;
     } else {
-        let options = RawOptions { facts: Facts { cpu: args.cpu_model, ..Facts::default() }, cpu: Some(0) };
-        let trace = open_raw(std::slice::from_ref(&args.input), &options)?;
-        let [stream] = &trace.streams[..] else { bail!("{}: give one stream", args.input.display()) };
-        let mut index = 0;
-        while let Some(segment) = stream.segment(index) {
-            print(args, &filter, segment.bytes, segment.offset, trace.facts.cpu, &mut out)?;
-            index += 1;
-        }
+        let mut result = Ok(());
+        while result.is_ok() && feed.pump(4096, &mut |fed| {
+            if result.is_ok() && filter.wants(&fed.what) {
+                result = print(args.format, &fed, &mut out);
+            }
+        }) {}
+        result?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -39,12 +50,13 @@ pub(crate) fn run(args: &Packets) -> anyhow::Result<ExitCode> {
 struct Filter {
     kinds: [bool; Kind::ALL.len()],
     bad: bool,
+    missing: bool,
 }
 
 impl Filter {
     fn new(only: &[String]) -> anyhow::Result<Self> {
         let all = only.is_empty();
-        let mut filter = Filter { kinds: [all; Kind::ALL.len()], bad: all };
+        let mut filter = Filter { kinds: [all; Kind::ALL.len()], bad: all, missing: all };
         for name in only {
             match Kind::from_name(name) {
                 Some(kind) => filter.kinds[kind.index()] = true,
@@ -59,72 +71,55 @@ impl Filter {
         Ok(filter)
     }
 
-    fn wants(&self, item: &Item) -> bool {
-        match &item.what {
-            Ok(packet) => self.kinds[packet.kind().index()],
-            Err(_) => self.bad,
+    fn wants(&self, what: &Content) -> bool {
+        match what {
+            Content::Packet(packet) => self.kinds[packet.kind().index()],
+            Content::Bad(_) => self.bad,
+            Content::Missing(_) => self.missing,
+            Content::Paused => false,
         }
     }
 }
 
-fn print(
-    args: &Packets,
-    filter: &Filter,
-    bytes: &[u8],
-    base: u64,
-    model: Option<havana_trace::CpuModel>,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let decoder = Decoder::new(bytes).with_errata(havana_timeline::errata_of(model));
-    if decoder.synced_at().is_none() {
-        let len = units::bytes(bytes.len() as u64);
-        bail!("{}: at offset {base:#x}: no PSB in {len}: nothing to synchronise at", args.input.display());
-    }
-    if args.count {
-        return count(args.format, filter, decoder, out);
-    }
-    for item in decoder.filter(|item| filter.wants(item)) {
-        let offset = base + item.offset as u64;
-        match (args.format, &item.what) {
-            (PacketFormat::Tsv, Ok(packet)) => {
-                let payload = packet.payload().to_string();
-                let tab = if payload.is_empty() { "" } else { "\t" };
-                writeln!(out, "{offset:x}\t{}{tab}{payload}", packet.kind().name())?;
-            }
-            (PacketFormat::Tsv, Err(reason)) => {
-                writeln!(out, "{offset:x}\t{BAD}\tlen={:x} {reason}", item.len)?;
-            }
-            (PacketFormat::Text, Ok(packet)) => {
-                let line = format!("{offset:>#10x}  {:<10} {}", packet.kind().name(), packet.payload());
-                writeln!(out, "{}", line.trim_end())?;
-            }
-            (PacketFormat::Text, Err(reason)) => {
-                writeln!(out, "{offset:>#10x}  {BAD:<10} {} bytes: {reason}", item.len)?;
-            }
-            (PacketFormat::Json, Ok(packet)) => {
-                let payload = packet.payload().to_string();
-                let row = serde_json::json!({"offset": offset, "len": item.len, "kind": packet.kind().name(), "payload": payload});
-                writeln!(out, "{row}")?;
-            }
-            (PacketFormat::Json, Err(reason)) => {
-                let row =
-                    serde_json::json!({"offset": offset, "len": item.len, "kind": BAD, "payload": reason.to_string()});
-                writeln!(out, "{row}")?;
-            }
+fn print(format: PacketFormat, fed: &Fed, out: &mut impl Write) -> io::Result<()> {
+    let Fed { offset, len, what } = fed;
+    match (format, what) {
+        (PacketFormat::Tsv, Content::Packet(packet)) => {
+            let payload = packet.payload().to_string();
+            let tab = if payload.is_empty() { "" } else { "\t" };
+            writeln!(out, "{offset:x}\t{}{tab}{payload}", packet.kind().name())
         }
+        (PacketFormat::Tsv, Content::Bad(reason)) => writeln!(out, "{offset:x}\t{BAD}\tlen={len:x} {reason}"),
+        (PacketFormat::Text, Content::Packet(packet)) => {
+            let line = format!("{offset:>#10x}  {:<10} {}", packet.kind().name(), packet.payload());
+            writeln!(out, "{}", line.trim_end())
+        }
+        (PacketFormat::Text, Content::Bad(reason)) => writeln!(out, "{offset:>#10x}  {BAD:<10} {len} bytes: {reason}"),
+        // No packet, and no line for those who read packets.
+        (PacketFormat::Text, Content::Missing(_)) => writeln!(out, "{offset:>#10x}  -- trace is missing here"),
+        (PacketFormat::Json, Content::Packet(packet)) => {
+            let (kind, payload) = (packet.kind().name(), packet.payload().to_string());
+            let row = serde_json::json!({"offset": offset, "len": len, "kind": kind, "payload": payload});
+            writeln!(out, "{row}")
+        }
+        (PacketFormat::Json, Content::Bad(reason)) => {
+            let row = serde_json::json!({"offset": offset, "len": len, "kind": BAD, "payload": reason.to_string()});
+            writeln!(out, "{row}")
+        }
+        (_, Content::Missing(_) | Content::Paused) => Ok(()),
     }
-    Ok(())
 }
 
-fn count(format: PacketFormat, filter: &Filter, decoder: Decoder<'_>, out: &mut impl Write) -> anyhow::Result<()> {
+fn count(format: PacketFormat, filter: &Filter, mut feed: Feed<'_>, out: &mut impl Write) -> anyhow::Result<()> {
     let mut counts = [0u64; Kind::ALL.len()];
     let mut bad = 0u64;
-    for item in decoder.filter(|item| filter.wants(item)) {
-        match item.what {
-            Ok(packet) => counts[packet.kind().index()] += 1,
-            Err(_) => bad += 1,
-        }
-    }
+    let mut add = |fed: Fed| match fed.what {
+        what if !filter.wants(&what) => {}
+        Content::Packet(packet) => counts[packet.kind().index()] += 1,
+        Content::Bad(_) => bad += 1,
+        Content::Missing(_) | Content::Paused => {}
+    };
+    while feed.pump(4096, &mut add) {}
     let all = Kind::ALL.iter().map(|k| (k.name(), counts[k.index()])).chain([(BAD, bad)]);
     let some: Vec<(&str, u64)> = all.filter(|(_, n)| *n > 0).collect();
     if format == PacketFormat::Json {

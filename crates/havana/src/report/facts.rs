@@ -104,7 +104,7 @@ pub(crate) struct Share {
 #[derive(Debug, Serialize)]
 pub(crate) struct Taken {
     pub(crate) kind: &'static str,
-    pub(crate) id: i32,
+    pub(crate) id: Option<i32>,
     pub(crate) name: String,
     pub(crate) share: f64,
 }
@@ -147,7 +147,7 @@ struct Sums {
     vm_hypervisor: ById<i64>,
     process: ById<i64>,
     vcpu: ById<States>,
-    taken: BTreeMap<(i32, TakerKind, i32), i64>,
+    taken: BTreeMap<(i32, TakerKind, Option<i32>), i64>,
     vm_exits: ById<u64>,
     vcpu_exits: ById<u64>,
     latency: ById<Option<Histogram>>,
@@ -208,8 +208,8 @@ impl Sums {
                 if evidence.get(row) == Some(Evidence::Observed) {
                     sum[1] += ticks;
                 }
-                if let (VcpuStateKind::Preempted, Some(kind), Some(by)) = (state, kind.get(row), int(by, row)) {
-                    *self.taken.entry((vcpu, kind, by)).or_default() += ticks;
+                if let (VcpuStateKind::Preempted, Some(kind)) = (state, kind.get(row)) {
+                    *self.taken.entry((vcpu, kind, int(by, row))).or_default() += ticks;
                 }
             }
         }
@@ -288,11 +288,15 @@ impl Facts {
                 };
                 let mut taken_by: Vec<Taken> = sums
                     .taken
-                    .range((v.vcpu_id, TakerKind::Vm, i32::MIN)..=(v.vcpu_id, TakerKind::Host, i32::MAX))
+                    .range((v.vcpu_id, TakerKind::Vm, None)..=(v.vcpu_id, TakerKind::Host, Some(i32::MAX)))
                     .map(|(&(_, kind, id), &ticks)| Taken {
                         kind: kind.name(),
                         id,
-                        name: if kind == TakerKind::Vm { vm_name(id) } else { process_name(id) },
+                        name: match (kind, id) {
+                            (TakerKind::Vm, Some(id)) => vm_name(id),
+                            (TakerKind::Host, Some(id)) => process_name(id),
+                            _ => "the kernel".into(),
+                        },
                         share: of_span(ticks),
                     })
                     .collect();

@@ -4,7 +4,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::{CpuState, CpuStateKind, Evidence, Exit, Loss, LossCause, Process, TakerKind, Time};
+use crate::{CpuState, CpuStateKind, Evidence, Exit, Loss, LossCause, Process, Taker, TakerKind, Time};
 use crate::{Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset};
 
 fn tick() -> impl Strategy<Value = i64> {
@@ -35,9 +35,9 @@ prop_compose! {
     pub(super) fn cpu_state()(
         cpu in id(), start in time(), end in time(), state in select(CpuStateKind::ALL),
         evidence in select(Evidence::ALL), vm_id in of(id()), vcpu_id in of(id()), process_id in of(id()),
-        host_cr3 in of(address()), guest_cr3 in of(address()),
+        host_cr3 in of(address()), guest_cr3 in of(address()), tid in of(id()),
     ) -> CpuState {
-        CpuState { cpu, start, end, state, evidence, vm_id, vcpu_id, process_id, host_cr3, guest_cr3 }
+        CpuState { cpu, start, end, state, evidence, vm_id, vcpu_id, process_id, host_cr3, guest_cr3, tid }
     }
 }
 
@@ -45,9 +45,10 @@ prop_compose! {
     pub(super) fn vcpu_state()(
         vcpu_id in id(), vm_id in id(), start in time(), end in time(), state in select(VcpuStateKind::ALL),
         evidence in select(Evidence::ALL), cpu in of(id()), process_id in of(id()),
-        taken_by in of((select(TakerKind::ALL), id())),
+        taken_by in of((select(TakerKind::ALL), of(id()))), taken_by_tid in of(id()),
     ) -> VcpuState {
-        VcpuState { vcpu_id, vm_id, start, end, state, evidence, cpu, process_id, taken_by }
+        let taken_by = taken_by.map(|(kind, id)| Taker { kind, id });
+        VcpuState { vcpu_id, vm_id, start, end, state, evidence, cpu, process_id, taken_by, taken_by_tid }
     }
 }
 

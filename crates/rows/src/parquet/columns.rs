@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int8Type, Int32Type, Int64T
 
 use super::Error;
 use super::clock::Scale;
-use crate::{CpuStateKind, Evidence, LossCause, TakerKind, Time, VcpuStateKind};
+use crate::{CpuStateKind, Evidence, LossCause, Taker, TakerKind, Time, VcpuStateKind};
 
 /// A column of a table: what it is called and holds, and how it is best encoded.
 pub(super) struct Column {
@@ -515,16 +515,16 @@ impl<E: Named> Form for Name<E> {
 /// Who took the cpu, or nobody, called X: `X_kind`, `X_id`.
 pub(super) struct MaybeTaker {
     kind: Name<TakerKind>,
-    id: Vec<i32>,
     valid: NullBufferBuilder,
+    id: MaybeId,
 }
 
 impl Form for MaybeTaker {
-    type Value = Option<(TakerKind, i32)>;
+    type Value = Option<Taker>;
     type Read<'a> = (ReadNames<'a, TakerKind>, &'a PrimitiveArray<Int32Type>);
 
     fn new() -> Self {
-        MaybeTaker { kind: Name::new(), id: Vec::new(), valid: NullBufferBuilder::new(0) }
+        MaybeTaker { kind: Name::new(), valid: NullBufferBuilder::new(0), id: MaybeId::new() }
     }
 
     fn columns(name: &str, out: &mut Vec<Column>) {
@@ -534,16 +534,15 @@ impl Form for MaybeTaker {
 
     #[inline]
     fn push(&mut self, value: &Self::Value) {
-        let (kind, id) = value.unwrap_or((TakerKind::Vm, 0));
-        self.kind.push(&kind);
-        self.id.push(id);
+        self.kind.push(&value.map_or(TakerKind::Vm, |taker| taker.kind));
         self.valid.append(value.is_some());
+        self.id.push(&value.and_then(|taker| taker.id));
     }
 
-    fn take(&mut self, _: Option<&Scale>, out: &mut Vec<ArrayRef>) {
+    fn take(&mut self, clock: Option<&Scale>, out: &mut Vec<ArrayRef>) {
         let valid = self.valid.finish();
-        out.push(self.kind.take_codes(valid.clone()));
-        out.push(Arc::new(PrimitiveArray::<Int32Type>::new(take_numbers::<Int32Type>(&mut self.id), valid)));
+        out.push(self.kind.take_codes(valid));
+        self.id.take(clock, out);
     }
 
     fn find<'a>(batch: &'a RecordBatch, name: &str) -> Result<Self::Read<'a>, Error> {
@@ -552,7 +551,7 @@ impl Form for MaybeTaker {
 
     #[inline]
     fn get((kind, id): &Self::Read<'_>, row: usize) -> Self::Value {
-        Some((kind.values[at(kind.codes, row)? as usize], at(id, row)?))
+        Some(Taker { kind: kind.values[at(kind.codes, row)? as usize], id: at(id, row) })
     }
 }
 

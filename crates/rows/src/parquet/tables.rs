@@ -147,6 +147,7 @@ tables! {
         process_id: MaybeId,
         host_cr3: MaybeAddress,
         guest_cr3: MaybeAddress,
+        tid: MaybeId,
     }
     /// A vCPU in one state.
     VcpuStates = "vcpu_states" of VcpuState, sorted by "start_tsc" = |row| row.start.tsc, {
@@ -159,6 +160,7 @@ tables! {
         cpu: MaybeId,
         process_id: MaybeId,
         taken_by: MaybeTaker,
+        taken_by_tid: MaybeId,
     }
     /// A VM exit and the stretch in the guest before it.
     Exits = "exits" of Exit, sorted by "exit_tsc" = |row| row.exit.tsc, {

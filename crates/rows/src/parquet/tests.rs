@@ -96,6 +96,7 @@ fn state_at(tsc: i64) -> CpuState {
         process_id: Some(1),
         host_cr3: Some(0x1000),
         guest_cr3: None,
+        tid: None,
     }
 }
 

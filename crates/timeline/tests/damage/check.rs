@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 use havana_packet::{BadReason, Decoder};
-use havana_rows::{CpuState, Exit, Loss, LossCause, Process, Sink, Time, Vcpu, VcpuState, Vm, VmOffset};
+use havana_rows::{
+    CpuState, Exit, Loss, LossCause, Process, Sink, Taker, TakerKind, Time, Vcpu, VcpuState, Vm, VmOffset,
+};
 use havana_timeline::{Analysis, Summary, Survey, errata_of};
 use havana_trace::Trace;
 
@@ -143,9 +145,10 @@ fn ids(trace: &Trace, rows: &Rows) -> Result<(), String> {
         must!(r.cpu.is_none_or(cpu) && vm_of_vcpu(r.vcpu_id) == Some(r.vm_id), "{r:?}");
         must!(r.process_id.is_none_or(|p| vm_of_process(p) == Some(Some(r.vm_id))), "{r:?}");
         let taken = match r.taken_by {
-            Some((havana_rows::TakerKind::Vm, id)) => vm(id),
-            Some((havana_rows::TakerKind::Host, id)) => vm_of_process(id) == Some(None),
-            None => true,
+            Some(Taker { kind: TakerKind::Vm, id: Some(id) }) => vm(id),
+            Some(Taker { kind: TakerKind::Host, id: Some(id) }) => vm_of_process(id) == Some(None),
+            Some(Taker { kind: TakerKind::Vm, id: None }) => false,
+            Some(Taker { kind: TakerKind::Host, id: None }) | None => true,
         };
         must!(taken, "{r:?}");
     }

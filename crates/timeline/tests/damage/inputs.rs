@@ -49,7 +49,7 @@ pub(crate) struct Input {
 impl Input {
     pub(crate) fn trace(&self) -> Trace {
         let named = |(i, bytes): (usize, &Vec<u8>)| Stream::from_bytes(i as u32, format!("cpu{i}.pt"), bytes.clone());
-        Trace { node: None, streams: self.streams.iter().enumerate().map(named).collect(), facts: self.facts }
+        Trace::of(self.streams.iter().enumerate().map(named).collect(), self.facts)
     }
 }
 

@@ -7,20 +7,28 @@
 //! What a vCPU does off the cpu only its next entry tells: *preempted* where another address space took its cpu, its
 //! next entry is there again, and the cpu was not idle in between; *waiting* where its cpu went idle right after its
 //! exit; else *off the cpu*, and nothing says why. Rows that wait for this come late.
+//!
+//! Where the kernel's own records are at hand ([`sideband`]), a vCPU's thread says what it does off the cpu ([`vcpus`]),
+//! and who has the cpu then. Entries, exits and guest processes are the trace's alone, with or without them.
 
-use std::collections::VecDeque;
+mod sideband;
+mod takers;
+mod threads;
+mod vcpus;
 
-use havana_rows::{CpuState, CpuStateKind as C, Evidence, Exit, Loss, LossCause, Process, Sink, TakerKind, Time, Vcpu};
-use havana_rows::{VcpuState, VcpuStateKind as V};
+use havana_rows::{
+    CpuState, CpuStateKind as C, Evidence, Exit, Loss, LossCause, Process, Sink, Taker, TakerKind, Time, Vcpu,
+    VcpuStateKind as V,
+};
 use rustc_hash::FxHashMap;
+
+use takers::{Takers, Whose};
+use threads::{Threads, Vote};
+use vcpus::{Off, Place};
 
 use crate::event::{Loaded, What};
 use crate::sure::Share;
 use crate::walk::space_of;
-
-/// Of a vCPU that is off for more changes of taker than this, who took the cpu is not told: a row each would be rows
-/// without end where many vCPUs are off.
-const MOST_TAKERS: usize = 512;
 
 type Id = usize;
 
@@ -31,7 +39,8 @@ enum Mode {
     Before,
     Unknown,
     Lost,
-    Idle,
+    /// Asleep; whether a packet said so.
+    Idle(bool),
     /// In a guest; `None` where its VMCS is not known.
     Guest(Option<Id>),
     Hypervisor(Id),
@@ -52,79 +61,8 @@ struct Cpu {
     lost: Option<(i64, LossCause, u64, u64)>,
     last: Time,
     source: String,
-}
-
-type Taker = Option<(TakerKind, i32)>;
-
-/// Who had a cpu, as far back as matters to the vCPUs that are off it. One list for all of them: each remembers where
-/// it came in.
-#[derive(Debug)]
-struct Takers {
-    log: VecDeque<(Time, Taker)>,
-    /// Changes before the first in the log.
-    first: u64,
-    /// The cpu was idle, or not seen, before this change.
-    awake: u64,
-    /// A vCPU came in that has no taker yet.
-    wanted: bool,
-}
-
-impl Takers {
-    fn new() -> Self {
-        Takers { log: VecDeque::new(), first: 1, awake: 1, wanted: false }
-    }
-
-    /// Where a vCPU comes in that is taken off now.
-    fn come_in(&mut self) -> u64 {
-        self.wanted = true;
-        self.first + self.log.len() as u64
-    }
-
-    fn take(&mut self, at: Time, taker: Taker) {
-        if self.wanted || self.log.back().is_some_and(|last| last.1 != taker) {
-            self.wanted = false;
-            if self.log.len() == MOST_TAKERS {
-                self.log.pop_front();
-                self.first += 1;
-            }
-            self.log.push_back((at, taker));
-        }
-    }
-
-    /// The cpu is idle or not seen: who is off it is no longer known to want it.
-    fn pause(&mut self) {
-        self.first += self.log.len() as u64 + 1;
-        self.awake = self.first;
-        self.log.clear();
-        self.wanted = false;
-    }
-}
-
-/// A vCPU off the cpu.
-#[derive(Debug)]
-struct Off {
-    cpu: Id,
-    since: Time,
-    /// Its cpu went idle right after its exit.
-    waiting: bool,
-    /// Where it came in among the cpu's takers.
-    takers: u64,
-    /// Since when its address space is loaded again: it may be back.
-    back: Option<Time>,
-}
-
-#[derive(Debug)]
-enum Place {
-    /// In its guest on a cpu, or in root there.
-    On {
-        cpu: Id,
-        state: V,
-        since: Time,
-    },
-    Off(Off),
-    Lost {
-        since: Time,
-    },
+    /// The thread on it, where the kernel said.
+    tid: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -148,6 +86,7 @@ pub(crate) struct VmInfo {
     pub(crate) first: i64,
     pub(crate) last: i64,
     pub(crate) vmcs: Vec<u64>,
+    pub(crate) pid: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -180,6 +119,14 @@ pub(crate) struct Machine {
     /// The vCPU that is given what a VMCS did while its VM was not known.
     vcpu_without: FxHashMap<u64, Id>,
     process_of: FxHashMap<(u32, u64), Id>,
+    /// The process of each host address space, by most votes.
+    owners: FxHashMap<usize, Vote<i32>>,
+    /// What the kernel says of threads.
+    threads: Option<Threads>,
+    /// A thread runs several VMCSs: its guest is a host of guests.
+    pub(crate) nested: bool,
+    /// The first moment of all cpus.
+    first: i64,
     exits: i64,
     /// Exits whose vCPU could not be told.
     pub(crate) nameless_exits: u64,
@@ -210,6 +157,7 @@ impl Machine {
                     lost: None,
                     last: Time::default(),
                     source,
+                    tid: None,
                 })
                 .collect(),
             vms: Vec::new(),
@@ -220,9 +168,18 @@ impl Machine {
             vcpu_with: FxHashMap::default(),
             vcpu_without: FxHashMap::default(),
             process_of: FxHashMap::default(),
+            owners: FxHashMap::default(),
+            threads: None,
+            nested: false,
+            first: 0,
             exits: 0,
             nameless_exits: 0,
         }
+    }
+
+    /// The first moment of all cpus is this.
+    pub(crate) fn begin(&mut self, first: i64) {
+        self.first = first;
     }
 
     pub(crate) fn vms(&self) -> &[VmInfo] {
@@ -259,7 +216,7 @@ impl Machine {
             What::GuestCr3(cr3) => self.guest_cr3(c, cr3, at, sink),
             What::HostCr3(cr3) => self.host_cr3(c, cr3, at, sink),
             What::Load(loaded) => self.load(c, loaded, at, sink),
-            What::Sleep => self.sleep(c, at, sink),
+            What::Sleep { seen } => self.sleep(c, at, seen, sink),
             What::Wake => self.wake(c, at, sink),
             What::Lost { cause, offset, bytes } => self.lose(c, cause, offset, bytes, at, sink),
             What::Resume => self.resume(c, at, sink),
@@ -274,7 +231,7 @@ impl Machine {
         let space = space_of(host_cr3);
         let vms = &mut self.vms;
         *self.vm_of_cr3.entry(space).or_insert_with(|| {
-            vms.push(VmInfo { host_cr3: space, first: at.tsc, last: at.tsc, vmcs: Vec::new() });
+            vms.push(VmInfo { host_cr3: space, first: at.tsc, last: at.tsc, vmcs: Vec::new(), pid: None });
             vms.len() - 1
         })
     }
@@ -334,22 +291,35 @@ impl Machine {
     /// Ends the cpu's row at `at`, and begins one of `mode`.
     fn turn<S: Sink>(&mut self, c: Id, mode: Mode, at: Time, sink: &mut S) -> Result<(), S::Error> {
         self.close_row(c, at, sink)?;
-        let taker = self.taker(mode);
+        let was = self.cpus[c].mode;
         self.cpus[c].mode = mode;
         self.cpus[c].since = at;
-        if mode == Mode::Idle || mode == Mode::Lost || mode == Mode::Unknown {
-            self.cpus[c].takers.pause();
-        } else {
-            self.cpus[c].takers.take(at, taker);
+        self.taken(c, mode, at);
+        if (was == Mode::Lost) != (mode == Mode::Lost) {
+            self.seen_anew(c, at, sink)?;
         }
         Ok(())
     }
 
+    /// Who has the cpu, told to those who are off it. Where the kernel says, it is not told from the trace.
+    fn taken(&mut self, c: Id, mode: Mode, at: Time) {
+        if self.threads.is_some() {
+            return;
+        }
+        let whose = self.whose_is(mode);
+        if matches!(mode, Mode::Idle(_) | Mode::Lost | Mode::Unknown) {
+            self.cpus[c].takers.pause();
+        } else {
+            self.cpus[c].takers.take(at, whose);
+        }
+    }
+
     fn close_row<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        self.close_loss(c, at, sink)?;
         let cpu = &self.cpus[c];
         let start = cpu.since;
         let mode = cpu.mode;
-        if mode == Mode::Before || (at.tsc <= start.tsc && matches!(mode, Mode::Lost | Mode::Unknown | Mode::Idle)) {
+        if mode == Mode::Before || (at.tsc <= start.tsc && matches!(mode, Mode::Lost | Mode::Unknown | Mode::Idle(_))) {
             return Ok(());
         }
         let awake = if self.options.sleep_shows { Evidence::Observed } else { Evidence::Inferred };
@@ -357,7 +327,8 @@ impl Machine {
             Mode::Guest(_) => (C::Guest, Evidence::Observed),
             Mode::Hypervisor(_) => (C::Hypervisor, awake),
             Mode::Host(_) => (C::Host, awake),
-            Mode::Idle => (C::Idle, Evidence::Inferred),
+            Mode::Idle(true) => (C::Idle, Evidence::Observed),
+            Mode::Idle(false) => (C::Idle, Evidence::Inferred),
             Mode::Lost => (C::Lost, Evidence::Lost),
             Mode::Before | Mode::Unknown => (C::Unknown, Evidence::Unknown),
         };
@@ -367,12 +338,17 @@ impl Machine {
             _ => None,
         };
         let guest = matches!(mode, Mode::Guest(_));
+        let tid = match (mode, &self.threads) {
+            (Mode::Guest(Some(v)), Some(threads)) => threads.tid_of(v),
+            (Mode::Guest(None) | Mode::Lost, _) => None,
+            _ => cpu.tid,
+        };
         let (host_cr3, guest_cr3) = (cpu.host_cr3, cpu.guest_cr3.filter(|_| guest));
         let known = !matches!(mode, Mode::Lost | Mode::Unknown);
         let process_id = match mode {
             Mode::Guest(v) => v.and_then(|v| self.vcpus[v].process),
             Mode::Host(p) => p.map(id),
-            Mode::Hypervisor(_) | Mode::Idle => self.host_process(c, at).map(id),
+            Mode::Hypervisor(_) | Mode::Idle(_) => self.host_process(c, at).map(id),
             _ => None,
         };
         sink.cpu_state(CpuState {
@@ -386,112 +362,22 @@ impl Machine {
             process_id,
             host_cr3: host_cr3.filter(|_| known).map(|c| c as i64),
             guest_cr3: guest_cr3.map(|c| c as i64),
+            tid,
         })
     }
 
     /// Who has the cpu, seen by one who wants it.
-    fn taker(&self, mode: Mode) -> Option<(TakerKind, i32)> {
-        match mode {
-            Mode::Guest(Some(v)) | Mode::Hypervisor(v) => Some((TakerKind::Vm, id(self.vcpus[v].vm))),
+    fn whose_is(&self, mode: Mode) -> Whose {
+        let vm = |vm: Id| Taker { kind: TakerKind::Vm, id: Some(id(vm)) };
+        let taker = match mode {
+            Mode::Guest(Some(v)) | Mode::Hypervisor(v) => Some(vm(self.vcpus[v].vm)),
             Mode::Host(Some(p)) => match self.vm_of_cr3.get(&self.processes[p].cr3) {
-                Some(&vm) => Some((TakerKind::Vm, id(vm))),
-                None => Some((TakerKind::Host, id(p))),
+                Some(&of) => Some(vm(of)),
+                None => Some(Taker { kind: TakerKind::Host, id: Some(id(p)) }),
             },
             _ => None,
-        }
-    }
-
-    // ── vCPU states ──
-
-    fn vcpu_row<S: Sink>(
-        &self,
-        v: Id,
-        (start, end): (Time, Time),
-        state: V,
-        cpu: Option<Id>,
-        taken_by: Option<(TakerKind, i32)>,
-        sink: &mut S,
-    ) -> Result<(), S::Error> {
-        if end.tsc <= start.tsc && state != V::Guest {
-            return Ok(());
-        }
-        let evidence = match state {
-            V::Guest => Evidence::Observed,
-            V::Lost => Evidence::Lost,
-            V::Unknown => Evidence::Unknown,
-            V::Hypervisor | V::Preempted | V::Waiting | V::OffCpu => Evidence::Inferred,
         };
-        sink.vcpu_state(VcpuState {
-            vcpu_id: id(v),
-            vm_id: id(self.vcpus[v].vm),
-            start,
-            end,
-            state,
-            evidence,
-            cpu: cpu.map(|c| self.cpu_numbers[c]),
-            process_id: self.vcpus[v].process,
-            taken_by,
-        })
-    }
-
-    /// Ends what the vCPU did, at `at`.
-    fn settle<S: Sink>(&mut self, v: Id, at: Time, to: Option<Id>, sink: &mut S) -> Result<(), S::Error> {
-        let place = std::mem::replace(&mut self.vcpus[v].place, Place::Lost { since: at });
-        match place {
-            Place::On { cpu, state, since } => self.vcpu_row(v, (since, at), state, Some(cpu), None, sink),
-            Place::Lost { since } => self.vcpu_row(v, (since, at), V::Lost, None, None, sink),
-            Place::Off(off) => {
-                let end = match off.back {
-                    Some(back) if to == Some(off.cpu) && back.tsc <= at.tsc => back,
-                    _ => at,
-                };
-                let takers = &self.cpus[off.cpu].takers;
-                let (came_in, last) = (off.takers, takers.first + takers.log.len() as u64);
-                let first = came_in.checked_sub(takers.first).and_then(|i| takers.log.get(i as usize));
-                // A sibling on the same cpu is no other address space: this one may as well have halted before.
-                let sibling = first.is_some_and(|f| f.1 == Some((TakerKind::Vm, id(self.vcpus[v].vm))));
-                if off.waiting {
-                    self.vcpu_row(v, (off.since, end), V::Waiting, None, None, sink)?;
-                } else if to != Some(off.cpu) || came_in < takers.awake || came_in == last || sibling {
-                    self.vcpu_row(v, (off.since, end), V::OffCpu, None, None, sink)?;
-                } else if came_in < takers.first {
-                    self.vcpu_row(v, (off.since, end), V::Preempted, None, None, sink)?;
-                } else {
-                    let mut piece = (off.since, first.and_then(|f| f.1));
-                    for i in (came_in - takers.first) as usize + 1..takers.log.len() {
-                        let (start, taker) = self.cpus[off.cpu].takers.log[i];
-                        if taker != piece.1 && start.tsc < end.tsc {
-                            self.vcpu_row(v, (piece.0, start), V::Preempted, None, piece.1, sink)?;
-                            piece = (start, taker);
-                        }
-                    }
-                    self.vcpu_row(v, (piece.0, end), V::Preempted, None, piece.1, sink)?;
-                }
-                self.vcpu_row(v, (end, at), V::Hypervisor, to, None, sink)
-            }
-        }
-    }
-
-    /// The vCPU's thread left the cpu: it went idle, or another address space or vCPU took it.
-    fn take_off<S: Sink>(&mut self, v: Id, c: Id, at: Time, waiting: bool, sink: &mut S) -> Result<(), S::Error> {
-        self.settle(v, at, Some(c), sink)?;
-        let takers = self.cpus[c].takers.come_in();
-        self.vcpus[v].place = Place::Off(Off { cpu: c, since: at, waiting, takers, back: None });
-        self.vcpus[v].last = at.tsc;
-        if self.cpus[c].current == Some(v) {
-            self.cpus[c].current = None;
-        }
-        Ok(())
-    }
-
-    fn put_on<S: Sink>(&mut self, v: Id, c: Id, state: V, at: Time, sink: &mut S) -> Result<(), S::Error> {
-        self.settle(v, at, Some(c), sink)?;
-        self.vcpus[v].place = Place::On { cpu: c, state, since: at };
-        self.vcpus[v].last = at.tsc;
-        let vm = self.vcpus[v].vm;
-        self.vms[vm].last = self.vms[vm].last.max(at.tsc);
-        self.cpus[c].current = Some(v);
-        Ok(())
+        (taker, None)
     }
 
     // ── events ──
@@ -522,6 +408,9 @@ impl Machine {
             if self.cpus[cpu].current == Some(v) {
                 self.cpus[cpu].current = None;
             }
+        }
+        if entered && let Some(threads) = &mut self.threads {
+            threads.entered(c, v, at.lo, at.hi);
         }
         self.put_on(v, c, V::Guest, mine, sink)?;
         let vm = self.vcpus[v].vm;
@@ -580,10 +469,10 @@ impl Machine {
         }
         self.turn(c, Mode::Hypervisor(v), at, sink)?;
         self.cpus[c].host_cr3 = Some(host_cr3);
-        if matches!(self.vcpus[v].place, Place::On { cpu, .. } if cpu == c) {
+        if self.is_on(v, c) {
             self.put_on(v, c, V::Hypervisor, at, sink)?;
         }
-        Ok(())
+        self.bind_if_sure(c, v, at, sink)
     }
 
     fn guest_cr3<S: Sink>(&mut self, c: Id, cr3: u64, at: Time, sink: &mut S) -> Result<(), S::Error> {
@@ -600,7 +489,7 @@ impl Machine {
         self.cpus[c].guest_cr3 = Some(cr3);
         if let Some(v) = v {
             let vm = self.vcpus[v].vm;
-            if matches!(self.vcpus[v].place, Place::On { cpu, .. } if cpu == c) {
+            if self.is_on(v, c) {
                 self.put_on(v, c, V::Guest, at, sink)?;
             }
             let process = self.process(Some(vm), cr3, at);
@@ -626,8 +515,7 @@ impl Machine {
         let p = self.process(None, cr3, at) as usize;
         // The row is closed already.
         self.cpus[c].mode = if before == Mode::Before { Mode::Before } else { Mode::Host(Some(p)) };
-        let taker = self.taker(Mode::Host(Some(p)));
-        self.cpus[c].takers.take(at, taker);
+        self.taken(c, Mode::Host(Some(p)), at);
         self.maybe_back(c, at);
         Ok(())
     }
@@ -653,7 +541,7 @@ impl Machine {
         if self.cpus[c].current == Some(v) || !mine || matches!(self.cpus[c].mode, Mode::Guest(_)) {
             return Ok(());
         }
-        if matches!(self.vcpus[v].place, Place::On { .. }) {
+        if matches!(self.vcpus[v].place, Place::On { .. } | Place::Watched(_)) {
             return Ok(());
         }
         // KVM loads a vCPU's VMCS when its thread is on the cpu.
@@ -665,11 +553,11 @@ impl Machine {
         self.put_on(v, c, V::Hypervisor, at, sink)
     }
 
-    fn sleep<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
+    fn sleep<S: Sink>(&mut self, c: Id, at: Time, seen: bool, sink: &mut S) -> Result<(), S::Error> {
         if let Some(v) = self.cpus[c].current {
             self.take_off(v, c, at, true, sink)?;
         }
-        self.turn(c, Mode::Idle, at, sink)
+        self.turn(c, Mode::Idle(seen), at, sink)
     }
 
     fn wake<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
@@ -688,9 +576,11 @@ impl Machine {
         at: Time,
         sink: &mut S,
     ) -> Result<(), S::Error> {
-        self.close_loss(c, at, sink)?;
         if let Some(v) = self.cpus[c].current.take() {
-            self.settle(v, at, None, sink)?;
+            match self.vcpus[v].place {
+                Place::Watched(_) => self.watch(v, at, |w| w.guest = None, sink)?,
+                _ => self.settle(v, at, None, sink)?,
+            }
             self.vcpus[v].entry = None;
             if let Some(exit) = self.vcpus[v].exit.take() {
                 sink.exit(exit)?;
@@ -718,7 +608,6 @@ impl Machine {
     }
 
     fn resume<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
-        self.close_loss(c, at, sink)?;
         self.turn(c, Mode::Unknown, at, sink)
     }
 
@@ -733,7 +622,6 @@ impl Machine {
         at: Time,
         sink: &mut S,
     ) -> Result<(), S::Error> {
-        self.close_loss(c, at, sink)?;
         self.cpus[c].loaded = loaded;
         if nr {
             let v = self.vcpu(loaded, host_cr3, at);
@@ -752,7 +640,6 @@ impl Machine {
     }
 
     fn end<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
-        self.close_loss(c, at, sink)?;
         self.turn(c, Mode::Before, at, sink)
     }
 
@@ -765,6 +652,10 @@ impl Machine {
                     let last = self.cpus[*cpu].last;
                     if last.tsc < since.tsc { *since } else { last }
                 }
+                Place::Watched(watched) => match watched.guest {
+                    Some(cpu) => self.cpus[cpu].last,
+                    None => end,
+                },
                 _ => end,
             };
             self.settle(v, at, None, sink)?;
@@ -773,6 +664,8 @@ impl Machine {
             }
         }
         for (i, v) in self.vcpus.iter().enumerate() {
+            let tid = self.threads.as_ref().and_then(|threads| threads.tid_of(i));
+            let name = tid.and_then(|tid| self.threads.as_ref()?.name(tid)).map(str::to_owned);
             sink.vcpu(Vcpu {
                 vcpu_id: id(i),
                 vm_id: id(v.vm),
@@ -781,9 +674,9 @@ impl Machine {
                 last_tsc: v.last,
                 guest_lo_tsc: v.guest_lo,
                 guest_hi_tsc: v.guest_hi,
-                index: None,
-                tid: None,
-                name: None,
+                index: name.as_deref().and_then(sideband::index_of),
+                tid,
+                name,
             })?;
         }
         for (i, p) in self.processes.iter().enumerate() {
@@ -794,9 +687,22 @@ impl Machine {
                 first_tsc: p.first,
                 last_tsc: p.last,
                 evidence: Evidence::Observed,
-                name: None,
+                name: self.process_name(i),
             })?;
         }
         Ok(())
+    }
+
+    fn process_name(&self, process: usize) -> Option<String> {
+        self.threads.as_ref()?.process_name(self.owners.get(&process)?.winner()?)
+    }
+
+    /// What the kernel calls a VM: by the names of its vCPUs' threads, else its process.
+    pub(crate) fn vm_name(&self, vm: usize) -> Option<String> {
+        let threads = self.threads.as_ref()?;
+        let of_thread = |v: usize| sideband::vm_in(threads.name(threads.tid_of(v)?)?);
+        let named = (0..self.vcpus.len()).filter(|v| self.vcpus[*v].vm == vm).find_map(of_thread);
+        let pid = self.vms[vm].pid?;
+        named.map(str::to_owned).or_else(|| Some(format!("{}[{pid}]", threads.process_name(pid)?)))
     }
 }

@@ -1,0 +1,181 @@
+//! `--names FILE`: what VMs are called, for traces that do not say.
+//!
+//! Either TOML, or a VM a line, as `virsh` and `ps` print them:
+//!
+//! ```text
+//! [[vm]]                                          4711  4dea22b3-1d52-d8f3-2516-782e98ab3fa0  web-2
+//! pid = 4711
+//! name = "web-2"                                  4711 qemu-system-x86_64 -name guest=web-2,debug-threads=on -uuid …
+//! ```
+//!
+//! A VM is found by `pid` (of its VMM), by `host_cr3` or by the name that it has already.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use havana_rows::{CpuState, Exit, Loss, Process, Sink, Vcpu, VcpuState, Vm, VmOffset};
+use serde::Deserialize;
+
+/// What one VM is called.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    pid: Option<i32>,
+    uuid: Option<String>,
+    name: Option<String>,
+    host_cr3: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    vm: Vec<Entry>,
+}
+
+/// What VMs are called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Names(Vec<Entry>);
+
+impl Names {
+    /// Reads a file of either kind.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Names> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Names::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Names> {
+        if text.lines().any(|line| line.trim() == "[[vm]]") {
+            let file: File = toml::from_str(text).map_err(|error| {
+                let at = error.span().map_or(0, |span| span.start);
+                let line = text.get(..at).map_or(0, |t| t.matches('\n').count()) + 1;
+                anyhow::anyhow!("line {line}: {}", error.message().replace('\n', " "))
+            })?;
+            return Ok(Names(file.vm));
+        }
+        let mut entries = Vec::new();
+        for (i, line) in text.lines().enumerate() {
+            let line = line.trim();
+            let ruled = line.chars().all(|c| c == '-' || c.is_whitespace());
+            if line.starts_with('#') || ruled {
+                continue;
+            }
+            let entry = line_entry(line);
+            if entry.name.is_some() && (entry.pid.is_some() || entry.uuid.is_some()) {
+                entries.push(entry);
+            } else if i > 0 {
+                bail!("line {}: not a VM's pid or uuid, and name: {line}", i + 1);
+            }
+        }
+        if entries.is_empty() {
+            bail!("no VM in it; a line should have a pid or uuid, and a name");
+        }
+        Ok(Names(entries))
+    }
+
+    fn of(&self, vm: &Vm) -> Option<&Entry> {
+        let by = |same: &dyn Fn(&Entry) -> bool| self.0.iter().find(|e| same(e));
+        by(&|e| e.pid.is_some() && e.pid == vm.pid)
+            .or_else(|| by(&|e| e.host_cr3.is_some_and(|cr3| cr3 & !0x1fff == vm.host_cr3)))
+            .or_else(|| by(&|e| e.name.is_some() && e.name == vm.name))
+    }
+}
+
+/// A VM as `virsh` or `ps` prints it: words in any order.
+fn line_entry(line: &str) -> Entry {
+    let mut entry = Entry::default();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let option = |name: &str| words.iter().position(|w| *w == name).and_then(|i| words.get(i + 1)).copied();
+    entry.uuid = words.iter().find(|w| is_uuid(w)).map(|w| (*w).to_string());
+    entry.pid = words.iter().find_map(|w| w.parse().ok());
+    // QEMU's `-name guest=NAME,…` or `-name NAME`; Firecracker's `--id NAME`.
+    let guest = option("-name").map(|value| {
+        let first = value.split(',').find_map(|part| part.strip_prefix("guest="));
+        first.unwrap_or_else(|| value.split(',').next().unwrap_or(value))
+    });
+    let plain = |w: &&&str| !is_uuid(w) && w.parse::<i64>().is_err();
+    let program = words.iter().any(|w| w.starts_with('-') && w.len() > 1);
+    let name = guest.or_else(|| option("--id")).or_else(|| if program { None } else { words.iter().find(plain).copied() });
+    entry.name = name.map(str::to_string);
+    entry
+}
+
+fn is_uuid(word: &str) -> bool {
+    word.len() == 36
+        && word.bytes().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
+/// A sink before the sink, which names VMs.
+pub(crate) struct Named<'a, S> {
+    pub(crate) names: &'a Names,
+    pub(crate) sink: S,
+}
+
+macro_rules! hands_on {
+    ($($method:ident: $row:ty),+ $(,)?) => {
+        $(fn $method(&mut self, row: $row) -> Result<(), S::Error> {
+            self.sink.$method(row)
+        })+
+    };
+}
+
+impl<S: Sink> Sink for Named<'_, S> {
+    type Error = S::Error;
+
+    hands_on! {
+        cpu_state: CpuState, vcpu_state: VcpuState, exit: Exit, loss: Loss, vm_offset: VmOffset, vcpu: Vcpu,
+        process: Process,
+    }
+
+    fn vm(&mut self, mut row: Vm) -> Result<(), S::Error> {
+        if let Some(entry) = self.names.of(&row) {
+            row.name = entry.name.clone().or(row.name);
+            row.uuid = entry.uuid.clone().or(row.uuid);
+            row.pid = row.pid.or(entry.pid);
+        }
+        self.sink.vm(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UUID: &str = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0";
+
+    fn entry(pid: Option<i32>, uuid: Option<&str>, name: &str) -> Entry {
+        Entry { pid, uuid: uuid.map(Into::into), name: Some(name.into()), host_cr3: None }
+    }
+
+    #[test]
+    fn lines_as_tools_print_them() {
+        let text = format!(
+            " Id   Name     State\n----------------------\n 4711 web-2 running\n{UUID} db-1\n\
+             4712 /usr/bin/qemu-system-x86_64 -name guest=mail,debug-threads=on -uuid {UUID} -m 512\n\
+             4713 qemu-kvm -name old -smp 2\n4714 firecracker --id f1 --api-sock /a\n"
+        );
+        let expected = [
+            entry(Some(4711), None, "web-2"),
+            entry(None, Some(UUID), "db-1"),
+            entry(Some(4712), Some(UUID), "mail"),
+            entry(Some(4713), None, "old"),
+            entry(Some(4714), None, "f1"),
+        ];
+        assert_eq!(Names::parse(&text).unwrap().0, expected);
+    }
+
+    #[test]
+    fn toml() {
+        let text = "[[vm]]\npid = 7\nname = \"a\"\n[[vm]]\nhost_cr3 = 0x686e000\nname = \"b\"\n";
+        let names = Names::parse(text).unwrap();
+        assert_eq!(names.0[0], entry(Some(7), None, "a"));
+        assert_eq!(names.0[1].host_cr3, Some(0x686_e000));
+        let said = |text: &str| Names::parse(text).unwrap_err().to_string();
+        assert!(said("[[vm]]\npid = 7\nnam = \"a\"\n").starts_with("line 3: unknown field `nam`"));
+        assert_eq!(said("web\n"), "no VM in it; a line should have a pid or uuid, and a name");
+        assert_eq!(said("7 web\nweb\n"), "line 2: not a VM's pid or uuid, and name: web");
+    }
+}

@@ -1,0 +1,243 @@
+//! What the kernel says of its threads: who is on which cpu, what they are called, and which of them is which vCPU.
+//!
+//! A vCPU is a thread of its VMM. Which one, the trace tells: the one that was on the cpu when it entered its guest,
+//! where the entry's bounds lie inside the thread's time on the cpu. Where no entry is known so well, the one that most
+//! often was there.
+
+use havana_trace::Thread;
+use rustc_hash::FxHashMap;
+
+use super::Id;
+
+/// Of a thread that may yet turn out to be a vCPU, no more turns are kept.
+const MOST_TURNS: usize = 64;
+
+/// Entries that must agree where none is sure.
+const VOTES: i32 = 24;
+
+/// Why a thread is off its cpu.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Preempted,
+    Waiting,
+    Unknown,
+}
+
+/// Where a thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Run {
+    On(Id),
+    /// It was on this cpu last; where it came in among those who took it.
+    Off(Id, Why, u64),
+    Unknown,
+}
+
+/// A thread.
+#[derive(Debug)]
+pub(super) struct Info {
+    pub(super) thread: Thread,
+    pub(super) run: Run,
+    /// The vCPUs that it runs: more than one where a guest is a host of guests.
+    pub(super) vcpus: Vec<Id>,
+    /// Where it was from when; the first are forgotten where there are too many.
+    pub(super) turns: Vec<(i64, Run)>,
+    pub(super) forgot: bool,
+}
+
+/// A process.
+#[derive(Debug, Default)]
+pub(super) struct ProcessInfo {
+    pub(super) name: Option<String>,
+    pub(super) program: Option<String>,
+    /// Of the kernel's own.
+    pub(super) kernel: bool,
+    /// The VM whose vCPUs are its threads.
+    pub(super) vm: Option<i32>,
+    /// The `process_id` of its address space, by most votes.
+    pub(super) space: Vote<i32>,
+}
+
+/// The value that most of those told were (Boyer and Moore).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vote<T> {
+    value: Option<T>,
+    count: i32,
+}
+
+impl<T> Default for Vote<T> {
+    fn default() -> Self {
+        Vote { value: None, count: 0 }
+    }
+}
+
+impl<T: PartialEq + Copy> Vote<T> {
+    pub(super) fn cast(&mut self, value: T) {
+        if self.value == Some(value) {
+            self.count = (self.count + 1).min(1 << 16);
+        } else if self.count <= 0 {
+            *self = Vote { value: Some(value), count: 1 };
+        } else {
+            self.count -= 1;
+        }
+    }
+
+    pub(super) fn winner(&self) -> Option<T> {
+        self.value
+    }
+
+    /// The winner, where it leads by so many.
+    fn leads_by(&self, votes: i32) -> Option<T> {
+        self.value.filter(|_| self.count >= votes)
+    }
+}
+
+/// What a cpu runs, as the kernel says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OnCpu {
+    pub(super) thread: Option<Thread>,
+    /// Since when it surely is that one.
+    since: Option<i64>,
+    /// An entry of a vCPU that surely was since then: not later than this.
+    entered: Option<(Id, i64)>,
+}
+
+/// All threads.
+#[derive(Debug)]
+pub(super) struct Threads {
+    pub(super) tells_preemption: bool,
+    threads: FxHashMap<i32, Info>,
+    names: FxHashMap<i32, String>,
+    pub(super) processes: FxHashMap<i32, ProcessInfo>,
+    pub(super) on: Vec<OnCpu>,
+    votes: FxHashMap<Id, Vote<i32>>,
+    tid_of: FxHashMap<Id, i32>,
+}
+
+impl Threads {
+    pub(super) fn new(cpus: usize, tells_preemption: bool) -> Self {
+        Threads {
+            tells_preemption,
+            threads: FxHashMap::default(),
+            names: FxHashMap::default(),
+            processes: FxHashMap::default(),
+            on: vec![OnCpu { since: Some(i64::MIN), ..OnCpu::default() }; cpus],
+            votes: FxHashMap::default(),
+            tid_of: FxHashMap::default(),
+        }
+    }
+
+    pub(super) fn info(&mut self, thread: Thread) -> &mut Info {
+        self.threads.entry(thread.tid).or_insert_with(|| Info {
+            thread,
+            run: Run::Unknown,
+            vcpus: Vec::new(),
+            turns: Vec::new(),
+            forgot: false,
+        })
+    }
+
+    pub(super) fn get(&self, tid: i32) -> Option<&Info> {
+        self.threads.get(&tid)
+    }
+
+    pub(super) fn tid_of(&self, vcpu: Id) -> Option<i32> {
+        self.tid_of.get(&vcpu).copied()
+    }
+
+    pub(super) fn name(&self, tid: i32) -> Option<&str> {
+        self.names.get(&tid).map(String::as_str)
+    }
+
+    pub(super) fn named(&mut self, thread: Thread, name: String) {
+        if thread.pid == thread.tid {
+            self.processes.entry(thread.pid).or_default().name = Some(name.clone());
+        }
+        self.names.insert(thread.tid, name);
+    }
+
+    /// What a process is called: its main thread, else the program in it.
+    pub(super) fn process_name(&self, pid: i32) -> Option<String> {
+        let process = self.processes.get(&pid)?;
+        let program = || Some(process.program.as_ref()?.rsplit('/').next()?.to_string());
+        process.name.clone().or_else(program)
+    }
+
+    pub(super) fn ended(&mut self, thread: Thread) {
+        let keep = self.threads.get(&thread.tid).is_some_and(|info| !info.vcpus.is_empty());
+        if !keep {
+            self.threads.remove(&thread.tid);
+            if thread.pid != thread.tid {
+                self.names.remove(&thread.tid);
+            }
+        }
+    }
+
+    pub(super) fn forget_process(&mut self, pid: i32) {
+        self.processes.remove(&pid);
+        self.names.remove(&pid);
+    }
+
+    /// A thread is somewhere else from now on.
+    pub(super) fn turn(&mut self, thread: Thread, at: i64, run: Run) {
+        let kernel = thread.pid == 0 || self.processes.get(&thread.pid).is_some_and(|p| p.kernel);
+        let info = self.info(thread);
+        if info.vcpus.is_empty() && !kernel {
+            if info.turns.len() == MOST_TURNS {
+                info.turns.drain(..MOST_TURNS / 2);
+                info.forgot = true;
+            }
+            info.turns.push((at, run));
+        }
+        info.run = run;
+    }
+
+    /// The cpu runs another thread from now on; `None` where nothing says which.
+    pub(super) fn put(&mut self, cpu: Id, thread: Option<Thread>, at: Option<i64>) {
+        self.on[cpu] = OnCpu { thread, since: at, entered: None };
+    }
+
+    /// A vCPU entered its guest on a cpu between these moments: which thread it is, if that is known now.
+    pub(super) fn entered(&mut self, cpu: Id, vcpu: Id, lo: i64, hi: i64) {
+        let on = &mut self.on[cpu];
+        if on.since.is_some_and(|since| since <= lo) {
+            on.entered = Some((vcpu, hi));
+        }
+        if self.tid_of.contains_key(&vcpu) {
+            return;
+        }
+        if let Some(thread) = on.thread.filter(|t| t.pid != 0) {
+            self.votes.entry(vcpu).or_default().cast(thread.tid);
+        }
+    }
+
+    /// Up to `at` this thread was on this cpu: the vCPU that it surely is, if that is new.
+    pub(super) fn tells(&mut self, cpu: Id, thread: Thread, at: i64) -> Option<Id> {
+        if thread.pid == 0 {
+            return None;
+        }
+        let sure = self.on[cpu].entered.filter(|(_, hi)| *hi <= at).map(|(vcpu, _)| vcpu);
+        sure.filter(|vcpu| self.tid_of.get(vcpu) != Some(&thread.tid))
+    }
+
+    /// The thread of a vCPU by most votes, where it has none and enough agree.
+    pub(super) fn voted(&self, vcpu: Id) -> Option<i32> {
+        if self.tid_of.contains_key(&vcpu) {
+            return None;
+        }
+        self.votes.get(&vcpu)?.leads_by(VOTES)
+    }
+
+    /// This thread is that vCPU. Whether it is another vCPU too.
+    pub(super) fn bind(&mut self, thread: Thread, vcpu: Id) {
+        self.votes.remove(&vcpu);
+        if let Some(old) = self.tid_of.insert(vcpu, thread.tid)
+            && let Some(info) = self.threads.get_mut(&old)
+        {
+            info.vcpus.retain(|v| *v != vcpu);
+        }
+        let info = self.info(thread);
+        if !info.vcpus.contains(&vcpu) {
+            info.vcpus.push(vcpu);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The kernel's event clock and the TSC (`perf_event_mmap_page` in Linux `include/uapi/linux/perf_event.h`).
+//!
+//! With `cap_user_time_zero` the kernel says how its clock follows from the TSC:
+//! `ns = time_zero + tsc × mult / 2^shift`.
+
+/// From event time to TSC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TimeConv {
+    shift: u32,
+    mult: u64,
+    zero: u64,
+}
+
+impl TimeConv {
+    /// `None` for numbers that no kernel gives.
+    pub(super) fn new(shift: u64, mult: u64, zero: u64) -> Option<Self> {
+        let shift = u32::try_from(shift).ok().filter(|s| *s < 64)?;
+        (mult > 0 && mult <= u64::from(u32::MAX)).then_some(TimeConv { shift, mult, zero })
+    }
+
+    /// The TSC at an event time.
+    pub(super) fn tsc(self, ns: u64) -> i64 {
+        // What is before the zero is a clock that began negative: differences are of 64 bits that wrap.
+        let since = ns.wrapping_sub(self.zero);
+        let tsc = (u128::from(since) << self.shift) / u128::from(self.mult);
+        i64::try_from(tsc).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
+    }
+
+    /// The event time at a TSC.
+    #[cfg(test)]
+    fn ns(self, tsc: i64) -> u64 {
+        let ns = (u128::from(tsc.max(0).unsigned_abs()) * u128::from(self.mult)) >> self.shift;
+        self.zero.wrapping_add(ns as u64)
+    }
+
+    /// Ticks a second. The kernel knows its TSC in kHz, so that is what the numbers stand for.
+    pub(super) fn hz(self) -> u64 {
+        let khz = ((1_000_000u128 << self.shift) + u128::from(self.mult) / 2) / u128::from(self.mult);
+        u64::try_from(khz * 1000).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_and_back() {
+        // Of an emulated host of 2.1 GHz.
+        let conv = TimeConv::new(31, 1_022_611_261, 0xffff_ffff_0dbe_31ab).unwrap();
+        assert_eq!(conv.hz(), 2_100_000_000);
+        for tsc in [0, 1, 39_000_000_000, 123_456_789_012_345] {
+            let back = conv.tsc(conv.ns(tsc));
+            assert!((tsc - 3..=tsc).contains(&back), "{back} for {tsc}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_no_kernel() {
+        assert_eq!(TimeConv::new(64, 1, 0), None);
+        assert_eq!(TimeConv::new(31, 0, 0), None);
+        assert_eq!(TimeConv::new(31, 1 << 40, 0), None);
+        let wild = TimeConv::new(63, 1, 0).unwrap();
+        assert!(wild.tsc(u64::MAX) > 0 && wild.hz() > 0);
+    }
+}

@@ -1,0 +1,119 @@
+//! How a trace was recorded, as far as it says; and what is to be known before it is believed.
+
+use std::fmt;
+
+/// How a trace was recorded. `None`: it does not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recording {
+    /// The command, a word an item.
+    pub command: Vec<String>,
+    /// The kernel's release, as `uname -r` has it.
+    pub os_release: Option<String>,
+    /// The processor, in words.
+    pub cpu_name: Option<String>,
+    /// All of the cpu, or some threads only.
+    pub system_wide: Option<bool>,
+    /// Root operation of the kernel was traced.
+    pub kernel: Option<bool>,
+    /// And of user space.
+    pub user: Option<bool>,
+    /// With branches.
+    pub branches: Option<bool>,
+    /// What ties the TSC to the time of day.
+    pub wall: Option<Wall>,
+    /// What the trace may be missing, and what to record instead.
+    pub notes: Vec<Note>,
+}
+
+/// A moment by two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wall {
+    /// Host TSC.
+    pub tsc: i64,
+    /// Nanoseconds since 1970 UTC.
+    pub ns: i64,
+}
+
+/// Something about a recording that its reader should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// User space only.
+    NoKernel,
+    /// The kernel only.
+    NoUser,
+    /// Some threads only.
+    ThreadsOnly,
+    /// Tracing stopped while VMX was on.
+    NoVmx,
+    /// Neither the file nor the kernel ties event times to the TSC.
+    NoTime {
+        /// What event times are of.
+        clock: &'static str,
+    },
+    /// Records of the kernel's events were lost.
+    EventsLost {
+        /// How many.
+        count: u64,
+    },
+    /// The recorder did not end by itself.
+    Unfinished,
+    /// The file ends in the middle.
+    Cut {
+        /// Where.
+        offset: u64,
+    },
+    /// From here on nothing in the file makes sense.
+    Damaged {
+        /// Where.
+        offset: u64,
+        /// What is wrong there.
+        why: &'static str,
+    },
+    /// Cpus that the kernel spoke of, and no trace of them.
+    NoTraceOf {
+        /// Which.
+        cpus: Vec<u32>,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::NoKernel => f.write_str(
+                "recorded in user space only: VM entries and exits are the kernel's, and not in it; record with \
+                 -e intel_pt/branch=0/ and no :u",
+            ),
+            Note::NoUser => f.write_str(
+                "recorded in the kernel only: an entry into a guest's user space can be missed; record with \
+                 -e intel_pt/branch=0/ and no :k",
+            ),
+            Note::ThreadsOnly => f.write_str(
+                "recorded for some threads only: what else ran is not in it, and lost here; record all cpus with -a",
+            ),
+            Note::NoVmx => f.write_str(
+                "this processor stops its trace while VMX is on (no IA32_VMX_MISC[14]): what KVM did is not in it; record \
+                 on a newer one",
+            ),
+            Note::NoTime { clock } => write!(
+                f,
+                "event times are of {clock} and not tied to the TSC: switches between threads are not used; record \
+                 without --clockid"
+            ),
+            Note::EventsLost { count } => write!(
+                f,
+                "{count} records of the kernel were lost: who was switched to is not always known; record with a larger \
+                 buffer (-m)"
+            ),
+            Note::Unfinished => f.write_str("the recorder did not end by itself: what it had written is read"),
+            Note::Cut { offset } => write!(f, "the file ends in the middle, at offset {offset:#x}: the rest is lost"),
+            Note::Damaged { offset, why } => {
+                write!(f, "damaged at offset {offset:#x}: {why}; what is behind it is lost")
+            }
+            Note::NoTraceOf { cpus } => {
+                let list: Vec<String> = cpus.iter().map(u32::to_string).collect();
+                write!(f, "no trace of cpu {}: was its buffer never read?", list.join(", "))
+            }
+        }
+    }
+}
