@@ -105,6 +105,18 @@ names! {
 }
 
 names! {
+    /// What runs as a thread of the host.
+    ThreadKind {
+        /// A program's.
+        User = "user",
+        /// The kernel's own.
+        Kernel = "kernel",
+        /// What a cpu runs when there is nothing to run.
+        Idle = "idle",
+    }
+}
+
+names! {
     /// Why a stretch of trace is not usable.
     LossCause {
         /// OVF packet: the processor dropped packets.
@@ -254,6 +266,24 @@ pub struct Process {
     pub name: Option<String>,
 }
 
+/// A thread of the host that was seen on a cpu, where the kernel told of its switches. A `tid` is used again after its
+/// thread's end: then there are several rows.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Thread {
+    pub tid: i32,
+    pub pid: i32,
+    pub kind: ThreadKind,
+    /// First and last switch.
+    pub first_tsc: i64,
+    pub last_tsc: i64,
+    pub name: Option<String>,
+    /// Its VMM is that VM's.
+    pub vm_id: Option<i32>,
+    /// It is that vCPU.
+    pub vcpu_id: Option<i32>,
+}
+
 /// A stretch of trace not usable.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
@@ -291,4 +321,6 @@ pub trait Sink {
     fn vcpu(&mut self, row: Vcpu) -> Result<(), Self::Error>;
     /// A row of `processes`.
     fn process(&mut self, row: Process) -> Result<(), Self::Error>;
+    /// A row of `threads`.
+    fn thread(&mut self, row: Thread) -> Result<(), Self::Error>;
 }

@@ -14,7 +14,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 use havana_rows::parquet::{Error as RowError, Row, Table};
-use havana_rows::{CpuState, Exit, Loss, Process, Vcpu, VcpuState, Vm, VmOffset};
+use havana_rows::{CpuState, Exit, Loss, Process, Thread, Vcpu, VcpuState, Vm, VmOffset};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter,
@@ -116,6 +116,11 @@ impl Dataset {
 
     /// The rows of `losses`.
     pub fn losses(&self) -> Result<Rows<Loss>, StoreError> {
+        self.rows()
+    }
+
+    /// The rows of `threads`.
+    pub fn threads(&self) -> Result<Rows<Thread>, StoreError> {
         self.rows()
     }
 

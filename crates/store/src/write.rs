@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use havana_rows::parquet::{Limits, NsClock, OrderedTable, Row, Table};
-use havana_rows::{CpuState, Exit, Loss, Process, Sink, Vcpu, VcpuState, Vm, VmOffset};
+use havana_rows::{CpuState, Exit, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm, VmOffset};
 
 use crate::place::Place;
 use crate::worker::Worker;
@@ -39,6 +39,7 @@ pub struct DatasetWriter {
     vm_offsets: OrderedTable<VmOffset>,
     vcpus: OrderedTable<Vcpu>,
     processes: OrderedTable<Process>,
+    threads: OrderedTable<Thread>,
     losses: OrderedTable<Loss>,
     seen: Seen,
     node: String,
@@ -85,6 +86,7 @@ impl DatasetWriter {
             vm_offsets: small(&dir_of(Table::VmOffsets), ns_clock, limits),
             vcpus: small(&dir_of(Table::Vcpus), ns_clock, limits),
             processes: small(&dir_of(Table::Processes), ns_clock, limits),
+            threads: small(&dir_of(Table::Threads), ns_clock, limits),
             losses: small(&dir_of(Table::Losses), ns_clock, limits),
             seen: Seen::default(),
             node,
@@ -104,6 +106,7 @@ impl DatasetWriter {
             (VmOffset::TABLE, self.vm_offsets.finish()?),
             (Vcpu::TABLE, self.vcpus.finish()?),
             (Process::TABLE, self.processes.finish()?),
+            (Thread::TABLE, self.threads.finish()?),
             (Loss::TABLE, self.losses.finish()?),
         ];
         manifest.tables = summaries.map(|(table, summary)| (table.name().to_string(), summary.into())).into();
@@ -181,5 +184,9 @@ impl Sink for DatasetWriter {
 
     fn process(&mut self, row: Process) -> Result<(), StoreError> {
         Ok(self.processes.push(row)?)
+    }
+
+    fn thread(&mut self, row: Thread) -> Result<(), StoreError> {
+        Ok(self.threads.push(row)?)
     }
 }

@@ -134,6 +134,12 @@ impl Ctc {
         self.unit = None;
     }
 
+    /// The trace goes on at this host time: edges before it are passed.
+    pub(crate) fn resume(&mut self, tsc: i64) {
+        self.unit = Some(Self::unit_at(self.rate, self.origin, tsc));
+        self.veiled = true;
+    }
+
     /// A TSC packet whose time is not known, of a cpu that is awake: an edge right before it may have no MTC.
     pub(crate) fn veil(&mut self) {
         self.veiled = true;

@@ -113,7 +113,7 @@ impl<'a> Track<'a> {
             feed,
             walker: Walker::new(),
             counts: [0; PacketKind::ALL.len()],
-            inner: Inner { sure: Sure::new(window), ..Inner::new(clocks, start, errata, unsynced, stream.len()) },
+            inner: Inner { sure: Sure::new(window), last_host: stream.began, ..Inner::new(clocks, start, errata, unsynced, stream.len()) },
         }
     }
 
@@ -480,7 +480,11 @@ impl<'a> Inner<'a> {
                 }
                 self.push_free(lost, self.opened.map_or(span, |o| o.span));
                 self.forget();
-                let on = resumed.unwrap_or(stopped).max(stopped).max(span.hi);
+                // The kernel says that it went on a moment after it did, so that is no bound; at the end it is.
+                let on = resumed.filter(|_| self.ended).unwrap_or(stopped).max(stopped).max(span.hi);
+                if let (Some(ctc), Some(resumed)) = (&mut self.ctc, resumed) {
+                    ctc.resume(resumed);
+                }
                 self.opened = Some(Known::exact(on));
                 self.opened_stands = false;
                 self.latest = on;
@@ -634,7 +638,14 @@ impl<'a> Inner<'a> {
                     let due = if slept { due } else { None };
                     return self.close(Known::at(at), due.map(|due| (due, at)));
                 }
-                None if packet.psb => ctc.veil(),
+                None if packet.psb => {
+                    ctc.veil();
+                    // A cpu that makes a PSB is awake: it is before the next edge, or the one after, where the TSC stood
+                    // for an MTC.
+                    if let (Some(vmcs), Some(hi)) = (vmcs, ctc.due()) {
+                        offsets.sample(vmcs, value, Span { lo: after, hi: hi.max(after) }, None);
+                    }
+                }
                 None => ctc.lose(),
             }
         }

@@ -44,6 +44,8 @@ pub enum Note {
     NoUser,
     /// Some threads only.
     ThreadsOnly,
+    /// A stream a thread: its cpus are not told.
+    NoCpus,
     /// Tracing stopped while VMX was on.
     NoVmx,
     /// Neither the file nor the kernel ties event times to the TSC.
@@ -90,6 +92,10 @@ impl fmt::Display for Note {
             ),
             Note::ThreadsOnly => f.write_str(
                 "recorded for some threads only: what else ran is not in it, and lost here; record all cpus with -a",
+            ),
+            Note::NoCpus => f.write_str(
+                "recorded a stream a thread: on which cpus is not in it, and cpu N here is thread N; record without \
+                 --per-thread",
             ),
             Note::NoVmx => f.write_str(
                 "this processor stops its trace while VMX is on (no IA32_VMX_MISC[14]): what KVM did is not in it; record \

@@ -68,7 +68,7 @@ pub struct Missing {
     pub cause: Cause,
     /// Host TSC: tracing had stopped by then.
     pub stopped: Option<i64>,
-    /// Host TSC: it did not go on before then; at a stream's end: until then it is known to be missing.
+    /// Host TSC: it went on about then; at a stream's end: until then it is known to be missing.
     pub resumed: Option<i64>,
     /// The bytes behind it begin with a packet, made in root operation (a driver turned the trace on); else anywhere.
     pub at_packet: bool,
@@ -113,6 +113,8 @@ pub struct Stream {
     pub cpu: u32,
     /// The file, as the user named it.
     pub name: String,
+    /// Host TSC: it did not begin before.
+    pub began: Option<i64>,
     /// What is missing at its end.
     pub end: Option<Missing>,
     map: Arc<Map>,
@@ -121,7 +123,7 @@ pub struct Stream {
 
 impl Stream {
     pub(crate) fn new(cpu: u32, name: String, map: Arc<Map>, parts: Vec<Part>) -> Self {
-        Stream { cpu, name, end: None, map, parts }
+        Stream { cpu, name, began: None, end: None, map, parts }
     }
 
     /// A whole file.

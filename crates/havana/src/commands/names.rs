@@ -13,7 +13,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use havana_rows::{CpuState, Exit, Loss, Process, Sink, Vcpu, VcpuState, Vm, VmOffset};
+use havana_rows::{CpuState, Exit, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm, VmOffset};
 use serde::Deserialize;
 
 /// What one VM is called.
@@ -127,7 +127,7 @@ impl<S: Sink> Sink for Named<'_, S> {
 
     hands_on! {
         cpu_state: CpuState, vcpu_state: VcpuState, exit: Exit, loss: Loss, vm_offset: VmOffset, vcpu: Vcpu,
-        process: Process,
+        process: Process, thread: Thread,
     }
 
     fn vm(&mut self, mut row: Vm) -> Result<(), S::Error> {

@@ -1,6 +1,6 @@
 //! A part of a trace: a sink before the sink, which keeps the rows of some time and some VMs.
 
-use havana_rows::{CpuState, Exit, Loss, Process, Sink, Time, Vcpu, VcpuState, Vm, VmOffset};
+use havana_rows::{CpuState, Exit, Loss, Process, Sink, Thread, Time, Vcpu, VcpuState, Vm, VmOffset};
 
 /// What to keep. The default keeps all.
 #[derive(Debug, Clone, Default)]
@@ -108,5 +108,9 @@ impl<S: Sink> Sink for Parted<'_, S> {
     fn process(&mut self, row: Process) -> Result<(), S::Error> {
         let mine = row.vm_id.is_none_or(|vm| self.in_vms(vm));
         if mine && self.overlaps(row.first_tsc, row.last_tsc) { self.sink.process(row) } else { Ok(()) }
+    }
+
+    fn thread(&mut self, row: Thread) -> Result<(), S::Error> {
+        if self.overlaps(row.first_tsc, row.last_tsc) { self.sink.thread(row) } else { Ok(()) }
     }
 }

@@ -1,6 +1,6 @@
 //! What a dataset says, summed up: one pass over each large table, of the columns needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use havana_rows::parquet::Table;
@@ -147,7 +147,8 @@ struct Sums {
     vm_hypervisor: ById<i64>,
     process: ById<i64>,
     vcpu: ById<States>,
-    taken: BTreeMap<(i32, TakerKind, Option<i32>), i64>,
+    /// Of a taker without an id: its thread.
+    taken: BTreeMap<(i32, TakerKind, Option<i32>, Option<i32>), i64>,
     vm_exits: ById<u64>,
     vcpu_exits: ById<u64>,
     latency: ById<Option<Histogram>>,
@@ -191,10 +192,10 @@ impl Sums {
     }
 
     fn vcpu_states(&mut self, dataset: &Dataset) -> anyhow::Result<()> {
-        let columns = ["vcpu_id", "start_tsc", "end_tsc", "state", "evidence", "taken_by_kind", "taken_by_id"];
+        let columns = ["vcpu_id", "start_tsc", "end_tsc", "state", "evidence", "taken_by_kind", "taken_by_id", "taken_by_tid"];
         for batch in dataset.scan(Table::VcpuStates).columns(&columns).batches()? {
             let batch = batch?;
-            let (vcpu, by) = (ints(&batch, "vcpu_id")?, ints(&batch, "taken_by_id")?);
+            let (vcpu, by, tid) = (ints(&batch, "vcpu_id")?, ints(&batch, "taken_by_id")?, ints(&batch, "taken_by_tid")?);
             let (start, end) = (longs(&batch, "start_tsc")?, longs(&batch, "end_tsc")?);
             let state = Names::of(&batch, "state", VcpuStateKind::from_name)?;
             let evidence = Names::of(&batch, "evidence", Evidence::from_name)?;
@@ -209,7 +210,9 @@ impl Sums {
                     sum[1] += ticks;
                 }
                 if let (VcpuStateKind::Preempted, Some(kind)) = (state, kind.get(row)) {
-                    *self.taken.entry((vcpu, kind, int(by, row))).or_default() += ticks;
+                    let by = int(by, row);
+                    let thread = if by.is_none() { int(tid, row) } else { None };
+                    *self.taken.entry((vcpu, kind, by, thread)).or_default() += ticks;
                 }
             }
         }
@@ -275,6 +278,13 @@ impl Facts {
             name.unwrap_or_else(|| process.map_or_else(|| format!("process {id}"), |p| format!("host {:#x}", p.cr3)))
         };
 
+        let threads = thread_names(dataset, sums.taken.keys().filter_map(|key| key.3))?;
+        let thread_name = |tid: Option<i32>| match tid.map(|tid| (tid, threads.get(&tid))) {
+            Some((_, Some(name))) => name.clone(),
+            Some((tid, None)) => format!("thread {tid}"),
+            None => "the host".into(),
+        };
+
         let mut vms: Vec<VmFacts> = Vec::new();
         for vm in &all_vms {
             let exits = sums.vm_exits.get(vm.vm_id).copied().unwrap_or(0);
@@ -288,14 +298,14 @@ impl Facts {
                 };
                 let mut taken_by: Vec<Taken> = sums
                     .taken
-                    .range((v.vcpu_id, TakerKind::Vm, None)..=(v.vcpu_id, TakerKind::Host, Some(i32::MAX)))
-                    .map(|(&(_, kind, id), &ticks)| Taken {
+                    .range((v.vcpu_id, TakerKind::Vm, None, None)..(v.vcpu_id + 1, TakerKind::Vm, None, None))
+                    .map(|(&(_, kind, id, tid), &ticks)| Taken {
                         kind: kind.name(),
                         id,
                         name: match (kind, id) {
                             (TakerKind::Vm, Some(id)) => vm_name(id),
                             (TakerKind::Host, Some(id)) => process_name(id),
-                            _ => "the kernel".into(),
+                            _ => thread_name(tid),
                         },
                         share: of_span(ticks),
                     })
@@ -365,6 +375,21 @@ impl Facts {
             warnings: manifest.warnings.clone(),
         })
     }
+}
+
+/// The names of these threads, where they have any.
+fn thread_names(dataset: &Dataset, tids: impl Iterator<Item = i32>) -> anyhow::Result<BTreeMap<i32, String>> {
+    let wanted: BTreeSet<i32> = tids.collect();
+    let mut names = BTreeMap::new();
+    if !wanted.is_empty() {
+        for thread in dataset.threads()? {
+            let thread = thread?;
+            if let (true, Some(name)) = (wanted.contains(&thread.tid), thread.name) {
+                names.entry(thread.tid).or_insert(name);
+            }
+        }
+    }
+    Ok(names)
 }
 
 fn buckets(histogram: &Histogram, rate: Rate) -> Vec<Bucket> {

@@ -4,7 +4,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::{CpuState, CpuStateKind, Evidence, Exit, Loss, LossCause, Process, Taker, TakerKind, Time};
+use crate::{CpuState, CpuStateKind, Evidence, Exit, Loss, LossCause, Process, Taker, TakerKind, Thread, ThreadKind, Time};
 use crate::{Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset};
 
 fn tick() -> impl Strategy<Value = i64> {
@@ -103,6 +103,15 @@ prop_compose! {
         evidence in select(Evidence::ALL), name in of(text()),
     ) -> Process {
         Process { process_id, vm_id, cr3, first_tsc, last_tsc, evidence, name }
+    }
+}
+
+prop_compose! {
+    pub(super) fn thread()(
+        tid in id(), pid in id(), kind in select(ThreadKind::ALL), first_tsc in tick(), last_tsc in tick(),
+        name in of(text()), vm_id in of(id()), vcpu_id in of(id()),
+    ) -> Thread {
+        Thread { tid, pid, kind, first_tsc, last_tsc, name, vm_id, vcpu_id }
     }
 }
 

@@ -35,8 +35,10 @@ pub use tables::{Row, Table};
 pub use writer::{FileSummary, TableWriter};
 
 /// Version of the tables' columns and their meaning. Adding a column or a table does not change it; anything that
-/// would make an old reader misread a new dataset does.
-pub const SCHEMA_VERSION: u32 = 1;
+/// would make an old reader misread a new dataset does, and so does what a new reader cannot do without.
+///
+/// 2: threads of the host (`threads`, `cpu_states.tid`, `vcpu_states.taken_by_tid`; a taker without an id).
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Key of the Parquet file metadata that holds [`SCHEMA_VERSION`].
 pub const SCHEMA_VERSION_KEY: &str = "havana.schema_version";

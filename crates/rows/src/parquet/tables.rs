@@ -16,7 +16,8 @@ use super::columns::{
     Offset, Quantity, Serial, Text, Tick, Times,
 };
 use crate::{
-    CpuState, CpuStateKind, Evidence, Exit, Loss, LossCause, Process, Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset,
+    CpuState, CpuStateKind, Evidence, Exit, Loss, LossCause, Process, Thread, ThreadKind, Vcpu, VcpuState,
+    VcpuStateKind, Vm, VmOffset,
 };
 
 /// A row of a table.
@@ -220,6 +221,17 @@ tables! {
         last_tsc: Quantity,
         evidence: Name<Evidence>,
         name: MaybeText,
+    }
+    /// A thread of the host.
+    Threads = "threads" of Thread, sorted by "first_tsc" = |row| row.first_tsc, {
+        tid: Id,
+        pid: Id,
+        kind: Name<ThreadKind>,
+        first_tsc: Quantity,
+        last_tsc: Quantity,
+        name: MaybeText,
+        vm_id: MaybeId,
+        vcpu_id: MaybeId,
     }
     /// A stretch of trace not usable.
     Losses = "losses" of Loss, sorted by "start_tsc" = |row| row.start_tsc, {

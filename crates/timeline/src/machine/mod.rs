@@ -690,7 +690,8 @@ impl Machine {
                 name: self.process_name(i),
             })?;
         }
-        Ok(())
+        let threads = self.threads.as_ref().map(Threads::rows).unwrap_or_default();
+        threads.into_iter().try_for_each(|row| sink.thread(row))
     }
 
     fn process_name(&self, process: usize) -> Option<String> {

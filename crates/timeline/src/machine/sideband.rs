@@ -27,7 +27,7 @@ impl Machine {
                 threads.processes.entry(pid).or_default().program.get_or_insert(file);
             }
             Said::Fork { thread, parent } => threads.forked(thread, parent),
-            Said::Exit(thread) => self.thread_ends(thread),
+            Said::Exit(thread) => return self.thread_ends(thread, sink),
             Said::In(thread) => return cpu.map_or(Ok(()), |c| self.comes(c, thread, record.tsc, sink)),
             Said::Out { thread, preempted } => {
                 return cpu.map_or(Ok(()), |c| self.goes(c, thread, preempted, record.tsc, sink));
@@ -47,9 +47,9 @@ impl Machine {
     }
 
     /// A thread ends. A process that gave a row its name is kept.
-    fn thread_ends(&mut self, thread: Thread) {
-        let Some(threads) = &mut self.threads else { return };
-        threads.ended(thread);
+    fn thread_ends<S: Sink>(&mut self, thread: Thread, sink: &mut S) -> Result<(), S::Error> {
+        let Some(threads) = &mut self.threads else { return Ok(()) };
+        let Some(row) = threads.ended(thread) else { return Ok(()) };
         let names = |process: &ProcessInfo| {
             let owner = |space: i32| self.owners.get(&usize::try_from(space).ok()?)?.winner();
             process.vm.is_some() || process.space.winner().and_then(owner) == Some(thread.pid)
@@ -57,6 +57,7 @@ impl Machine {
         if thread.pid == thread.tid && !threads.processes.get(&thread.pid).is_some_and(names) {
             threads.forget_process(thread.pid);
         }
+        row.map_or(Ok(()), |row| sink.thread(row))
     }
 
     /// The cpu runs this thread from here on.
@@ -102,10 +103,9 @@ impl Machine {
         };
         let came_in = self.cpus[c].takers.come_in();
         self.thread_turns(thread, Run::Off(c, why, came_in), at, sink)?;
-        if let Some(threads) = &mut self.threads {
-            threads.put(c, None, Some(at));
-        }
-        Ok(())
+        let Some(threads) = &mut self.threads else { return Ok(()) };
+        threads.put(c, None, Some(at));
+        if threads.info(thread).ended { self.thread_ends(thread, sink) } else { Ok(()) }
     }
 
     /// A process's thread leaves a cpu: the address space there is its own.
@@ -176,6 +176,17 @@ impl Machine {
             },
         };
         (Some(taker), tid)
+    }
+
+    /// Who it was, as far as that is known by now: a thread may have turned out to be a VM's since.
+    pub(super) fn known_by_now(&self, whose: Whose) -> Whose {
+        let thread = |tid: i32| Some(self.threads.as_ref()?.get(tid)?.thread);
+        match whose {
+            (Some(Taker { kind: TakerKind::Host, id: None }), Some(tid)) => {
+                thread(tid).map_or(whose, |thread| self.whose(thread))
+            }
+            _ => whose,
+        }
     }
 
     /// The cpu's row is another thread's from here on.

@@ -4,6 +4,7 @@
 //! where the entry's bounds lie inside the thread's time on the cpu. Where no entry is known so well, the one that most
 //! often was there.
 
+use havana_rows::{Thread as Row, ThreadKind};
 use havana_trace::Thread;
 use rustc_hash::FxHashMap;
 
@@ -42,6 +43,10 @@ pub(super) struct Info {
     /// Where it was from when; the first are forgotten where there are too many.
     pub(super) turns: Vec<(i64, Run)>,
     pub(super) forgot: bool,
+    /// Its first and last switch.
+    pub(super) seen: Option<(i64, i64)>,
+    /// It has ended, but for its last switch.
+    pub(super) ended: bool,
 }
 
 /// A process.
@@ -133,6 +138,8 @@ impl Threads {
             vcpus: Vec::new(),
             turns: Vec::new(),
             forgot: false,
+            seen: None,
+            ended: false,
         })
     }
 
@@ -162,14 +169,51 @@ impl Threads {
         process.name.clone().or_else(program)
     }
 
-    pub(super) fn ended(&mut self, thread: Thread) {
-        let keep = self.threads.get(&thread.tid).is_some_and(|info| !info.vcpus.is_empty());
-        if !keep {
-            self.threads.remove(&thread.tid);
-            if thread.pid != thread.tid {
-                self.names.remove(&thread.tid);
+    /// A thread ends: its row, if it was on a cpu. `None` where it is not done with: it has still to leave its cpu, or is
+    /// a vCPU, which is told at the end.
+    pub(super) fn ended(&mut self, thread: Thread) -> Option<Option<Row>> {
+        let on_a_cpu = self.on.iter().any(|on| on.thread == Some(thread));
+        if let Some(info) = self.threads.get_mut(&thread.tid) {
+            info.ended = true;
+            if on_a_cpu || !info.vcpus.is_empty() {
+                return None;
             }
         }
+        let row = self.threads.remove(&thread.tid).and_then(|info| self.row(&info));
+        if thread.pid != thread.tid {
+            self.names.remove(&thread.tid);
+        }
+        Some(row)
+    }
+
+    /// The rows of those that have not ended.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = self.threads.values().filter_map(|info| self.row(info)).collect();
+        rows.sort_by_key(|row| (row.first_tsc, row.tid));
+        rows
+    }
+
+    /// `None` for a thread that was never on a cpu.
+    fn row(&self, info: &Info) -> Option<Row> {
+        let Thread { pid, tid } = info.thread;
+        let (first_tsc, last_tsc) = info.seen?;
+        let process = self.processes.get(&pid);
+        let kind = match process {
+            _ if pid == 0 => ThreadKind::Idle,
+            Some(ProcessInfo { kernel: true, .. }) => ThreadKind::Kernel,
+            _ => ThreadKind::User,
+        };
+        let name = self.names.get(&tid).cloned().or_else(|| self.process_name(pid));
+        Some(Row {
+            tid,
+            pid,
+            kind,
+            first_tsc,
+            last_tsc,
+            name,
+            vm_id: process.and_then(|p| p.vm),
+            vcpu_id: info.vcpus.first().map(|v| super::id(*v)),
+        })
     }
 
     pub(super) fn forget_process(&mut self, pid: i32) {
@@ -189,6 +233,7 @@ impl Threads {
             info.turns.push((at, run));
         }
         info.run = run;
+        info.seen = Some((info.seen.map_or(at, |s| s.0), at));
     }
 
     /// The cpu runs another thread from now on; `None` where nothing says which.

@@ -118,6 +118,7 @@ impl Machine {
         };
         let mut piece: Option<(Time, _)> = None;
         for &(start, whose) in log {
+            let whose = self.known_by_now(whose);
             match piece {
                 None => piece = Some((from, whose)),
                 Some((begin, had)) if had != whose && start.tsc < to.tsc => {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use havana_packet::{BadReason, Decoder};
 use havana_rows::{
-    CpuState, Exit, Loss, LossCause, Process, Sink, Taker, TakerKind, Time, Vcpu, VcpuState, Vm, VmOffset,
+    CpuState, Exit, Loss, LossCause, Process, Sink, Taker, TakerKind, Thread, Time, Vcpu, VcpuState, Vm, VmOffset,
 };
 use havana_timeline::{Analysis, Summary, Survey, errata_of};
 use havana_trace::Trace;
@@ -20,6 +20,7 @@ pub(crate) struct Rows {
     pub(crate) vm_offsets: Vec<VmOffset>,
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) processes: Vec<Process>,
+    pub(crate) threads: Vec<Thread>,
 }
 
 impl Rows {
@@ -56,6 +57,7 @@ takes! {
     vm_offset: VmOffset => vm_offsets,
     vcpu: Vcpu => vcpus,
     process: Process => processes,
+    thread: Thread => threads,
 }
 
 /// The whole timeline over a trace.

@@ -105,8 +105,19 @@ struct Ring {
     sees_switches: bool,
     first_seen: Option<u64>,
     last_seen: Option<u64>,
-    /// The kernel said that its trace begins.
-    started: bool,
+    /// Event time at which the kernel said that its trace begins.
+    started: Option<u64>,
+}
+
+/// A cpu's trace.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) cpu: u32,
+    pub(super) parts: Vec<Part>,
+    /// Host TSC: it did not begin before.
+    pub(super) began: Option<i64>,
+    /// What is missing at its end.
+    pub(super) end: Option<Missing>,
 }
 
 /// What the first pass finds.
@@ -122,6 +133,8 @@ pub(super) struct Index {
     pub(super) threads: bool,
     /// The kernel told of switches between threads, of its cpu each.
     pub(super) switches: bool,
+    /// Rings are of threads, on whichever cpu.
+    no_cpus: bool,
     rings: BTreeMap<u32, Ring>,
     lost: u64,
 }
@@ -152,6 +165,9 @@ impl Index {
         }
         if index.lost > 0 {
             index.notes.push(Note::EventsLost { count: index.lost });
+        }
+        if index.no_cpus {
+            index.notes.push(Note::NoCpus);
         }
         index.threads = index.rings.values().any(|r| r.threads);
         index
@@ -188,6 +204,7 @@ impl Index {
         let (offset, end) = record.payload;
         // All ones is "any".
         let key = if cpu == u32::MAX { tid } else { cpu };
+        self.no_cpus |= cpu == u32::MAX;
         let ring = self.rings.entry(key).or_default();
         ring.threads |= tid != u32::MAX;
         ring.chunks.push(Chunk { at, size: end - offset, offset, read });
@@ -223,13 +240,13 @@ impl Index {
                     ring.switched = time;
                 }
             }
-            kind::ITRACE_START => ring.started = true,
+            kind::ITRACE_START => ring.started = ring.started.or(time),
             _ => {}
         }
     }
 
-    /// The cpus that have trace, and where it is; with what is missing at its end.
-    pub(super) fn streams(&mut self, file: &[u8], conv: Option<TimeConv>) -> Vec<(u32, Vec<Part>, Option<Missing>)> {
+    /// The cpus that have trace.
+    pub(super) fn streams(&mut self, file: &[u8], conv: Option<TimeConv>) -> Vec<Found> {
         let tsc = |ns: Option<u64>| Some(conv?.tsc(ns?));
         let mut flags = 0;
         let mut silent = Vec::new();
@@ -240,7 +257,7 @@ impl Index {
         for (&key, ring) in &mut self.rings {
             flags |= ring.stretches.iter().fold(0, |all, s| all | s.flags);
             if ring.chunks.iter().all(|c| c.size == 0) {
-                if ring.started || !ring.stretches.is_empty() {
+                if ring.started.is_some() || !ring.stretches.is_empty() {
                     silent.push(key);
                 }
                 continue;
@@ -253,7 +270,7 @@ impl Index {
                 ring.parts(self.threads, &tsc)
             };
             let end = ring.ending(self.threads, overwrite, last_seen.filter(|_| self.fault.is_some()), &tsc);
-            streams.push((key, parts, end));
+            streams.push(Found { cpu: key, parts, began: tsc(ring.started), end });
         }
         if !silent.is_empty() {
             self.notes.push(Note::NoTraceOf { cpus: silent });

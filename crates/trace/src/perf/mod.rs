@@ -31,7 +31,7 @@ use havana_map::Map;
 
 pub(crate) use events::Events;
 use header::{Event, Header, MAGIC, MAGIC_BIG_ENDIAN};
-use index::{Index, PtInfo};
+use index::{Found, Index, PtInfo};
 use record::Fault;
 
 use crate::{CpuModel, Facts, Note, Recording, Sideband, Source, Stream, Trace, TraceError, Wall};
@@ -68,13 +68,13 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
     let clock = header.events.iter().find_map(Event::clock);
     let conv = info.conv.or(index.time_conv).filter(|_| clock.is_none());
     let name = path.display().to_string();
-    let parts = index.streams(file, conv);
-    if parts.is_empty() {
+    let found = index.streams(file, conv);
+    if found.is_empty() {
         return Err(TraceError::NoTrace { path: at(), offset: index.fault.map_or(file.len() as u64, |f| f.0) });
     }
-    let streams = parts.into_iter().map(|(cpu, parts, end)| {
+    let streams = found.into_iter().map(|Found { cpu, parts, began, end }| {
         let mut stream = Stream::new(cpu, name.clone(), map.clone(), parts);
-        stream.end = end;
+        (stream.began, stream.end) = (began, end);
         stream
     });
     let streams = streams.collect();
