@@ -361,7 +361,7 @@ havana: garbage.pt: no moment of it can be dated: from offset 0 to 3000 there is
 "#]]);
     fs::write(dir.path().join("recorded.pt"), b"PERFILE2 and so on").unwrap();
     none(&["analyze", "recorded.pt"]).stderr_eq(str![[r#"
-havana: recorded.pt: offset 0: this is a perf.data, and not a raw stream
+havana: recorded.pt: the file ends at offset 0x12, before there is any trace in it
 
 "#]]);
     none(&["analyze", "small.pt", "--from", "1e9"]).stderr_eq(str![[r#"

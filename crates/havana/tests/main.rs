@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`truth`] | the captures of this repository, whose every VM entry and exit is known |
 //! | [`score`] | all captures at hand, judged by a program that is not ours |
+//! | [`perf`] | perf.data in every form, whole and not |
 //! | [`skylake`] | traces of real processors |
 //! | [`cli`] | what is printed, exit statuses, errors |
 //! | [`common`] | the truth's format, the comparison, where things are |
@@ -16,6 +17,7 @@
 
 mod cli;
 mod common;
+mod perf;
 mod score;
 mod skylake;
 mod truth;

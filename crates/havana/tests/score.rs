@@ -1,4 +1,4 @@
-//! `tools/score`, which is not ours, on every raw capture at hand.
+//! `tools/score`, which is not ours, on every capture and recording at hand.
 //!
 //! # Captures where a guest ran for no time
 //!
@@ -11,21 +11,19 @@
 //! printed but judged only in what is not a re-entry's bounds; and a copy in which each such entry is a tick before its
 //! exit ([`untied`]), which must hold like every other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::truth::{text, untied};
-use crate::common::{analyze, at_hand, skipped};
+use crate::common::{analyze, at_hand, recording, skipped};
 
-const TEST: &str = "score";
-
-fn python() -> Option<String> {
+fn python(test: &str) -> Option<String> {
     let python = std::env::var("HAVANA_PYTHON").unwrap_or_else(|_| "python3".into());
     let there = Command::new(&python).args(["-c", "import pyarrow.parquet"]).output();
     if there.is_ok_and(|done| done.status.success()) {
         return Some(python);
     }
-    skipped(TEST, &format!("{python} has no pyarrow (HAVANA_PYTHON says which python)"));
+    skipped(test, &format!("{python} has no pyarrow (HAVANA_PYTHON says which python)"));
     None
 }
 
@@ -41,19 +39,19 @@ fn holds(said: &str) -> bool {
     said.lines().any(|line| line == "holds")
 }
 
-#[test]
-fn every_capture_holds() {
-    let Some(captures) = at_hand(TEST, "captures/holds.tsv") else { return };
-    let Some(tool) = at_hand(TEST, "tools/score") else { return };
-    let Some(python) = python() else { return };
+/// Holds every line of a `holds.tsv` against the truth. `place`: input and truth of a name.
+fn every_line_holds(test: &str, lines: &str, place: impl Fn(&Path, &str) -> (PathBuf, PathBuf)) {
+    let Some(lines) = at_hand(test, lines) else { return };
+    let Some(tool) = at_hand(test, "tools/score") else { return };
+    let Some(python) = python(test) else { return };
     let mut failed = Vec::new();
-    for line in std::fs::read_to_string(&captures).unwrap().lines() {
+    for line in std::fs::read_to_string(&lines).unwrap().lines() {
         let [name, args, _] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
-        let capture = captures.with_file_name(name);
+        let (input, truth) = place(&lines, name);
         let out = tempfile::tempdir().unwrap();
         let dataset = out.path().join("dataset");
-        analyze(&capture, &dataset);
-        let truth = text(&capture.join("truth.zst"));
+        analyze(&input, &dataset);
+        let truth = text(&truth);
         let (free, empty) = untied(&truth);
         let file = out.path().join("truth");
         if empty > 0 {
@@ -72,4 +70,36 @@ fn every_capture_holds() {
         }
     }
     assert!(failed.is_empty(), "{failed:?} did not hold");
+}
+
+#[test]
+fn every_capture_holds() {
+    every_line_holds("score: raw streams", "captures/holds.tsv", |lines, name| {
+        let capture = lines.with_file_name(name);
+        (capture.clone(), capture.join("truth.zst"))
+    });
+}
+
+#[test]
+fn every_recording_holds() {
+    every_line_holds("score: perf.data", "captures/perf/holds.tsv", |lines, name| {
+        let of = |end: &str| lines.with_file_name(format!("{name}.{end}"));
+        (of("perf.data"), of("truth.zst"))
+    });
+}
+
+/// The recordings of this repository: compressed and piped by perf itself.
+#[test]
+fn every_bundled_recording_holds() {
+    let test = "score: recordings of the repository";
+    let Some(tool) = at_hand(test, "tools/score") else { return };
+    let Some(python) = python(test) else { return };
+    let out = tempfile::tempdir().unwrap();
+    for name in ["steal-two-hogs", "compressed", "piped"] {
+        let (input, dataset) = (recording(name), out.path().join(name));
+        analyze(&input, &dataset);
+        let truth = input.with_file_name(format!("{name}.truth.zst"));
+        let said = score(&python, &tool, &dataset, &truth, "--clip --width 21600,21600 --shares 0.5 --states 2");
+        assert!(holds(&said), "{name}\n{said}");
+    }
 }

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use havana_packet::{BadReason, Decoder, Errata, Packet, State, Sync};
+use havana_packet::{BadReason, Decoder, Errata, Item, Packet, State, Sync};
 use havana_trace::{Cause, Join, Missing, Stream};
 
 /// Bytes of the next segments that are looked at together with a cut packet: more than any packet, with room for a PSB
@@ -26,6 +26,8 @@ const RELEASE: u64 = 4 << 20;
 pub struct Fed {
     /// Offset in the file.
     pub offset: u64,
+    /// Bytes of the stream before it.
+    pub at: u64,
     /// Its length in bytes.
     pub len: u64,
     /// What it is.
@@ -55,6 +57,13 @@ impl From<Result<Packet, BadReason>> for Content {
     }
 }
 
+/// An item of a decoder whose first byte is at `offset` of the file, `at` of the stream.
+#[inline(always)]
+fn fed(offset: u64, at: u64, item: &Item) -> Fed {
+    let begin = item.offset as u64;
+    Fed { offset: offset + begin, at: at + begin, len: item.len as u64, what: item.what.into() }
+}
+
 /// Reads a stream front to back.
 #[derive(Debug)]
 pub struct Feed<'a> {
@@ -62,8 +71,11 @@ pub struct Feed<'a> {
     /// The segment after the one that `decoder` reads.
     next: usize,
     decoder: Option<Decoder<'a>>,
-    /// File offset of the decoder's first byte.
+    /// File offset of the decoder's first byte, and the bytes of the stream before it.
     base: u64,
+    place: u64,
+    /// Bytes of the stream in the segments that were opened.
+    opened: u64,
     state: State,
     released: u64,
     /// Items at the seam of segments, to be handed on before those of `decoder`. Few.
@@ -81,7 +93,20 @@ impl<'a> Feed<'a> {
     pub fn new(stream: &'a Stream, errata: Errata) -> Self {
         let state = State { errata, ..State::unsynced() };
         let (seam, damage) = (VecDeque::new(), None);
-        let mut feed = Feed { stream, next: 0, decoder: None, base: 0, state, released: 0, seam, damage, unsynced: 0, begun: false };
+        let mut feed = Feed {
+            stream,
+            next: 0,
+            decoder: None,
+            base: 0,
+            place: 0,
+            opened: 0,
+            state,
+            released: 0,
+            seam,
+            damage,
+            unsynced: 0,
+            begun: false,
+        };
         feed.open(0);
         // On to the first PSB, in whichever segment it is.
         while feed.decoder.as_ref().is_some_and(|d| d.state().sync == Sync::Seeking) {
@@ -107,6 +132,8 @@ impl<'a> Feed<'a> {
         };
         self.next += 1;
         self.base = segment.offset + skip as u64;
+        self.place = self.opened + skip as u64;
+        self.opened += segment.bytes.len() as u64;
         if let Join::Missing(missing) = segment.join {
             self.seam.extend(self.damage.take());
             let sync = if missing.at_packet && self.begun { Sync::InSync } else { Sync::Seeking };
@@ -124,7 +151,7 @@ impl<'a> Feed<'a> {
         if self.damage.is_some()
             && let Some(item) = decoder.next()
         {
-            let fed = Fed { offset: self.base + item.offset as u64, len: item.len as u64, what: item.what.into() };
+            let fed = fed(self.base, self.place, &item);
             self.join(fed, decoder.state().sync);
         }
         self.decoder = Some(decoder);
@@ -141,7 +168,7 @@ impl<'a> Feed<'a> {
             }
             _ => return,
         };
-        self.seam.push_back(Fed { offset: self.base, len: 0, what });
+        self.seam.push_back(Fed { offset: self.base, at: self.place, len: 0, what });
     }
 
     /// Whether no byte is missing before the next segment.
@@ -176,7 +203,7 @@ impl<'a> Feed<'a> {
             let Some(decoder) = &mut self.decoder else { return !self.seam.is_empty() };
             while left > 0 {
                 let Some(item) = decoder.next() else { break };
-                let fed = Fed { offset: self.base + item.offset as u64, len: item.len as u64, what: item.what.into() };
+                let fed = fed(self.base, self.place, &item);
                 if item.what.is_err() && decoder.state().sync != Sync::InSync {
                     self.damage = Some(fed);
                     break;
@@ -224,17 +251,18 @@ impl<'a> Feed<'a> {
         if self.state.sync == Sync::Seeking {
             self.unsynced += crossing.offset() as u64;
         }
-        let start = self.base + decoder.offset() as u64;
+        let (start, place) = (self.base + decoder.offset() as u64, self.place + decoder.offset() as u64);
         // Up to the first packet that begins in a next segment.
         while crossing.offset() < tail.len() {
             let Some(item) = crossing.next() else { break };
-            let fed = Fed { offset: start + item.offset as u64, len: item.len as u64, what: item.what.into() };
+            let fed = fed(start, place, &item);
             self.join(fed, crossing.state().sync);
         }
         self.state = crossing.state();
         let mut skip = crossing.offset().saturating_sub(tail.len());
         while let Some(segment) = self.stream.segment(self.next).filter(|s| s.bytes.len() <= skip && skip > 0) {
             skip -= segment.bytes.len();
+            self.opened += segment.bytes.len() as u64;
             self.next += 1;
         }
         self.open(skip);

@@ -36,6 +36,8 @@ pub(crate) struct Clocks {
     /// Of the guests; without MTC only.
     pub(crate) offsets: Offsets,
     pub(crate) starts: Vec<Start>,
+    /// A guest's TMA can be believed: this processor is known, and is none that makes corrupt ones (SKZ84).
+    pub(crate) guest_tma: bool,
     /// Not one TSC packet of the host was found.
     pub(crate) no_host_time: bool,
 }
@@ -49,7 +51,8 @@ impl Clocks {
 
 /// Surveys a trace.
 pub(crate) fn survey(trace: &Trace, errata: Errata) -> Clocks {
-    let mut clocks = Clocks { offsets: Offsets::new(), ..Clocks::default() };
+    let guest_tma = trace.facts.cpu.is_some() && !errata.skz84;
+    let mut clocks = Clocks { offsets: Offsets::new(), guest_tma, ..Clocks::default() };
     if let Facts { tsc_ctc_ratio: Some(ratio), mtc_period: Some(period), .. } = trace.facts {
         clocks.rate = Some(Rate::new(ratio, period));
     }

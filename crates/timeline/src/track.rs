@@ -106,6 +106,7 @@ impl<'a> Track<'a> {
     pub(crate) fn new(stream: &'a Stream, errata: Errata, clocks: &'a Clocks, start: &Start, window: Span) -> Self {
         let feed = Feed::new(stream, errata);
         let unsynced = feed.unsynced;
+        let first_offset = stream.segment(0).map_or(0, |s| s.offset);
         Track {
             cpu: stream.cpu,
             source: &stream.name,
@@ -113,7 +114,7 @@ impl<'a> Track<'a> {
             feed,
             walker: Walker::new(),
             counts: [0; PacketKind::ALL.len()],
-            inner: Inner { sure: Sure::new(window), last_host: stream.began, ..Inner::new(clocks, start, errata, unsynced, stream.len()) },
+            inner: Inner { sure: Sure::new(window), last_host: stream.began, first_offset, ..Inner::new(clocks, start, errata, unsynced, stream.len()) },
         }
     }
 
@@ -133,7 +134,7 @@ impl<'a> Track<'a> {
     fn pump(&mut self, offsets: &mut Offsets) {
         let Track { feed, walker, inner, counts, .. } = self;
         let more = feed.pump(2048, &mut |fed| {
-            inner.offset = fed.offset;
+            (inner.offset, inner.at) = (fed.offset, fed.at);
             match &fed.what {
                 Content::Packet(packet) => {
                     counts[packet.kind().index()] += 1;
@@ -160,7 +161,7 @@ impl<'a> Track<'a> {
 
     /// Bytes of the stream read so far.
     pub(crate) fn position(&self) -> u64 {
-        self.inner.offset
+        self.inner.at
     }
 
     /// MTC tells time here.
@@ -189,7 +190,7 @@ impl<'a> Track<'a> {
 struct Inner<'a> {
     clocks: &'a Clocks,
     ctc: Option<Ctc>,
-    /// SKZ84: a TMA made in a guest may be corrupt. SKL168: an MTC right before a PSB may be missing.
+    /// SKL168: an MTC right before a PSB may be missing.
     errata: Errata,
     cycles: Cycles,
     has_cycles: bool,
@@ -197,8 +198,11 @@ struct Inner<'a> {
     branches: bool,
     damaged: u64,
 
-    /// File offset of the packet at hand; how many bytes the stream has.
+    /// File offset of the packet at hand, and of the stream.
     offset: u64,
+    first_offset: u64,
+    /// Bytes of the stream before it; how many it has.
+    at: u64,
     unsynced: u64,
     length: u64,
 
@@ -252,6 +256,8 @@ impl<'a> Inner<'a> {
             branches: false,
             damaged: 0,
             offset: 0,
+            first_offset: 0,
+            at: 0,
             unsynced,
             length,
             nr: None,
@@ -368,9 +374,8 @@ impl<'a> Inner<'a> {
 
     /// An event of the gap.
     fn event(&mut self, what: What, kind: Kind) {
-        let offset = self.offset;
-        self.close_stretch(offset);
-        self.stretch = (kind, offset);
+        self.close_stretch(self.at);
+        self.stretch = (kind, self.at);
         self.kinds.begin(kind);
         self.gap.push(Node {
             what,
@@ -395,9 +400,9 @@ impl<'a> Inner<'a> {
         }
     }
 
-    /// The stretch that is going on ends at `offset`: its bytes are known.
-    fn close_stretch(&mut self, offset: u64) {
-        let work = self.work(offset);
+    /// The stretch that is going on ends `at` so many bytes of the stream: its own are known.
+    fn close_stretch(&mut self, at: u64) {
+        let work = self.work(at);
         if let Some(node) = self.gap.last_mut().or_else(|| self.queue.iter_mut().rev().find(|n| n.what != What::Known))
         {
             node.link.bytes = work;
@@ -405,8 +410,8 @@ impl<'a> Inner<'a> {
     }
 
     /// Bytes since the stretch began. A core of half the frequency makes half the bytes.
-    fn work(&self, offset: u64) -> u32 {
-        let bytes = offset.saturating_sub(self.stretch.1).min(1 << 24);
+    fn work(&self, at: u64) -> u32 {
+        let bytes = at.saturating_sub(self.stretch.1).min(1 << 24);
         (bytes * 256 / u64::from(self.ratio.max(1))).min(u64::from(u32::MAX)) as u32
     }
 
@@ -467,9 +472,11 @@ impl<'a> Inner<'a> {
             Cause::Truncated => LossCause::Truncated,
         };
         let loaded = self.loaded;
+        // At the end of a stream: by the time until which it is known to be missing, at the latest.
+        let stopped = stopped.or(resumed.filter(|_| self.ended));
         match (self.opened, stopped) {
             (Some(opened), Some(stopped)) => {
-                self.close_stretch(self.offset);
+                self.close_stretch(self.at);
                 // While it was on and the cpu awake, no MTC went by.
                 let due = self.ctc.as_ref().and_then(Ctc::due).unwrap_or(stopped).min(stopped);
                 let span = Span { lo: opened.span.lo, hi: due.max(opened.span.lo) };
@@ -627,7 +634,7 @@ impl<'a> Inner<'a> {
                 _ => None,
             };
             let known = match packet.tma {
-                Some(tma) if !self.errata.skz84 && (packet.psb || about.is_some()) => ctc.guest_tma(tma, about),
+                Some(tma) if self.clocks.guest_tma && (packet.psb || about.is_some()) => ctc.guest_tma(tma, about),
                 _ => None,
             };
             match known {
@@ -696,7 +703,7 @@ impl<'a> Inner<'a> {
         let Some(opened) = self.opened else { return false };
         let length = (tsc - opened.best) as f64;
         let here =
-            Link { span: Span::ANY, kind: self.stretch.0, bytes: self.work(self.offset), free: false, slack: false };
+            Link { span: Span::ANY, kind: self.stretch.0, bytes: self.work(self.at), free: false, slack: false };
         let before = self.gap[..self.gap.len().saturating_sub(1)].iter().map(|n| n.link);
         match self.kinds.expected(before.chain([here])) {
             Some(expected) => length > SLEPT_TIMES * expected + SLEPT_TICKS,
@@ -764,7 +771,7 @@ impl<'a> Inner<'a> {
             if let Some(node) = self.queue.back_mut() {
                 node.link.free = false;
                 node.link.kind = kind;
-                self.stretch = (node.link.kind, self.offset);
+                self.stretch = (node.link.kind, self.at);
             }
         }
         // It is not before the events before it, which cycles may have narrowed.
@@ -820,7 +827,7 @@ impl<'a> Inner<'a> {
         self.cycles.close(None, at.span);
         self.queue.push_back(Node::known(at));
         if self.unsynced > 0 {
-            self.push_free(What::Lost { cause: LossCause::BeforeSync, offset: 0, bytes: self.unsynced }, at.span);
+            self.push_free(What::Lost { cause: LossCause::BeforeSync, offset: self.first_offset, bytes: self.unsynced }, at.span);
         }
         // A loss has no time either, but it was one.
         for i in 0..self.gap.len() {
@@ -860,7 +867,7 @@ impl<'a> Inner<'a> {
         } else {
             // What is before this event will never have a time: it is lost as what is before the first PSB.
             self.gap.drain(..self.gap.len() - 1);
-            self.unsynced = self.offset;
+            self.unsynced = self.at;
         }
     }
 

@@ -82,7 +82,7 @@ impl Filter {
 }
 
 fn print(format: PacketFormat, fed: &Fed, out: &mut impl Write) -> io::Result<()> {
-    let Fed { offset, len, what } = fed;
+    let Fed { offset, len, what, .. } = fed;
     match (format, what) {
         (PacketFormat::Tsv, Content::Packet(packet)) => {
             let payload = packet.payload().to_string();

@@ -1,6 +1,7 @@
 //! Where things are, and running the program.
 
 pub(crate) mod compare;
+pub(crate) mod perf_file;
 pub(crate) mod truth;
 
 use std::io::Write;
@@ -15,6 +16,11 @@ pub(crate) const HAVANA: &str = env!("CARGO_BIN_EXE_havana");
 /// A capture of this repository.
 pub(crate) fn bundled(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/captures").join(name)
+}
+
+/// A perf.data of this repository.
+pub(crate) fn recording(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/recordings").join(format!("{name}.perf.data"))
 }
 
 /// Says that a test is skipped. Not `eprintln!`, which a passing test keeps to itself.

@@ -238,6 +238,34 @@ pub(crate) fn untied(text: &str) -> (String, usize) {
     (copy, empty)
 }
 
+/// Entry and exit of each stretch of a VMCS that began and ended while the driver traced its cpu; and for how many ticks
+/// it did.
+pub(crate) fn exits_while_traced(path: &Path, vmcs: i64) -> (Vec<(i64, i64)>, i64) {
+    let (mut on, mut entry, mut exits, mut ticks) = (None, None, Vec::new(), 0);
+    for line in text(path).lines() {
+        let f: Vec<&str> = line.split(',').collect();
+        let is = |at: usize| i64::from_str_radix(f[at], 16).unwrap();
+        match f[0] {
+            "R" => {
+                let tsc: i64 = f[2].parse().unwrap();
+                if is(3) & 1 == 1 {
+                    on = Some(tsc);
+                } else if let Some(from) = on.take() {
+                    ticks += tsc - from;
+                }
+            }
+            "E" if is(3) == vmcs => entry = Some(f[2].parse().unwrap()),
+            "X" if is(3) == vmcs => {
+                if let (Some(_), Some(entry)) = (on, entry.take()) {
+                    exits.push((entry, f[2].parse().unwrap()));
+                }
+            }
+            _ => {}
+        }
+    }
+    (exits, ticks)
+}
+
 #[test]
 fn a_reentry_is_the_next_entry_in_order() {
     let truth = Truth::parse(

@@ -52,6 +52,8 @@ struct Cpu {
     mode: Mode,
     since: Time,
     host_cr3: Option<u64>,
+    /// When that was last seen to be loaded.
+    host_at: Time,
     guest_cr3: Option<u64>,
     loaded: Loaded,
     /// The vCPU whose thread is taken to be on this cpu.
@@ -150,6 +152,7 @@ impl Machine {
                     mode: Mode::Before,
                     since: Time::default(),
                     host_cr3: None,
+                    host_at: Time::default(),
                     guest_cr3: None,
                     loaded: Loaded::Unknown(0),
                     current: None,
@@ -279,6 +282,12 @@ impl Machine {
         let process = &mut self.processes[p];
         process.last = process.last.max(at.tsc);
         id(p)
+    }
+
+    /// The host's address space on a cpu.
+    fn load_host(&mut self, c: Id, cr3: u64, at: Time) {
+        self.cpus[c].host_cr3 = Some(cr3);
+        self.cpus[c].host_at = at;
     }
 
     fn host_process(&mut self, c: Id, at: Time) -> Option<Id> {
@@ -440,7 +449,7 @@ impl Machine {
             Mode::Guest(Some(v)) => v,
             _ => {
                 self.nameless_exits += 1;
-                self.cpus[c].host_cr3 = Some(host_cr3);
+                self.load_host(c, host_cr3, at);
                 let p = self.host_process(c, at);
                 return self.turn(c, Mode::Host(p), at, sink);
             }
@@ -468,7 +477,7 @@ impl Machine {
             sink.exit(late)?;
         }
         self.turn(c, Mode::Hypervisor(v), at, sink)?;
-        self.cpus[c].host_cr3 = Some(host_cr3);
+        self.load_host(c, host_cr3, at);
         if self.is_on(v, c) {
             self.put_on(v, c, V::Hypervisor, at, sink)?;
         }
@@ -502,7 +511,7 @@ impl Machine {
         let same = self.cpus[c].host_cr3.map(space_of) == Some(space_of(cr3));
         if same && matches!(self.cpus[c].mode, Mode::Host(_) | Mode::Hypervisor(_)) {
             // The user half of the same address space, or a switch between threads of one.
-            self.cpus[c].host_cr3 = Some(cr3);
+            self.load_host(c, cr3, at);
             return Ok(());
         }
         self.close_row(c, at, sink)?;
@@ -511,7 +520,7 @@ impl Machine {
             self.take_off(v, c, at, false, sink)?;
         }
         let before = self.cpus[c].mode;
-        self.cpus[c].host_cr3 = Some(cr3);
+        self.load_host(c, cr3, at);
         let p = self.process(None, cr3, at) as usize;
         // The row is closed already.
         self.cpus[c].mode = if before == Mode::Before { Mode::Before } else { Mode::Host(Some(p)) };
@@ -541,16 +550,15 @@ impl Machine {
         if self.cpus[c].current == Some(v) || !mine || matches!(self.cpus[c].mode, Mode::Guest(_)) {
             return Ok(());
         }
-        if matches!(self.vcpus[v].place, Place::On { .. } | Place::Watched(_)) {
-            return Ok(());
-        }
-        // KVM loads a vCPU's VMCS when its thread is on the cpu.
-        if let Some(before) = self.cpus[c].current {
+        let there = matches!(self.vcpus[v].place, Place::On { .. } | Place::Watched(_));
+        if let Some(before) = self.cpus[c].current.filter(|_| !there) {
             self.take_off(before, c, at, false, sink)?;
-            let p = self.host_process(c, at);
-            self.turn(c, Mode::Host(p), at, sink)?;
         }
-        self.put_on(v, c, V::Hypervisor, at, sink)
+        // KVM loads a vCPU's VMCS when its thread is on the cpu: from one vCPU to its sibling it is the same hypervisor.
+        if let Mode::Hypervisor(_) = self.cpus[c].mode {
+            self.turn(c, Mode::Hypervisor(v), at, sink)?;
+        }
+        if there { Ok(()) } else { self.put_on(v, c, V::Hypervisor, at, sink) }
     }
 
     fn sleep<S: Sink>(&mut self, c: Id, at: Time, seen: bool, sink: &mut S) -> Result<(), S::Error> {
@@ -631,7 +639,7 @@ impl Machine {
             self.enter(c, v, cr3, at, false, sink)
         } else {
             self.turn(c, Mode::Unknown, at, sink)?;
-            self.cpus[c].host_cr3 = Some(cr3);
+            self.load_host(c, cr3, at);
             let p = self.host_process(c, at);
             self.turn(c, Mode::Host(p), at, sink)?;
             self.maybe_back(c, at);

@@ -95,7 +95,7 @@ impl Machine {
         if let Some(v) = is {
             self.bind(v, thread, at, sink)?;
         }
-        self.vote_space(c, thread);
+        self.vote_space(c, thread, at);
         let why = match preempted {
             _ if !tells => Why::Unknown,
             true => Why::Preempted,
@@ -108,9 +108,15 @@ impl Machine {
         if threads.info(thread).ended { self.thread_ends(thread, sink) } else { Ok(()) }
     }
 
-    /// A process's thread leaves a cpu: the address space there is its own.
-    fn vote_space(&mut self, c: Id, thread: Thread) {
+    /// A process's thread leaves a cpu at `at`: the address space there is its own, where that was surely loaded before,
+    /// and the thread was there for so long that no load of another is mistaken for it.
+    fn vote_space(&mut self, c: Id, thread: Thread, at: i64) {
         let (Some(threads), Some(cr3)) = (&mut self.threads, self.cpus[c].host_cr3) else { return };
+        let loaded = self.cpus[c].host_at;
+        let since = threads.on[c].since.unwrap_or(i64::MAX);
+        if loaded.hi > at || at.saturating_sub(since) < 2 * (loaded.hi - loaded.lo) {
+            return;
+        }
         let process = threads.processes.entry(thread.pid).or_default();
         if thread.pid == 0 || process.kernel || matches!(self.cpus[c].mode, Mode::Lost | Mode::Unknown | Mode::Before) {
             return;

@@ -101,7 +101,7 @@ impl<T: PartialEq + Copy> Vote<T> {
 pub(super) struct OnCpu {
     pub(super) thread: Option<Thread>,
     /// Since when it surely is that one.
-    since: Option<i64>,
+    pub(super) since: Option<i64>,
     /// An entry of a vCPU that surely was since then: not later than this.
     entered: Option<(Id, i64)>,
 }

@@ -154,7 +154,8 @@ impl Index {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(fault) => {
-                    index.fault = Some((at, fault));
+                    let end = header.records.1.min(file.len() as u64);
+                    index.fault = Some((if fault == Fault::Cut { end } else { at }, fault));
                     break;
                 }
             }

@@ -96,38 +96,41 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
     })
 }
 
-/// What the file says of Intel PT; an error that says what it has instead.
+/// What the file says of Intel PT; an error that says what it has instead. Features are of the machine that wrote the
+/// file last, which may be another: where there is Intel PT they do not matter.
 fn pt_of(at: &dyn Fn() -> PathBuf, header: &Header, index: &Index) -> Result<PtInfo, TraceError> {
-    let amd = header.cpu_id.as_deref().is_some_and(|id| id.starts_with("AuthenticAMD") || id.starts_with("HygonGenuine"));
-    if amd {
+    let info = match index.info {
+        Some(Ok(info)) => return Ok(info),
+        Some(Err(of)) => Some(of),
+        None => None,
+    };
+    let id = header.cpu_id.as_deref().unwrap_or_default();
+    if id.starts_with("AuthenticAMD") || id.starts_with("HygonGenuine") {
         return Err(TraceError::Amd { path: at() });
     }
     if let Some(arch) = header.arch.as_deref().filter(|a| !matches!(*a, "x86_64" | "i686" | "i386")) {
         return Err(TraceError::OtherMachine { path: at(), arch: arch.into() });
     }
-    match index.info {
-        Some(Ok(info)) => Ok(info),
-        Some(Err(of)) => Err(TraceError::OtherTrace {
-            path: at(),
-            what: match of {
-                2 => "intel_bts",
-                3 => "cs_etm (Arm)",
-                4 => "arm_spe (Arm)",
-                5 => "s390_cpumsf (s390)",
-                6 => "hisi_ptt (Arm)",
-                _ => "a kind not known",
-            },
-        }),
-        None => match index.fault {
-            Some((offset, Fault::Damaged(why))) => Err(TraceError::Damaged { path: at(), offset, why }),
-            Some((offset, Fault::Cut)) => Err(TraceError::Cut { path: at(), offset }),
-            None if header.records.0 >= header.records.1 => Err(TraceError::Cut { path: at(), offset: header.records.0 }),
-            None => {
-                let names = &header.event_names;
-                let has = if names.is_empty() { "nothing that is named".into() } else { names.join(", ") };
-                Err(TraceError::NoIntelPt { path: at(), has })
-            }
-        },
+    if let Some(of) = info {
+        let what = match of {
+            2 => "intel_bts",
+            3 => "cs_etm (Arm)",
+            4 => "arm_spe (Arm)",
+            5 => "s390_cpumsf (s390)",
+            6 => "hisi_ptt (Arm)",
+            _ => "of a kind not known",
+        };
+        return Err(TraceError::OtherTrace { path: at(), what });
+    }
+    match index.fault {
+        Some((offset, Fault::Damaged(why))) => Err(TraceError::Damaged { path: at(), offset, why }),
+        Some((offset, Fault::Cut)) => Err(TraceError::Cut { path: at(), offset }),
+        None if header.records.0 >= header.records.1 => Err(TraceError::Cut { path: at(), offset: header.records.0 }),
+        None => {
+            let names = &header.event_names;
+            let has = if names.is_empty() { "nothing that is named".into() } else { names.join(", ") };
+            Err(TraceError::NoIntelPt { path: at(), has })
+        }
     }
 }
 
