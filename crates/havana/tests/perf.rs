@@ -107,24 +107,44 @@ fn what_perf_compressed_and_piped() {
     }
 }
 
+/// A moment's bounds.
+type Bounds = Option<(i64, i64)>;
+
 /// What a trace says without the kernel's help.
 #[derive(Debug, PartialEq)]
 struct Told {
-    /// VMCS, cpu, entry, exit, reentry, guest CR3.
-    exits: Vec<(i64, i32, Option<Time>, Time, Option<Time>, i64)>,
+    /// VMCS, cpu, guest CR3; bounds of entry, exit and re-entry.
+    exits: Vec<(i64, i32, i64, [Bounds; 3])>,
+    /// Their estimates: a guess may hang on how many packets are looked at together.
+    estimates: Vec<[Option<i64>; 3]>,
     /// Guest address spaces: host CR3 of the VM, CR3.
     processes: Vec<(i64, i64)>,
     /// Ticks by cpu and state.
     states: BTreeMap<(i32, &'static str), i64>,
 }
 
+impl Told {
+    /// How far two that say the same are apart in their guesses, ticks: the worst of a moment, and of a cpu's state.
+    fn apart(&self, other: &Told) -> (i64, i64) {
+        let moments = |told: &Told| told.estimates.iter().flatten().flatten().copied().collect::<Vec<_>>();
+        let (mine, others) = (moments(self), moments(other));
+        assert_eq!(mine.len(), others.len());
+        let moment = mine.iter().zip(&others).map(|(a, b)| (a - b).abs()).max().unwrap_or(0);
+        assert!(self.states.keys().eq(other.states.keys()));
+        let state = self.states.iter().map(|(key, ticks)| (ticks - other.states[key]).abs()).max().unwrap_or(0);
+        (moment, state)
+    }
+}
+
 fn told(dataset: &Dataset) -> Told {
     let vmcs: BTreeMap<i32, i64> = dataset.vcpus().unwrap().iter().map(|v| (v.vcpu_id, v.vmcs)).collect();
     let vms: BTreeMap<i32, i64> = dataset.vms().unwrap().iter().map(|v| (v.vm_id, v.host_cr3)).collect();
-    let exits = dataset.exits().unwrap().map(Result::unwrap);
-    let mut exits: Vec<_> =
-        exits.map(|e| (vmcs[&e.vcpu_id], e.cpu, e.entry, e.exit, e.reentry, e.guest_cr3)).collect();
-    exits.sort_by_key(|e| (e.1, e.3.tsc, e.3.hi));
+    let mut all: Vec<_> = dataset.exits().unwrap().map(Result::unwrap).collect();
+    all.sort_by_key(|e| (e.cpu, e.exit_id));
+    let times = |e: &havana_rows::Exit| [e.entry, Some(e.exit), e.reentry];
+    let bounds = |t: Option<Time>| t.map(|t| (t.lo, t.hi));
+    let exits = all.iter().map(|e| (vmcs[&e.vcpu_id], e.cpu, e.guest_cr3, times(e).map(bounds))).collect();
+    let estimates = all.iter().map(|e| times(e).map(|t| t.map(|t| t.tsc))).collect();
     let processes = dataset.processes().unwrap();
     let mut processes: Vec<_> = processes.iter().filter_map(|p| Some((vms[&p.vm_id?], p.cr3))).collect();
     processes.sort_unstable();
@@ -132,7 +152,7 @@ fn told(dataset: &Dataset) -> Told {
     for row in dataset.cpu_states().unwrap().map(Result::unwrap) {
         *states.entry((row.cpu, row.state.name())).or_default() += row.end.tsc - row.start.tsc;
     }
-    Told { exits, processes, states }
+    Told { exits, estimates, processes, states }
 }
 
 /// The trace bytes alone say the same: the kernel's records only name and sharpen.
@@ -164,8 +184,16 @@ fn the_same_trace_without_its_sideband() {
             // The recorder knows that the trace goes on; the bytes do not.
             without.states = with.states.clone();
         }
-        assert!(with == without, "{name}: {} and {} exits", with.exits.len(), without.exits.len());
-        println!("{name}: {} exits, {} guest processes, alike", with.exits.len(), with.processes.len());
+        assert!(with.exits == without.exits, "{name}: {} and {} exits", with.exits.len(), without.exits.len());
+        assert_eq!(with.processes, without.processes, "{name}");
+        let (moment, state) = with.apart(&without);
+        let all: i64 = with.states.values().sum();
+        assert!(moment < 2_000 && state * 10_000 < all, "{name}: {moment} and {state} ticks apart");
+        println!(
+            "{name}: {} exits and {} guest processes alike; estimates at most {moment} ticks apart, states {state} of {all}",
+            with.exits.len(),
+            with.processes.len()
+        );
     }
 }
 
