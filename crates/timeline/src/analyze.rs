@@ -159,7 +159,7 @@ impl<'a> Analysis<'a> {
             }
         }
         summary.nameless_exits = self.machine.nameless_exits;
-        summary.nested = self.machine.nested;
+        summary.nested = self.machine.nested();
         let guests = self.tracks.iter().any(Track::ever_guest);
         summary.never_in_guest = !guests && summary.packets.contains_key(PacketKind::Vmcs.name());
         Ok(summary)

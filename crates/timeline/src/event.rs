@@ -42,7 +42,9 @@ pub(crate) enum What {
     HostCr3(u64),
     Load(Loaded),
     /// The cpu begins to sleep. `seen`: a packet says so, and it does not only follow from missing MTCs.
-    Sleep { seen: bool },
+    Sleep {
+        seen: bool,
+    },
     Wake,
     Lost {
         cause: LossCause,

@@ -237,9 +237,7 @@ impl<'a> Feed<'a> {
         }
         let mut buffer = tail.to_vec();
         let (mut ahead, most) = (self.next, tail.len() + BEHIND);
-        while let Some(segment) =
-            self.stream.segment(ahead).filter(|s| s.join.is_whole() && buffer.len() < most)
-        {
+        while let Some(segment) = self.stream.segment(ahead).filter(|s| s.join.is_whole() && buffer.len() < most) {
             buffer.extend_from_slice(&segment.bytes[..segment.bytes.len().min(most - buffer.len())]);
             ahead += 1;
         }

@@ -36,5 +36,5 @@ mod survey;
 mod track;
 mod walk;
 
-pub use feed::{Content, Fed, Feed};
 pub use analyze::{Analysis, Progress, Summary, Survey, errata_of};
+pub use feed::{Content, Fed, Feed};

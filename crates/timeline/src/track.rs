@@ -114,7 +114,12 @@ impl<'a> Track<'a> {
             feed,
             walker: Walker::new(),
             counts: [0; PacketKind::ALL.len()],
-            inner: Inner { sure: Sure::new(window), last_host: stream.began, first_offset, ..Inner::new(clocks, start, errata, unsynced, stream.len()) },
+            inner: Inner {
+                sure: Sure::new(window),
+                last_host: stream.began,
+                first_offset,
+                ..Inner::new(clocks, start, errata, unsynced, stream.len())
+            },
         }
     }
 
@@ -686,8 +691,9 @@ impl<'a> Inner<'a> {
     /// The guest TSCs since the last host time lie between it and this one.
     fn host_samples(&mut self, tsc: i64, offsets: &mut Offsets) {
         if !self.samples.is_empty() {
-            let host = Span { lo: self.last_host.unwrap_or(-FAR), hi: tsc };
-            let mut before = self.last_host.map(Seen::host);
+            let last = self.last_host.filter(|last| *last <= tsc);
+            let host = Span { lo: last.unwrap_or(-FAR), hi: tsc };
+            let mut before = last.map(Seen::host);
             for (vmcs, guest) in self.samples.drain(..) {
                 before = Some(offsets.sample(vmcs, guest, host, before));
             }
@@ -702,8 +708,7 @@ impl<'a> Inner<'a> {
     fn took_too_long(&self, tsc: i64) -> bool {
         let Some(opened) = self.opened else { return false };
         let length = (tsc - opened.best) as f64;
-        let here =
-            Link { span: Span::ANY, kind: self.stretch.0, bytes: self.work(self.at), free: false, slack: false };
+        let here = Link { span: Span::ANY, kind: self.stretch.0, bytes: self.work(self.at), free: false, slack: false };
         let before = self.gap[..self.gap.len().saturating_sub(1)].iter().map(|n| n.link);
         match self.kinds.expected(before.chain([here])) {
             Some(expected) => length > SLEPT_TIMES * expected + SLEPT_TICKS,
@@ -827,7 +832,10 @@ impl<'a> Inner<'a> {
         self.cycles.close(None, at.span);
         self.queue.push_back(Node::known(at));
         if self.unsynced > 0 {
-            self.push_free(What::Lost { cause: LossCause::BeforeSync, offset: self.first_offset, bytes: self.unsynced }, at.span);
+            self.push_free(
+                What::Lost { cause: LossCause::BeforeSync, offset: self.first_offset, bytes: self.unsynced },
+                at.span,
+            );
         }
         // A loss has no time either, but it was one.
         for i in 0..self.gap.len() {

@@ -20,9 +20,9 @@ mod stream;
 
 pub use error::TraceError;
 pub use facts::{CpuModel, Facts};
-pub use open::{OpenOptions, STDIN, open};
+pub use havana_map::Map;
+pub use open::{OpenOptions, STDIN, open, open_perf};
 pub use raw::{RawOptions, open_raw};
 pub use recording::{Note, Recording, Wall};
 pub use sideband::{Record, Said, Sideband, Thread};
-pub use havana_map::Map;
 pub use stream::{Cause, Join, Missing, Segment, Source, Stream, Trace};

@@ -28,13 +28,24 @@ pub fn open(inputs: &[PathBuf], options: &OpenOptions) -> Result<Trace, TraceErr
         let file = if one.is_dir() { one.join(PERF_DIR_DATA) } else { one.clone() };
         if is_perf(&file) {
             let map = Map::open(&file).map_err(|source| TraceError::Io { path: file.clone(), source })?;
-            options.facts.check(None)?;
-            return perf::open(&file, map, options.facts);
+            return open_perf(&file, map, options.facts);
         }
     } else if let Some(perf) = inputs.iter().find(|i| is_perf(i)) {
         return Err(TraceError::OneAtATime { path: perf.clone() });
     }
     open_raw(inputs, options)
+}
+
+/// Opens a perf.data that is mapped already, or in memory; `name` is what errors call it.
+///
+/// # Errors
+/// Any [`TraceError`].
+pub fn open_perf(name: &Path, map: Map, facts: Facts) -> Result<Trace, TraceError> {
+    facts.check(None)?;
+    if map.is_empty() {
+        return Err(TraceError::Empty { path: name.into() });
+    }
+    perf::open(name, map, facts)
 }
 
 /// Whether it is a perf.data. What cannot be read is none; who opens it will say why.
@@ -51,10 +62,10 @@ fn open_stdin(options: &OpenOptions) -> Result<Trace, TraceError> {
     let mut spool = tempfile::tempfile().map_err(fail)?;
     std::io::copy(&mut std::io::stdin().lock(), &mut spool).map_err(fail)?;
     let map = Map::of(&spool).map_err(fail)?;
-    options.facts.check(None)?;
     if perf::is_perf(&map) {
-        return perf::open(&path, map, options.facts);
+        return open_perf(&path, map, options.facts);
     }
+    options.facts.check(None)?;
     if map.is_empty() {
         return Err(TraceError::Empty { path });
     }

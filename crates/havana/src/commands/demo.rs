@@ -26,7 +26,15 @@ pub(crate) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
     let trace = open_raw(std::slice::from_ref(&capture), &RawOptions::default())?;
     let kept = scratch.0.join("demo.havana");
     let output: &Path = args.output.as_deref().unwrap_or(&kept);
-    let plan = Plan { output, node: "demo".into(), overwrite: false, from: None, to: None, vms: Vec::new(), names: Names::default() };
+    let plan = Plan {
+        output,
+        node: "demo".into(),
+        overwrite: false,
+        from: None,
+        to: None,
+        vms: Vec::new(),
+        names: Names::default(),
+    };
     let mut out = std::io::stdout();
     writeln!(
         out,

@@ -95,7 +95,8 @@ fn line_entry(line: &str) -> Entry {
     });
     let plain = |w: &&&str| !is_uuid(w) && w.parse::<i64>().is_err();
     let program = words.iter().any(|w| w.starts_with('-') && w.len() > 1);
-    let name = guest.or_else(|| option("--id")).or_else(|| if program { None } else { words.iter().find(plain).copied() });
+    let name =
+        guest.or_else(|| option("--id")).or_else(|| if program { None } else { words.iter().find(plain).copied() });
     entry.name = name.map(str::to_string);
     entry
 }

@@ -35,11 +35,13 @@ pub(crate) fn run(args: &Packets) -> anyhow::Result<ExitCode> {
         count(args.format, &filter, feed, &mut out)?;
     } else {
         let mut result = Ok(());
-        while result.is_ok() && feed.pump(4096, &mut |fed| {
-            if result.is_ok() && filter.wants(&fed.what) {
-                result = print(args.format, &fed, &mut out);
-            }
-        }) {}
+        while result.is_ok()
+            && feed.pump(4096, &mut |fed| {
+                if result.is_ok() && filter.wants(&fed.what) {
+                    result = print(args.format, &fed, &mut out);
+                }
+            })
+        {}
         result?;
     }
     out.flush()?;

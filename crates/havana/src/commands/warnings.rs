@@ -22,7 +22,8 @@ pub(crate) fn of(trace: &Trace, summary: &Summary) -> Vec<String> {
     let said = |kernel: Option<bool>| kernel == Some(false);
     if !has("pip") && !said(trace.recording.kernel) {
         all.push(
-            "there is no PIP packet: what ran cannot be told; record the kernel too, as with -e intel_pt/branch=0/".into(),
+            "there is no PIP packet: what ran cannot be told; record the kernel too, as with -e intel_pt/branch=0/"
+                .into(),
         );
     }
     if summary.no_host_time {

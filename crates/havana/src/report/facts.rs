@@ -192,10 +192,12 @@ impl Sums {
     }
 
     fn vcpu_states(&mut self, dataset: &Dataset) -> anyhow::Result<()> {
-        let columns = ["vcpu_id", "start_tsc", "end_tsc", "state", "evidence", "taken_by_kind", "taken_by_id", "taken_by_tid"];
+        let columns =
+            ["vcpu_id", "start_tsc", "end_tsc", "state", "evidence", "taken_by_kind", "taken_by_id", "taken_by_tid"];
         for batch in dataset.scan(Table::VcpuStates).columns(&columns).batches()? {
             let batch = batch?;
-            let (vcpu, by, tid) = (ints(&batch, "vcpu_id")?, ints(&batch, "taken_by_id")?, ints(&batch, "taken_by_tid")?);
+            let (vcpu, by, tid) =
+                (ints(&batch, "vcpu_id")?, ints(&batch, "taken_by_id")?, ints(&batch, "taken_by_tid")?);
             let (start, end) = (longs(&batch, "start_tsc")?, longs(&batch, "end_tsc")?);
             let state = Names::of(&batch, "state", VcpuStateKind::from_name)?;
             let evidence = Names::of(&batch, "evidence", Evidence::from_name)?;

@@ -4,7 +4,9 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::{CpuState, CpuStateKind, Evidence, Exit, Loss, LossCause, Process, Taker, TakerKind, Thread, ThreadKind, Time};
+use crate::{
+    CpuState, CpuStateKind, Evidence, Exit, Loss, LossCause, Process, Taker, TakerKind, Thread, ThreadKind, Time,
+};
 use crate::{Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset};
 
 fn tick() -> impl Strategy<Value = i64> {

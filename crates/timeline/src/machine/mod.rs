@@ -125,8 +125,6 @@ pub(crate) struct Machine {
     owners: FxHashMap<usize, Vote<i32>>,
     /// What the kernel says of threads.
     threads: Option<Threads>,
-    /// A thread runs several VMCSs: its guest is a host of guests.
-    pub(crate) nested: bool,
     /// The first moment of all cpus.
     first: i64,
     exits: i64,
@@ -173,7 +171,6 @@ impl Machine {
             process_of: FxHashMap::default(),
             owners: FxHashMap::default(),
             threads: None,
-            nested: false,
             first: 0,
             exits: 0,
             nameless_exits: 0,
@@ -183,6 +180,11 @@ impl Machine {
     /// The first moment of all cpus is this.
     pub(crate) fn begin(&mut self, first: i64) {
         self.first = first;
+    }
+
+    /// A vCPU's thread runs several VMCSs: its guest is a host of guests.
+    pub(crate) fn nested(&self) -> bool {
+        self.threads.as_ref().is_some_and(|threads| threads.nested)
     }
 
     pub(crate) fn vms(&self) -> &[VmInfo] {

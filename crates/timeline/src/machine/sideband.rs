@@ -76,14 +76,7 @@ impl Machine {
     }
 
     /// And up to here.
-    fn goes<S: Sink>(
-        &mut self,
-        c: Id,
-        thread: Thread,
-        preempted: bool,
-        at: i64,
-        sink: &mut S,
-    ) -> Result<(), S::Error> {
+    fn goes<S: Sink>(&mut self, c: Id, thread: Thread, preempted: bool, at: i64, sink: &mut S) -> Result<(), S::Error> {
         let Some(threads) = &mut self.threads else { return Ok(()) };
         let tells = threads.tells_preemption;
         let missed = threads.on[c].thread.filter(|t| *t != thread);
@@ -131,7 +124,7 @@ impl Machine {
         let Some(threads) = &mut self.threads else { return Ok(()) };
         threads.turn(thread, at, run);
         let vcpus = threads.info(thread).vcpus.clone();
-        vcpus.into_iter().try_for_each(|v| self.watch(v, Time::exact(at), |w| w.run = run, sink))
+        vcpus.into_iter().try_for_each(|(v, _)| self.watch(v, Time::exact(at), |w| w.run = run, sink))
     }
 
     /// A vCPU entered its guest, within these bounds; it left it again, or is about to be seen to, at `at`.
@@ -154,7 +147,6 @@ impl Machine {
         let info = threads.info(thread);
         let (run, forgot) = (info.run, info.forgot);
         let turns = std::mem::take(&mut info.turns);
-        self.nested |= info.vcpus.len() > 1;
         self.vms[vm].pid.get_or_insert(thread.pid);
         self.watch_from(v, Time::exact(at), run, &turns, forgot, sink)
     }

@@ -16,6 +16,12 @@ const MOST_TURNS: usize = 64;
 /// Entries that must agree where none is sure.
 const VOTES: i32 = 24;
 
+/// Times in a row that a vCPU surely was another thread than was known.
+const DOUBTS: u32 = 4;
+
+/// Times that a thread surely was each of its vCPUs, for it to be said that it is several.
+const OFTEN: u32 = 16;
+
 /// Why a thread is off its cpu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
@@ -39,7 +45,8 @@ pub(super) struct Info {
     pub(super) thread: Thread,
     pub(super) run: Run,
     /// The vCPUs that it runs: more than one where a guest is a host of guests.
-    pub(super) vcpus: Vec<Id>,
+    /// And how often that was sure.
+    pub(super) vcpus: Vec<(Id, u32)>,
     /// Where it was from when; the first are forgotten where there are too many.
     pub(super) turns: Vec<(i64, Run)>,
     pub(super) forgot: bool,
@@ -104,6 +111,8 @@ pub(super) struct OnCpu {
     pub(super) since: Option<i64>,
     /// An entry of a vCPU that surely was since then: not later than this.
     entered: Option<(Id, i64)>,
+    /// It has told already which vCPU it is, or is not.
+    told: bool,
 }
 
 /// All threads.
@@ -116,6 +125,10 @@ pub(super) struct Threads {
     pub(super) on: Vec<OnCpu>,
     votes: FxHashMap<Id, Vote<i32>>,
     tid_of: FxHashMap<Id, i32>,
+    /// Threads that surely ran a vCPU which is another's, and how often in a row.
+    doubts: FxHashMap<Id, (i32, u32)>,
+    /// A thread runs several VMCSs: its guest is a host of guests.
+    pub(super) nested: bool,
 }
 
 impl Threads {
@@ -128,6 +141,8 @@ impl Threads {
             on: vec![OnCpu { since: Some(i64::MIN), ..OnCpu::default() }; cpus],
             votes: FxHashMap::default(),
             tid_of: FxHashMap::default(),
+            doubts: FxHashMap::default(),
+            nested: false,
         }
     }
 
@@ -212,7 +227,7 @@ impl Threads {
             last_tsc,
             name,
             vm_id: process.and_then(|p| p.vm),
-            vcpu_id: info.vcpus.first().map(|v| super::id(*v)),
+            vcpu_id: info.vcpus.iter().max_by_key(|(_, times)| *times).map(|(v, _)| super::id(*v)),
         })
     }
 
@@ -238,7 +253,7 @@ impl Threads {
 
     /// The cpu runs another thread from now on; `None` where nothing says which.
     pub(super) fn put(&mut self, cpu: Id, thread: Option<Thread>, at: Option<i64>) {
-        self.on[cpu] = OnCpu { thread, since: at, entered: None };
+        self.on[cpu] = OnCpu { thread, since: at, entered: None, told: false };
     }
 
     /// A vCPU entered its guest on a cpu between these moments: which thread it is, if that is known now.
@@ -255,13 +270,36 @@ impl Threads {
         }
     }
 
-    /// Up to `at` this thread was on this cpu: the vCPU that it surely is, if that is new.
+    /// Up to `at` this thread was on this cpu: the vCPU that it surely is, if that is new. What contradicts a thread that
+    /// is known must be said several times in a row: a file may be wrong in places.
     pub(super) fn tells(&mut self, cpu: Id, thread: Thread, at: i64) -> Option<Id> {
-        if thread.pid == 0 {
+        let (vcpu, _) = self.on[cpu].entered.filter(|(_, hi)| *hi <= at && thread.pid != 0)?;
+        if std::mem::replace(&mut self.on[cpu].told, true) && self.tid_of.contains_key(&vcpu) {
+            // Once for each time that it was on the cpu.
             return None;
         }
-        let sure = self.on[cpu].entered.filter(|(_, hi)| *hi <= at).map(|(vcpu, _)| vcpu);
-        sure.filter(|vcpu| self.tid_of.get(vcpu) != Some(&thread.tid))
+        match self.tid_of.get(&vcpu) {
+            None => Some(vcpu),
+            Some(&tid) if tid == thread.tid => {
+                self.doubts.remove(&vcpu);
+                self.confirmed(thread, vcpu);
+                None
+            }
+            Some(_) => {
+                let doubt = self.doubts.entry(vcpu).or_insert((thread.tid, 0));
+                *doubt = if doubt.0 == thread.tid { (doubt.0, doubt.1 + 1) } else { (thread.tid, 1) };
+                (doubt.1 >= DOUBTS).then_some(vcpu)
+            }
+        }
+    }
+
+    /// A thread surely ran this vCPU, once more.
+    fn confirmed(&mut self, thread: Thread, vcpu: Id) {
+        let Some(info) = self.threads.get_mut(&thread.tid) else { return };
+        if let Some((_, times)) = info.vcpus.iter_mut().find(|(v, _)| *v == vcpu) {
+            *times = times.saturating_add(1);
+        }
+        self.nested |= info.vcpus.iter().filter(|(_, times)| *times >= OFTEN).count() > 1;
     }
 
     /// The thread of a vCPU by most votes, where it has none and enough agree.
@@ -272,17 +310,18 @@ impl Threads {
         self.votes.get(&vcpu)?.leads_by(VOTES)
     }
 
-    /// This thread is that vCPU. Whether it is another vCPU too.
+    /// This thread is that vCPU.
     pub(super) fn bind(&mut self, thread: Thread, vcpu: Id) {
         self.votes.remove(&vcpu);
         if let Some(old) = self.tid_of.insert(vcpu, thread.tid)
             && let Some(info) = self.threads.get_mut(&old)
         {
-            info.vcpus.retain(|v| *v != vcpu);
+            info.vcpus.retain(|(v, _)| *v != vcpu);
         }
+        self.doubts.remove(&vcpu);
         let info = self.info(thread);
-        if !info.vcpus.contains(&vcpu) {
-            info.vcpus.push(vcpu);
+        if !info.vcpus.iter().any(|(v, _)| *v == vcpu) {
+            info.vcpus.push((vcpu, 0));
         }
     }
 }

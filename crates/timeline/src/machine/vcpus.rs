@@ -203,14 +203,7 @@ impl Machine {
         Ok(())
     }
 
-    pub(super) fn put_on<S: Sink>(
-        &mut self,
-        v: Id,
-        c: Id,
-        state: V,
-        at: Time,
-        sink: &mut S,
-    ) -> Result<(), S::Error> {
+    pub(super) fn put_on<S: Sink>(&mut self, v: Id, c: Id, state: V, at: Time, sink: &mut S) -> Result<(), S::Error> {
         self.cpus[c].current = Some(v);
         self.vcpus[v].last = at.tsc;
         let vm = self.vcpus[v].vm;
@@ -342,7 +335,6 @@ impl Machine {
         let Some(threads) = &self.threads else { return Ok(()) };
         let Some(thread) = threads.on[c].thread else { return Ok(()) };
         let vcpus = threads.get(thread.tid).map(|info| info.vcpus.clone()).unwrap_or_default();
-        vcpus.into_iter().try_for_each(|v| self.watch(v, at, |_| (), sink))
+        vcpus.into_iter().try_for_each(|(v, _)| self.watch(v, at, |_| (), sink))
     }
 }
-

@@ -8,6 +8,7 @@
 mod check;
 mod hostile;
 mod inputs;
+mod recordings;
 mod segments;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -83,10 +83,9 @@ impl Events {
                 }
                 Said::Program { pid: i32_at(body, 0)?, file }
             }
-            kind::FORK => Said::Fork {
-                thread: Thread { pid: i32_at(body, 0)?, tid: i32_at(body, 8)? },
-                parent: i32_at(body, 4)?,
-            },
+            kind::FORK => {
+                Said::Fork { thread: Thread { pid: i32_at(body, 0)?, tid: i32_at(body, 8)? }, parent: i32_at(body, 4)? }
+            }
             kind::EXIT => Said::Exit(Thread { pid: i32_at(body, 0)?, tid: i32_at(body, 8)? }),
             kind::LOST => {
                 u64_at(body, 8)?;

@@ -270,6 +270,9 @@ impl Index {
                 ring.tidy();
                 ring.parts(self.threads, &tsc)
             };
+            if parts.is_empty() {
+                continue;
+            }
             let end = ring.ending(self.threads, overwrite, last_seen.filter(|_| self.fault.is_some()), &tsc);
             streams.push(Found { cpu: key, parts, began: tsc(ring.started), end });
         }
@@ -388,7 +391,8 @@ impl Ring {
         };
         if !overwrite && told > read {
             // The kernel had more than the file.
-            return missing(Cause::Truncated, stopped, self.last_seen.max(cut), told - read);
+            let bytes = (told - read).min(MOST_MISSING);
+            return missing(Cause::Truncated, stopped, self.last_seen.max(cut), bytes);
         }
         if cut.is_some() {
             return missing(Cause::Truncated, stopped, cut, 0);
@@ -407,6 +411,9 @@ impl Ring {
         None
     }
 }
+
+/// No ring holds so much; a damaged record may say so.
+const MOST_MISSING: u64 = 1 << 40;
 
 /// Longer than it takes to end a recording.
 const MOMENT_NS: u64 = 10_000_000;

@@ -53,6 +53,9 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
     let at = || path.to_path_buf();
     let map = Arc::new(map);
     let file: &[u8] = &map;
+    if !file.starts_with(MAGIC) && !file.starts_with(MAGIC_BIG_ENDIAN) {
+        return Err(TraceError::Damaged { path: at(), offset: 0, why: "it does not begin as a perf.data does" });
+    }
     if file.starts_with(MAGIC_BIG_ENDIAN) {
         return Err(TraceError::OtherMachine { path: at(), arch: "a big-endian one".into() });
     }
@@ -60,10 +63,10 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
         return Err(TraceError::Cut { path: at(), offset: file.len() as u64 });
     };
     let mut index = Index::of(file, &mut header, &mut |from, to| map.release(from as usize..to as usize));
-    let info = pt_of(&at, &header, &index)?;
     if index.fault.is_none() && header.records.1 > file.len() as u64 {
         index.fault = Some((file.len() as u64, Fault::Cut));
     }
+    let info = pt_of(&at, &header, &index)?;
     let event = header.events.iter().find(|e| u64::from(e.pmu) == info.pmu);
     let clock = header.events.iter().find_map(Event::clock);
     let conv = info.conv.or(index.time_conv).filter(|_| clock.is_none());
@@ -82,10 +85,10 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
     let facts = facts(&header, &info, event, conv).overridden_by(over);
     let tells_preemption = header.os_release.as_deref().is_none_or(|r| release_of(r) >= (4, 17));
     let events = Events::new(map.clone(), header.records, std::mem::take(&mut index.ids), conv, index.switches);
-    let wall = header.clocks.zip(conv).map(|(pair, conv)| Wall {
-        tsc: conv.tsc(pair.event_ns),
-        ns: i64::try_from(pair.wall_ns).unwrap_or(i64::MAX),
-    });
+    let wall = header
+        .clocks
+        .zip(conv)
+        .map(|(pair, conv)| Wall { tsc: conv.tsc(pair.event_ns), ns: i64::try_from(pair.wall_ns).unwrap_or(i64::MAX) });
     Ok(Trace {
         node: header.hostname.clone(),
         streams,

@@ -181,7 +181,9 @@ impl Inflater {
             let room = self.kept + INFLATED;
             let mut output = OutBuffer::around_pos(&mut self.buffer[..room], self.kept);
             let before = (input.pos(), output.pos());
-            self.decoder.run(&mut input, &mut output).map_err(|_| Fault::Damaged("a COMPRESSED record does not inflate"))?;
+            self.decoder
+                .run(&mut input, &mut output)
+                .map_err(|_| Fault::Damaged("a COMPRESSED record does not inflate"))?;
             let filled = output.pos();
             let moved = (input.pos(), filled) != before;
             let full = filled == room;
