@@ -1,0 +1,169 @@
+//! Packets that tell time: MTC, and TSC of the host or a guest.
+
+use super::{Inner, LEAP, MOST_SAMPLES, SLEPT_TICKS, SLEPT_TIMES};
+use havana_rows::LossCause;
+
+use crate::ctc::Edge;
+use crate::offset::{Offsets, Seen};
+use crate::span::{FAR, Known, Span};
+use crate::spread::Link;
+use crate::walk::{Tsc, space_of};
+
+impl Inner<'_> {
+    pub(super) fn mtc(&mut self, payload: u8) {
+        let Some(ctc) = &mut self.ctc else {
+            self.cycles.direct = false;
+            return;
+        };
+        let due = ctc.due();
+        let period = ctc.period();
+        match ctc.mtc(payload) {
+            Edge::Next(at) => {
+                let at = Known::at(at);
+                self.kinds.edge(self.stretch.0, period as f64);
+                self.close(at, None);
+            }
+            Edge::Skipped(at) => {
+                let wake = Span { lo: at.lo - period, hi: at.hi };
+                self.close(Known::at(at), due.map(|due| (due, wake)));
+            }
+            Edge::None => {}
+        }
+        self.cycles.direct = false;
+    }
+
+    pub(super) fn tsc(&mut self, tsc: Tsc, offsets: &mut Offsets) {
+        let value = tsc.tsc as i64;
+        if let (Some(ctc), true) = (&mut self.ctc, tsc.psb && self.errata.skl168) {
+            ctc.veil();
+        }
+        match tsc.nr {
+            Some(true) => self.guest_tsc(value, tsc, offsets),
+            // Where nothing is known of NR, only a trace without guests can be trusted.
+            None if self.ever_guest => {}
+            _ => self.host_tsc(value, tsc, offsets),
+        }
+    }
+
+    pub(super) fn host_tsc(&mut self, tsc: i64, packet: Tsc, offsets: &mut Offsets) {
+        if let Some(opened) = self.opened {
+            // A damaged packet that looks valid, or a clock that was written: believed when it is said twice.
+            let astray = tsc < opened.span.lo || tsc - opened.span.hi > LEAP;
+            let agrees = self.doubt.is_some_and(|d| (0..LEAP).contains(&(tsc - d)));
+            if astray && !(agrees && tsc >= opened.span.lo) {
+                self.doubt = Some(tsc);
+                return;
+            }
+            self.doubt = None;
+            if astray {
+                self.lose_for(LossCause::Inconsistent, self.offset, 0);
+            }
+        }
+        let mut slept = None;
+        if let Some(ctc) = &mut self.ctc {
+            let due = ctc.due();
+            if ctc.host_tsc(tsc, packet.tma) {
+                slept = due;
+            }
+        } else if !packet.psb && !self.asleep && self.took_too_long(tsc) {
+            slept = Some(FAR);
+        }
+        if self.asleep && !packet.psb {
+            // However short it was: this TSC is of the wake.
+            slept = slept.or(Some(tsc));
+        }
+        self.host_samples(tsc, offsets);
+        self.close(Known::exact(tsc), slept.map(|due| (due, Span::exact(tsc))));
+    }
+
+    /// A TSC packet made by a guest: a known time where its clock is known, and a sample of that clock.
+    pub(super) fn guest_tsc(&mut self, value: i64, packet: Tsc, offsets: &mut Offsets) {
+        let vmcs = self.loaded.vmcs();
+        let after = self.opened.map_or(-FAR, |o| o.span.lo);
+        if let Some(ctc) = &mut self.ctc {
+            let due = ctc.due();
+            // Outside PSB+ the cpu may have slept: then only the guest's clock says for how long.
+            let about = match vmcs {
+                Some(vmcs) if !packet.psb => {
+                    offsets.host_time(vmcs, value, after).and_then(|span| span.and(Span { lo: after, hi: FAR }))
+                }
+                _ => None,
+            };
+            let known = match packet.tma {
+                Some(tma) if self.clocks.guest_tma && (packet.psb || about.is_some()) => ctc.guest_tma(tma, about),
+                _ => None,
+            };
+            match known {
+                Some((at, slept)) => {
+                    if let Some(vmcs) = vmcs {
+                        offsets.sample(vmcs, value, at, None);
+                    }
+                    let due = if slept { due } else { None };
+                    return self.close(Known::at(at), due.map(|due| (due, at)));
+                }
+                None if packet.psb => {
+                    ctc.veil();
+                    // A cpu that makes a PSB is awake: it is before the next edge, or the one after, where the TSC stood
+                    // for an MTC.
+                    if let (Some(vmcs), Some(hi)) = (vmcs, ctc.due()) {
+                        offsets.sample(vmcs, value, Span { lo: after, hi: hi.max(after) }, None);
+                    }
+                }
+                None => ctc.lose(),
+            }
+        }
+        let Some(vmcs) = vmcs else { return };
+        if self.samples.len() < MOST_SAMPLES {
+            self.samples.push((vmcs, value));
+        }
+        if self.ctc.is_none() {
+            let span = self.clocks.offsets.host_time(vmcs, value, after);
+            if span.is_none() {
+                return self.sibling_time(vmcs, value, after);
+            }
+            if let Some((wide, span)) = span.and_then(|s| Some((s, s.and(Span { lo: after, hi: FAR })?))) {
+                self.close(Known { span, best: span.clamp(wide.mid()), guest: Some((vmcs, value)) }, None);
+            }
+        }
+    }
+
+    /// Nothing says how this vCPU's clock stands. Those of a VM mostly stand alike: that bounds nothing, and is a good guess.
+    pub(super) fn sibling_time(&mut self, vmcs: u64, value: i64, after: i64) {
+        let Some(from) = self.opened else { return };
+        let Some(vmcss) = self.host_cr3.and_then(|cr3| self.siblings.get(&space_of(cr3))) else { return };
+        let offsets = &self.clocks.offsets;
+        let guess = vmcss.iter().find_map(|&sibling| offsets.host_time(sibling, value, after));
+        if let Some(guess) = guess {
+            let span = Span { lo: from.span.lo, hi: FAR };
+            self.close(Known { span, best: guess.mid().max(from.best), guest: Some((vmcs, value)) }, None);
+        }
+    }
+
+    /// The guest TSCs since the last host time lie between it and this one.
+    pub(super) fn host_samples(&mut self, tsc: i64, offsets: &mut Offsets) {
+        if !self.samples.is_empty() {
+            let last = self.last_host.filter(|last| *last <= tsc);
+            let host = Span { lo: last.unwrap_or(-FAR), hi: tsc };
+            let mut before = last.map(Seen::host);
+            for (vmcs, guest) in self.samples.drain(..) {
+                before = Some(offsets.sample(vmcs, guest, host, before));
+            }
+            if let Some(before) = before {
+                offsets.follow(before, Seen::host(tsc));
+            }
+        }
+        self.last_host = Some(tsc);
+    }
+
+    /// Without MTC: whether so long a gap can only be explained by sleep.
+    pub(super) fn took_too_long(&self, tsc: i64) -> bool {
+        let Some(opened) = self.opened else { return false };
+        let length = (tsc - opened.best) as f64;
+        let here = Link { span: Span::ANY, kind: self.stretch.0, bytes: self.work(self.at), free: false, slack: false };
+        let before = self.gap[..self.gap.len().saturating_sub(1)].iter().map(|n| n.link);
+        match self.kinds.expected(before.chain([here])) {
+            Some(expected) => length > SLEPT_TIMES * expected + SLEPT_TICKS,
+            None => length > 10.0 * SLEPT_TICKS,
+        }
+    }
+}
