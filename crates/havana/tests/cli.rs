@@ -279,6 +279,30 @@ fn without_a_rate_times_are_ticks() {
     assert!(manifest.contains("\"tsc_hz_known\": false"), "{manifest}");
 }
 
+/// VMs are loaded and none is seen to run: what KVM's host-guest mode leaves of a trace.
+#[test]
+fn guests_that_are_never_seen() {
+    let mut bytes = Vec::new();
+    for packet in [
+        Packet::Psb,
+        Packet::Tsc { tsc: 0xaf8_0c30 },
+        Packet::Pip { cr3: 0x7c6c_8000, nr: false },
+        Packet::Vmcs { base: 0x3_f9f9_8000 },
+        Packet::PsbEnd,
+        Packet::Pip { cr3: 0x7c6c_a000, nr: false },
+        Packet::Tsc { tsc: 0xaf9_0c30 },
+    ] {
+        encode(&packet, &mut bytes).unwrap();
+    }
+    let dir = scratch();
+    fs::write(dir.path().join("cpu0.pt"), bytes).unwrap();
+    let done = havana(dir.path()).args(["analyze", "cpu0.pt", "--tsc-hz", "2e9", "-q"]).assert().success();
+    done.stderr_eq(str![[r#"
+havana: warning: VMs were loaded (VMCS packets) and none was seen to run: kvm_intel may trace guests apart (pt_mode=1); load it with pt_mode=0, or no VM ran
+
+"#]]);
+}
+
 #[test]
 fn wrong_usage_is_2() {
     let dir = with_small();

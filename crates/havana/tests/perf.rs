@@ -342,6 +342,25 @@ fn what_is_missing_is_said() {
     assert_eq!(status, 0);
     assert!(error.starts_with("havana: warning: recorded in the kernel only"), "{error}");
 
+    // AUX: the flags of the driver.
+    let aux = (from..from + size).find(|&at| file.bytes[at..].starts_with(&[11, 0, 0, 0, 0, 0, 64, 0])).unwrap();
+    let (status, error) = with(&|bytes| bytes[aux + 24] = 4);
+    assert_eq!(status, 0);
+    assert!(error.starts_with("havana: warning: this processor stops its trace while VMX is on"), "{error}");
+    // A kernel whose switches do not say whether they preempt: off the cpu, and nothing says why.
+    let release = file.feature_at(4).start + 4;
+    let (status, _) = with(&|bytes| bytes[release..release + 5].copy_from_slice(b"4.14\0"));
+    assert_eq!(status, 0);
+    let dataset = Dataset::open(&dir.path().join("d")).unwrap();
+    let states: std::collections::BTreeSet<&str> = dataset
+        .vcpu_states()
+        .unwrap()
+        .map(|r| r.unwrap())
+        .filter(|r| r.taken_by_tid.is_some())
+        .map(|r| r.state.name())
+        .collect();
+    assert!(states.is_empty(), "{states:?}");
+
     // The recorder was killed: it had not yet written where its records end.
     let (status, error) = with(&|bytes| {
         bytes[48..56].fill(0);

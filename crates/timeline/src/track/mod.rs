@@ -9,8 +9,10 @@
 //!
 //! A *known time* closes the gap: a host TSC, an MTC, or a guest TSC whose clock is known. The events of the gap lie
 //! between the two known times, in their order; cycles narrow that. Then a block of events is placed together, and
-//! handed on. Each of these steps is a file of this folder. Memory is bounded: a gap is at most [`LONGEST`] events long before it is closed by force (its events are
-//! then bounded by the trace's end), and the queue holds a block and what is looked ahead.
+//! handed on. Each of these steps is a file of this folder.
+//!
+//! Memory is bounded: a gap is at most [`LONGEST`] events long before it is closed by force (its events are then bounded
+//! by the trace's end), and the queue holds a block and what is looked ahead.
 //!
 //! Sleep: no MTC edge passes an awake cpu without its MTC. So where edges are missing before a TSC, all events since
 //! the last MTC lie within one period of it, and the rest of the gap is sleep. Without MTC there is no such bound; a
