@@ -114,6 +114,16 @@ fn write_small(dir: &Path, options: WriterOptions) -> Result<(), StoreError> {
         tid: None,
         name: None,
     })?;
+    writer.thread(Thread {
+        tid: 101,
+        pid: 100,
+        kind: ThreadKind::User,
+        first_tsc: 10,
+        last_tsc: 20,
+        name: Some("CPU 0/KVM".into()),
+        vm_id: Some(1),
+        vcpu_id: None,
+    })?;
     writer.process(Process {
         process_id: 4,
         vm_id: Some(1),
@@ -151,6 +161,8 @@ fn what_was_written_is_read_and_the_manifest_tells_of_it() {
     assert_eq!(dataset.vm_offsets().unwrap()[0].tsc_scale, Some(1.5));
     assert_eq!(dataset.vcpus().unwrap()[0].vmcs, 0x3000);
     assert_eq!(dataset.processes().unwrap()[0].vm_id, Some(1));
+    let threads: Vec<Thread> = dataset.threads().unwrap().map(Result::unwrap).collect();
+    assert_eq!((threads.len(), threads[0].tid, threads[0].name.as_deref()), (1, 101, Some("CPU 0/KVM")));
 
     let manifest = dataset.manifest();
     assert_eq!((manifest.node.as_str(), manifest.capture.as_str()), ("host/1", "c0ffee"));
@@ -306,8 +318,8 @@ fn every_way_to_be_no_dataset_has_its_word() {
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, &text[..40]).unwrap();
     assert!(error().starts_with("/x/manifest.json: damaged manifest: EOF"), "{}", error());
-    fs::write(&manifest, text.replace("\"schema_version\": 1", "\"schema_version\": 2")).unwrap();
-    assert_eq!(error(), "/x: dataset of schema version 2; this program reads version 1");
+    fs::write(&manifest, text.replace("\"schema_version\": 2", "\"schema_version\": 1")).unwrap();
+    assert_eq!(error(), "/x: dataset of schema version 1; this program reads version 2");
     fs::write(&manifest, text.replacen('{', "{ \"of_a_later_version\": [1],", 1)).unwrap();
     Dataset::open(&dir).unwrap();
 

@@ -127,7 +127,7 @@ fn a_large_file_has_pages_and_row_groups_that_can_be_skipped() {
     let index = &metadata.column_index().unwrap()[0][start];
     assert!(format!("{index:?}").contains("163840"), "the second page's smallest start: {index:?}");
     let keys = metadata.file_metadata().key_value_metadata().unwrap();
-    assert!(keys.iter().any(|key| key.key == SCHEMA_VERSION_KEY && key.value.as_deref() == Some("1")));
+    assert!(keys.iter().any(|key| key.key == SCHEMA_VERSION_KEY && key.value.as_deref() == Some("2")));
 }
 
 #[test]
