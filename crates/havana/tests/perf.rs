@@ -218,6 +218,57 @@ fn switches_make_states_observed() {
     assert_eq!(hosts.filter(|p| p.name.as_deref() == Some("tvmm")).count(), 2);
 }
 
+/// Only some cpus are shown: what a vCPU does on the others is not taken for waiting or being preempted.
+#[test]
+fn of_one_cpu_only() {
+    let Some(file) = at_hand("perf: one cpu of two", "captures/perf/steal-overcommit-io.perf.data") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let of = |args: &[&str], out: &str| {
+        let (status, _, errors) = said(&[&["-q"], args].concat(), &file, &dir.path().join(out));
+        assert_eq!(status, Some(0), "{errors}");
+        let dataset = Dataset::open(&dir.path().join(out)).unwrap();
+        let vmcs: BTreeMap<i32, i64> = dataset.vcpus().unwrap().iter().map(|v| (v.vcpu_id, v.vmcs)).collect();
+        let mut ticks: BTreeMap<(i64, &str), i64> = BTreeMap::new();
+        for row in dataset.vcpu_states().unwrap().map(Result::unwrap).filter(|r| r.evidence.name() == "observed") {
+            *ticks.entry((vmcs[&row.vcpu_id], row.state.name())).or_default() += row.end.tsc - row.start.tsc;
+        }
+        ticks
+    };
+    let (whole, one) = (of(&[], "whole"), of(&["--cpu", "0"], "one"));
+    let mut compared = 0;
+    for (key, ticks) in one.iter().filter(|(key, _)| ["preempted", "waiting", "off_cpu"].contains(&key.1)) {
+        let most = whole.get(key).copied().unwrap_or(0);
+        assert!(*ticks <= most + most / 100 + 1_000_000, "{key:x?}: {ticks} of {most}");
+        compared += 1;
+    }
+    assert!(compared > 4, "{one:?}");
+}
+
+/// A bit of a TSC that flips: the packet still looks like one, and what it says is not believed.
+#[test]
+fn a_flipped_bit_in_a_tsc() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = hogs();
+    let psb = [2, 0x82].repeat(8);
+    let all: Vec<usize> = file.bytes.windows(16).enumerate().filter(|w| w.1 == psb).map(|w| w.0).collect();
+    // PSB, PIP, VMCS, TSC; of the host.
+    let host = |at: &&usize| file.bytes[**at + 18] & 1 == 0 && file.bytes[**at + 31] == 0x19;
+    let at = *all[1..].iter().find(host).unwrap();
+    let whole = analyze(&recording("steal-two-hogs"), &dir.path().join("whole"));
+    for bit in [30, 34, 40, 47] {
+        let mut bytes = file.bytes.clone();
+        bytes[at + 32 + bit / 8] ^= 1 << (bit % 8);
+        let path = dir.path().join("flipped");
+        fs::write(&path, bytes).unwrap();
+        let flipped = analyze(&path, &dir.path().join(format!("{bit}")));
+        let end = |d: &Dataset| d.manifest().last_tsc.unwrap();
+        assert!((end(&flipped) - end(&whole)).abs() < 1_000_000, "bit {bit}: {} for {}", end(&flipped), end(&whole));
+        let idle = flipped.cpu_states().unwrap().filter(|r| r.as_ref().unwrap().state == CpuStateKind::Idle).count();
+        assert_eq!(idle, 0, "bit {bit}");
+        assert_eq!(flipped.exits().unwrap().count(), whole.exits().unwrap().count(), "bit {bit}");
+    }
+}
+
 #[test]
 fn names_from_a_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -349,7 +400,12 @@ fn what_is_missing_is_said() {
     assert!(error.starts_with("havana: warning: this processor stops its trace while VMX is on"), "{error}");
     // A kernel whose switches do not say whether they preempt: off the cpu, and nothing says why.
     let release = file.feature_at(4).start + 4;
-    let (status, _) = with(&|bytes| bytes[release..release + 5].copy_from_slice(b"4.14\0"));
+    let switches: Vec<usize> =
+        (from..from + size).step_by(8).filter(|&at| file.bytes[at..].starts_with(&[15, 0, 0, 0, 0])).collect();
+    let (status, _) = with(&|bytes| {
+        bytes[release..release + 5].copy_from_slice(b"4.14\0");
+        switches.iter().for_each(|at| bytes[at + 5] &= !0x40);
+    });
     assert_eq!(status, 0);
     let dataset = Dataset::open(&dir.path().join("d")).unwrap();
     let states: std::collections::BTreeSet<&str> = dataset

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use havana_packet::{Errata, Kind as PacketKind};
 use havana_rows::{Sink, Time, Vm, VmOffset};
-use havana_trace::{CpuModel, Sideband, Trace};
+use havana_trace::{CpuModel, Said, Sideband, Trace};
 
 use crate::event::{Told, What};
 use crate::machine::{Machine, Options};
@@ -29,6 +29,8 @@ pub struct Summary {
     pub damaged: u64,
     /// VM exits whose VMCS could not be told.
     pub nameless_exits: u64,
+    /// Records of the kernel that came out of order, by more than can be sorted.
+    pub late_records: u64,
     /// A vCPU's thread runs several VMCSs: its guest is itself a host of guests.
     pub nested: bool,
     /// VMCS packets, and nothing in non-root operation.
@@ -95,7 +97,7 @@ impl<'a> Analysis<'a> {
         let mut machine = Machine::new(tracks.iter().map(|t| (t.cpu, t.source.to_owned())), Options { sleep_shows });
         let sideband = trace.sideband.as_ref();
         if let Some(sideband) = sideband.filter(|s| s.tells_switches()) {
-            machine.listen(sideband.tells_preemption);
+            machine.listen(sideband.tells_preemption, sideband.all_cpus);
         }
         let mut analysis = Analysis {
             sideband,
@@ -128,10 +130,13 @@ impl<'a> Analysis<'a> {
         self.summary.first_tsc = self.first_tsc();
         self.machine.begin(self.summary.first_tsc.unwrap_or(0));
         let mut said = self.sideband.map(Sideband::records).into_iter().flatten().peekable();
+        let mut said_at = i64::MIN;
         let mut steps = 0u32;
         while let Some(Reverse((_, c))) = self.heap.pop() {
             let Some((at, what)) = self.next[c].take() else { continue };
             while let Some(record) = said.next_if(|record| record.tsc <= at.tsc) {
+                self.summary.late_records += u64::from(record.tsc < said_at && record.what != Said::Lost);
+                said_at = said_at.max(record.tsc);
                 self.machine.said(record, sink)?;
             }
             self.summary.last_tsc = self.summary.last_tsc.max(Some(at.tsc));

@@ -162,13 +162,21 @@ impl Ctc {
         skipped
     }
 
-    /// Holds a TMA against the origin; two that agree against it move it (the host's TSC was written).
-    fn check(&mut self, tsc: i64, ctc: u16, fc: u16) {
-        let Some(edge) = edge_of(self.rate, tsc, fc) else { return };
+    /// Whether a host TSC is one at which the crystal stood as its TMA says.
+    pub(crate) fn agrees(&self, tsc: i64, (ctc, fc): (u16, u16)) -> bool {
+        let Some(edge) = edge_of(self.rate, tsc, fc) else { return false };
         let near = self.rate.ctc(edge - self.origin.k.mid() + self.rate.ticks(1).hi / 2);
         let off = (i64::from(ctc) - near) as i16;
         let at = self.origin.edge(self.rate, near + i64::from(off));
-        if at.and(Span { lo: edge - SLOP, hi: edge + SLOP }).is_some() {
+        at.and(Span { lo: edge - SLOP, hi: edge + SLOP }).is_some()
+    }
+
+    /// Holds a TMA against the origin; two that agree against it move it (the host's TSC was written).
+    pub(crate) fn check(&mut self, tsc: i64, ctc: u16, fc: u16) {
+        if edge_of(self.rate, tsc, fc).is_none() {
+            return;
+        }
+        if self.agrees(tsc, (ctc, fc)) {
             self.doubt = None;
             return;
         }

@@ -41,8 +41,8 @@ pub enum Content {
     Packet(Packet),
     /// Bytes that are no packet.
     Bad(BadReason),
-    /// Tracing paused for a moment, and nothing is missing.
-    Paused,
+    /// Tracing paused, most often for a moment; by when it had, host TSC.
+    Paused(Option<i64>),
     /// Trace is missing here.
     Missing(Missing),
 }
@@ -114,7 +114,7 @@ impl<'a> Feed<'a> {
         }
         feed.begun = true;
         // What was missing before it is before the begin.
-        feed.seam.retain(|fed| !matches!(fed.what, Content::Paused | Content::Missing(_)));
+        feed.seam.retain(|fed| !matches!(fed.what, Content::Paused(_) | Content::Missing(_)));
         feed
     }
 
@@ -160,7 +160,7 @@ impl<'a> Feed<'a> {
     /// Says how a segment joins the one before it. `passed`: bytes of it up to a PSB.
     fn joined(&mut self, join: Join, passed: u64) {
         let what = match join {
-            Join::Paused => Content::Paused,
+            Join::Paused { stopped } => Content::Paused(stopped),
             Join::Missing(missing) => Content::Missing(Missing { bytes: passed, ..missing }),
             _ if passed > 0 && self.begun => {
                 let (stopped, resumed) = (None, None);

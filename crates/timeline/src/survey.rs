@@ -127,7 +127,7 @@ impl Begin {
             }
             Step::Tsc(tsc) if !tsc.psb && self.host.is_none() => self.edges = None,
             // An edge may have gone by in a pause.
-            Step::Lost(_) | Step::Missing(_) | Step::Paused => {
+            Step::Lost(_) | Step::Missing(_) | Step::Paused(_) => {
                 self.waiting = None;
                 if self.host.is_none() {
                     self.edges = None;
@@ -147,7 +147,7 @@ fn begin(stream: &Stream, errata: Errata, rate: Rate) -> Begin {
         let more = feed.pump(1024, &mut |fed| match &fed.what {
             Content::Packet(packet) => walker.packet(packet, &mut |step| begin.step(step, rate)),
             Content::Bad(reason) => walker.bad(*reason, fed.len, &mut |step| begin.step(step, rate)),
-            Content::Paused => walker.paused(&mut |step| begin.step(step, rate)),
+            Content::Paused(stopped) => walker.paused(*stopped, &mut |step| begin.step(step, rate)),
             Content::Missing(missing) => walker.missing(*missing, &mut |step| begin.step(step, rate)),
         });
         if !more {

@@ -43,8 +43,8 @@ pub(crate) enum Step {
     Lost(Lost),
     /// Trace is missing here: the recorder says so.
     Missing(Missing),
-    /// Tracing was off for a moment. An MTC may be missing.
-    Paused,
+    /// Tracing was off, most often for a moment: MTCs may be missing. By when it was, host TSC.
+    Paused(Option<i64>),
     /// The processor begins to sleep (PWRE).
     Sleep,
     /// It was woken (PWRX).
@@ -266,10 +266,10 @@ impl Walker {
         out(Step::Missing(missing));
     }
 
-    /// Tracing was off for a moment.
-    pub(crate) fn paused(&mut self, out: &mut impl FnMut(Step)) {
+    /// Tracing was off, most often for a moment.
+    pub(crate) fn paused(&mut self, stopped: Option<i64>, out: &mut impl FnMut(Step)) {
         self.flush_tsc(out);
-        out(Step::Paused);
+        out(Step::Paused(stopped));
     }
 
     /// The end of the stream.

@@ -96,6 +96,15 @@ pub enum TraceError {
         /// Where reading ended.
         offset: u64,
     },
+    /// Trace in samples.
+    #[error(
+        "{}: its trace is in samples (--aux-sample), which are not read; record with: perf record -a -e intel_pt/branch=0/",
+        path.display()
+    )]
+    AuxSamples {
+        /// Which.
+        path: PathBuf,
+    },
     /// A perf.data without Intel PT.
     #[error(
         "{}: no intel_pt event in this file (it has {has}); record with: perf record -a -e intel_pt/branch=0/ -- sleep 10",

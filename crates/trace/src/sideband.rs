@@ -10,6 +10,8 @@ pub struct Sideband {
     pub(crate) perf: perf::Events,
     /// The kernel tells a thread that was preempted from one that waits (Linux 4.17 and later).
     pub tells_preemption: bool,
+    /// It is of all cpus of the node: a thread that is off one of them is off all.
+    pub all_cpus: bool,
 }
 
 /// One thing that it says.

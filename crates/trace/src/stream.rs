@@ -47,9 +47,12 @@ pub enum Join {
     First,
     /// No byte is missing between: a packet may begin there and end here.
     Continues,
-    /// As [`Continues`](Join::Continues), but tracing was off for a moment, in which the recorder's own interrupt
-    /// handler ran and nothing else.
-    Paused,
+    /// As [`Continues`](Join::Continues), but tracing was off. Most often for a moment, in which the recorder's own
+    /// interrupt handler ran and nothing else; for how long, the trace tells by when it goes on.
+    Paused {
+        /// Host TSC: tracing had stopped by then.
+        stopped: Option<i64>,
+    },
     /// Trace is missing between.
     Missing(Missing),
 }
@@ -57,7 +60,7 @@ pub enum Join {
 impl Join {
     /// Whether no byte is missing before it.
     pub const fn is_whole(self) -> bool {
-        matches!(self, Join::Continues | Join::Paused)
+        matches!(self, Join::Continues | Join::Paused { .. })
     }
 }
 

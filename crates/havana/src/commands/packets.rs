@@ -78,7 +78,7 @@ impl Filter {
             Content::Packet(packet) => self.kinds[packet.kind().index()],
             Content::Bad(_) => self.bad,
             Content::Missing(_) => self.missing,
-            Content::Paused => false,
+            Content::Paused(_) => false,
         }
     }
 }
@@ -108,7 +108,7 @@ fn print(format: PacketFormat, fed: &Fed, out: &mut impl Write) -> io::Result<()
             let row = serde_json::json!({"offset": offset, "len": len, "kind": BAD, "payload": reason.to_string()});
             writeln!(out, "{row}")
         }
-        (_, Content::Missing(_) | Content::Paused) => Ok(()),
+        (_, Content::Missing(_) | Content::Paused(_)) => Ok(()),
     }
 }
 
@@ -119,7 +119,7 @@ fn count(format: PacketFormat, filter: &Filter, mut feed: Feed<'_>, out: &mut im
         what if !filter.wants(&what) => {}
         Content::Packet(packet) => counts[packet.kind().index()] += 1,
         Content::Bad(_) => bad += 1,
-        Content::Missing(_) | Content::Paused => {}
+        Content::Missing(_) | Content::Paused(_) => {}
     };
     while feed.pump(4096, &mut add) {}
     let all = Kind::ALL.iter().map(|k| (k.name(), counts[k.index()])).chain([(BAD, bad)]);

@@ -36,6 +36,13 @@ pub(crate) fn of(trace: &Trace, summary: &Summary) -> Vec<String> {
                 .into(),
         );
     }
+    if summary.late_records > 0 {
+        all.push(format!(
+            "{} records of the kernel came too late to be sorted: who was switched to is not always known; record with a \
+             smaller buffer (-m)",
+            count(summary.late_records)
+        ));
+    }
     if summary.nested {
         all.push(
             "a vCPU runs guests of its own (several VMCSs on one thread): nested guests are not supported, and their time \

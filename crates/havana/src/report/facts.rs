@@ -89,6 +89,7 @@ pub(crate) struct VcpuFacts {
     pub(crate) waiting: Share,
     pub(crate) off_cpu: Share,
     pub(crate) lost: Share,
+    pub(crate) unknown: Share,
     /// Who had the cpu while it was preempted, most first: shares of the capture.
     pub(crate) taken_by: Vec<Taken>,
     pub(crate) exits: u64,
@@ -324,6 +325,7 @@ impl Facts {
                     waiting: share(VcpuStateKind::Waiting),
                     off_cpu: share(VcpuStateKind::OffCpu),
                     lost: share(VcpuStateKind::Lost),
+                    unknown: share(VcpuStateKind::Unknown),
                     taken_by,
                     exits: sums.vcpu_exits.get(v.vcpu_id).copied().unwrap_or(0),
                 });

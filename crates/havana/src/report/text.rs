@@ -167,8 +167,11 @@ fn vcpu(index: usize, v: &VcpuFacts, out: &mut impl Write) -> io::Result<()> {
         marked(v.off_cpu),
         count(v.exits),
     )?;
-    if v.lost.share > 0.0 {
-        writeln!(out, "      lost {}", percent(v.lost.share))?;
+    let hidden = [("lost", v.lost.share), ("unknown", v.unknown.share)];
+    let hidden: Vec<String> =
+        hidden.iter().filter(|h| h.1 >= SMALL).map(|(what, share)| format!("{what} {}", percent(*share))).collect();
+    if !hidden.is_empty() {
+        writeln!(out, "      {}", hidden.join(", "))?;
     }
     Ok(())
 }

@@ -63,6 +63,8 @@ struct Cpu {
     lost: Option<(i64, LossCause, u64, u64)>,
     last: Time,
     source: String,
+    /// While it seemed to sleep, the kernel gave it to a thread.
+    ran: Option<i64>,
     /// The thread on it, where the kernel said.
     tid: Option<i32>,
 }
@@ -80,6 +82,8 @@ struct Vc {
     last: i64,
     guest_lo: i64,
     guest_hi: i64,
+    /// The thread that it was, where that has ended, and its name.
+    thread: Option<(i32, Option<String>)>,
 }
 
 #[derive(Debug)]
@@ -125,6 +129,8 @@ pub(crate) struct Machine {
     owners: FxHashMap<usize, Vote<i32>>,
     /// What the kernel says of threads.
     threads: Option<Threads>,
+    /// The kernel spoke of all cpus: a thread that is off one is off all.
+    all_cpus: bool,
     /// The first moment of all cpus.
     first: i64,
     exits: i64,
@@ -158,6 +164,7 @@ impl Machine {
                     lost: None,
                     last: Time::default(),
                     source,
+                    ran: None,
                     tid: None,
                 })
                 .collect(),
@@ -171,6 +178,7 @@ impl Machine {
             process_of: FxHashMap::default(),
             owners: FxHashMap::default(),
             threads: None,
+            all_cpus: true,
             first: 0,
             exits: 0,
             nameless_exits: 0,
@@ -268,6 +276,7 @@ impl Machine {
             last: at.tsc,
             guest_lo: 0,
             guest_hi: 0,
+            thread: None,
         });
         self.vms[vm].vmcs.push(vmcs);
         self.vcpu_of.insert(vmcs, v);
@@ -306,7 +315,8 @@ impl Machine {
         self.cpus[c].mode = mode;
         self.cpus[c].since = at;
         self.taken(c, mode, at);
-        if (was == Mode::Lost) != (mode == Mode::Lost) {
+        let hidden = |mode| matches!(mode, Mode::Lost | Mode::Idle(_));
+        if hidden(was) != hidden(mode) || was == Mode::Lost {
             self.seen_anew(c, at, sink)?;
         }
         Ok(())
@@ -327,6 +337,12 @@ impl Machine {
 
     fn close_row<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
         self.close_loss(c, at, sink)?;
+        if self.cpus[c].ran.take().is_some_and(|ran| ran < at.lo) && self.cpus[c].mode == Mode::Idle(false) {
+            // No sleep: its trace was off, and nothing in it says so.
+            self.cpus[c].mode = Mode::Lost;
+            self.cpus[c].lost = Some((self.cpus[c].since.tsc, LossCause::TraceOff, 0, 0));
+            self.close_loss(c, at, sink)?;
+        }
         let cpu = &self.cpus[c];
         let start = cpu.since;
         let mode = cpu.mode;
@@ -422,6 +438,7 @@ impl Machine {
         }
         if entered && let Some(threads) = &mut self.threads {
             threads.entered(c, v, at.lo, at.hi);
+            self.proves(v, c, at, sink)?;
         }
         self.put_on(v, c, V::Guest, mine, sink)?;
         let vm = self.vcpus[v].vm;
@@ -552,7 +569,7 @@ impl Machine {
         if self.cpus[c].current == Some(v) || !mine || matches!(self.cpus[c].mode, Mode::Guest(_)) {
             return Ok(());
         }
-        let there = matches!(self.vcpus[v].place, Place::On { .. } | Place::Watched(_));
+        let there = matches!(self.vcpus[v].place, Place::On { .. } | Place::Watched(_) | Place::Gone);
         if let Some(before) = self.cpus[c].current.filter(|_| !there) {
             self.take_off(before, c, at, false, sink)?;
         }
@@ -674,8 +691,8 @@ impl Machine {
             }
         }
         for (i, v) in self.vcpus.iter().enumerate() {
-            let tid = self.threads.as_ref().and_then(|threads| threads.tid_of(i));
-            let name = tid.and_then(|tid| self.threads.as_ref()?.name(tid)).map(str::to_owned);
+            let (tid, name) = self.thread_of(i).unzip();
+            let name = name.flatten();
             sink.vcpu(Vcpu {
                 vcpu_id: id(i),
                 vm_id: id(v.vm),
@@ -704,6 +721,13 @@ impl Machine {
         threads.into_iter().try_for_each(|row| sink.thread(row))
     }
 
+    /// The thread of a vCPU, and its name.
+    fn thread_of(&self, v: Id) -> Option<(i32, Option<String>)> {
+        let threads = self.threads.as_ref()?;
+        let now = threads.tid_of(v).map(|tid| (tid, threads.name(tid).map(str::to_owned)));
+        now.or_else(|| self.vcpus[v].thread.clone())
+    }
+
     fn process_name(&self, process: usize) -> Option<String> {
         self.threads.as_ref()?.process_name(self.owners.get(&process)?.winner()?)
     }
@@ -711,9 +735,9 @@ impl Machine {
     /// What the kernel calls a VM: by the names of its vCPUs' threads, else its process.
     pub(crate) fn vm_name(&self, vm: usize) -> Option<String> {
         let threads = self.threads.as_ref()?;
-        let of_thread = |v: usize| sideband::vm_in(threads.name(threads.tid_of(v)?)?);
+        let of_thread = |v: usize| sideband::vm_in(self.thread_of(v)?.1.as_deref()?).map(str::to_owned);
         let named = (0..self.vcpus.len()).filter(|v| self.vcpus[*v].vm == vm).find_map(of_thread);
         let pid = self.vms[vm].pid?;
-        named.map(str::to_owned).or_else(|| Some(format!("{}[{pid}]", threads.process_name(pid)?)))
+        named.or_else(|| Some(format!("{}[{pid}]", threads.process_name(pid)?)))
     }
 }

@@ -6,6 +6,7 @@ use havana_trace::{Record, Said, Thread};
 
 use super::takers::Whose;
 use super::threads::{ProcessInfo, Run, Threads, Why};
+use super::vcpus::History;
 use super::{Id, Machine, Mode, id};
 
 /// The kernel's thread that makes its other threads.
@@ -13,7 +14,8 @@ const KTHREADD: i32 = 2;
 
 impl Machine {
     /// The kernel's records come too: from now on states are as it knows them.
-    pub(crate) fn listen(&mut self, tells_preemption: bool) {
+    pub(crate) fn listen(&mut self, tells_preemption: bool, all_cpus: bool) {
+        self.all_cpus = all_cpus;
         self.threads = Some(Threads::new(self.cpus.len(), tells_preemption));
     }
 
@@ -26,20 +28,33 @@ impl Machine {
             Said::Program { pid, file } => {
                 threads.processes.entry(pid).or_default().program.get_or_insert(file);
             }
-            Said::Fork { thread, parent } => threads.forked(thread, parent),
-            Said::Exit(thread) => return self.thread_ends(thread, sink),
-            Said::In(thread) => return cpu.map_or(Ok(()), |c| self.comes(c, thread, record.tsc, sink)),
-            Said::Out { thread, preempted } => {
-                return cpu.map_or(Ok(()), |c| self.goes(c, thread, preempted, record.tsc, sink));
+            Said::Fork { thread, parent } => {
+                threads.forked(thread, parent);
+                threads.begin(thread, record.tsc);
             }
+            Said::Exit(thread) => return self.thread_ends(thread, record.tsc, sink),
+            Said::In(thread) => match cpu {
+                Some(c) => return self.comes(c, thread, record.tsc, sink),
+                // Of a cpu whose trace is not there.
+                None => return self.thread_turns(thread, Run::Away(None), record.tsc, sink),
+            },
+            Said::Out { thread, preempted } => match cpu {
+                Some(c) => return self.goes(c, thread, preempted, record.tsc, sink),
+                None => {
+                    let why = threads.why(preempted);
+                    return self.thread_turns(thread, Run::Away(Some(why)), record.tsc, sink);
+                }
+            },
             Said::Lost => {
+                // Who was on that cpu may have left it, and who was off any may have come.
+                let mut unknown = threads.off();
                 if let Some(c) = cpu {
-                    let was = threads.on[c].thread;
+                    unknown.extend(threads.on[c].thread);
                     threads.put(c, None, None);
-                    if let Some(thread) = was {
-                        self.thread_turns(thread, Run::Unknown, record.tsc, sink)?;
-                    }
                     self.cpu_has(c, None, record.tsc, sink)?;
+                }
+                for thread in unknown {
+                    self.thread_turns(thread, Run::Unknown, record.tsc, sink)?;
                 }
             }
         }
@@ -47,9 +62,22 @@ impl Machine {
     }
 
     /// A thread ends. A process that gave a row its name is kept.
-    fn thread_ends<S: Sink>(&mut self, thread: Thread, sink: &mut S) -> Result<(), S::Error> {
+    fn thread_ends<S: Sink>(&mut self, thread: Thread, at: i64, sink: &mut S) -> Result<(), S::Error> {
         let Some(threads) = &mut self.threads else { return Ok(()) };
-        let Some(row) = threads.ended(thread) else { return Ok(()) };
+        let names_of: Vec<(Id, i32, Option<String>)> = threads
+            .get(thread.tid)
+            .into_iter()
+            .flat_map(|info| info.vcpus.iter())
+            .map(|(v, _)| (*v, thread.tid, threads.name(thread.tid).map(str::to_owned)))
+            .collect();
+        let Some((row, vcpus)) = threads.ended(thread) else { return Ok(()) };
+        for (v, tid, name) in names_of {
+            self.vcpus[v].thread = Some((tid, name));
+        }
+        for v in vcpus {
+            self.gone(v, Time::exact(at), sink)?;
+        }
+        let Some(threads) = &mut self.threads else { return Ok(()) };
         let names = |process: &ProcessInfo| {
             let owner = |space: i32| self.owners.get(&usize::try_from(space).ok()?)?.winner();
             process.vm.is_some() || process.space.winner().and_then(owner) == Some(thread.pid)
@@ -64,13 +92,23 @@ impl Machine {
     fn comes<S: Sink>(&mut self, c: Id, thread: Thread, at: i64, sink: &mut S) -> Result<(), S::Error> {
         let Some(threads) = &mut self.threads else { return Ok(()) };
         let missed = threads.on[c].thread.filter(|t| *t != thread);
+        if let Run::On(before) = threads.info(thread).run
+            && before != c
+            && threads.on[before].thread == Some(thread)
+        {
+            threads.put(before, None, None);
+        }
         threads.put(c, Some(thread), Some(at));
         let whose = self.whose(thread);
         if let Some(missed) = missed {
             let came_in = self.cpus[c].takers.come_in();
             self.thread_turns(missed, Run::Off(c, Why::Unknown, came_in), at, sink)?;
         }
-        self.cpus[c].takers.take(Time::exact(at), whose);
+        let cpu = &mut self.cpus[c];
+        if cpu.mode == Mode::Idle(false) && thread.pid != 0 && at > cpu.since.hi {
+            cpu.ran.get_or_insert(at);
+        }
+        cpu.takers.take(Time::exact(at), whose);
         self.thread_turns(thread, Run::On(c), at, sink)?;
         self.cpu_has(c, Some(thread.tid), at, sink)
     }
@@ -78,7 +116,13 @@ impl Machine {
     /// And up to here.
     fn goes<S: Sink>(&mut self, c: Id, thread: Thread, preempted: bool, at: i64, sink: &mut S) -> Result<(), S::Error> {
         let Some(threads) = &mut self.threads else { return Ok(()) };
-        let tells = threads.tells_preemption;
+        // A thread that has ended has no number any more when it leaves its cpu.
+        let thread = match (thread.tid, threads.on[c].thread) {
+            (..=-1, Some(known)) => known,
+            (..=-1, None) => return Ok(()),
+            _ => thread,
+        };
+        let why = threads.why(preempted);
         let missed = threads.on[c].thread.filter(|t| *t != thread);
         let is = if missed.is_none() { threads.tells(c, thread, at) } else { None };
         if let Some(missed) = missed {
@@ -89,16 +133,11 @@ impl Machine {
             self.bind(v, thread, at, sink)?;
         }
         self.vote_space(c, thread, at);
-        let why = match preempted {
-            _ if !tells => Why::Unknown,
-            true => Why::Preempted,
-            false => Why::Waiting,
-        };
         let came_in = self.cpus[c].takers.come_in();
         self.thread_turns(thread, Run::Off(c, why, came_in), at, sink)?;
         let Some(threads) = &mut self.threads else { return Ok(()) };
         threads.put(c, None, Some(at));
-        if threads.info(thread).ended { self.thread_ends(thread, sink) } else { Ok(()) }
+        if threads.info(thread).ended { self.thread_ends(thread, at, sink) } else { Ok(()) }
     }
 
     /// A process's thread leaves a cpu at `at`: the address space there is its own, where that was surely loaded before,
@@ -147,8 +186,10 @@ impl Machine {
         let info = threads.info(thread);
         let (run, forgot) = (info.run, info.forgot);
         let turns = std::mem::take(&mut info.turns);
+        let born = info.born;
         self.vms[vm].pid.get_or_insert(thread.pid);
-        self.watch_from(v, Time::exact(at), run, &turns, forgot, sink)
+        let history = History { turns: &turns, forgot, born };
+        self.watch_from(v, Time::exact(at), run, history, sink)
     }
 
     /// Who has a cpu that runs this thread.
@@ -219,6 +260,15 @@ pub(super) fn vm_in(name: &str) -> Option<&str> {
 }
 
 impl Threads {
+    /// Why a thread leaves its cpu.
+    fn why(&self, preempted: bool) -> Why {
+        match preempted {
+            _ if !self.tells_preemption => Why::Unknown,
+            true => Why::Preempted,
+            false => Why::Waiting,
+        }
+    }
+
     fn forked(&mut self, thread: Thread, parent: i32) {
         if thread.pid == parent {
             return;

@@ -36,6 +36,8 @@ pub(super) enum Run {
     On(Id),
     /// It was on this cpu last; where it came in among those who took it.
     Off(Id, Why, u64),
+    /// On a cpu whose trace is not there, or off it.
+    Away(Option<Why>),
     Unknown,
 }
 
@@ -54,6 +56,8 @@ pub(super) struct Info {
     pub(super) seen: Option<(i64, i64)>,
     /// It has ended, but for its last switch.
     pub(super) ended: bool,
+    /// When it began, where that was seen.
+    pub(super) born: Option<i64>,
 }
 
 /// A process.
@@ -155,6 +159,7 @@ impl Threads {
             forgot: false,
             seen: None,
             ended: false,
+            born: None,
         })
     }
 
@@ -184,21 +189,26 @@ impl Threads {
         process.name.clone().or_else(program)
     }
 
-    /// A thread ends: its row, if it was on a cpu. `None` where it is not done with: it has still to leave its cpu, or is
-    /// a vCPU, which is told at the end.
-    pub(super) fn ended(&mut self, thread: Thread) -> Option<Option<Row>> {
-        let on_a_cpu = self.on.iter().any(|on| on.thread == Some(thread));
+    /// A thread ends: its row, if it was on a cpu, and the vCPUs that it was. `None` where it has still to leave its cpu.
+    pub(super) fn ended(&mut self, thread: Thread) -> Option<(Option<Row>, Vec<Id>)> {
         if let Some(info) = self.threads.get_mut(&thread.tid) {
             info.ended = true;
-            if on_a_cpu || !info.vcpus.is_empty() {
+            if let Run::On(cpu) = info.run
+                && self.on[cpu].thread == Some(thread)
+            {
                 return None;
             }
         }
-        let row = self.threads.remove(&thread.tid).and_then(|info| self.row(&info));
+        let info = self.threads.remove(&thread.tid);
+        let row = info.as_ref().and_then(|info| self.row(info));
+        let vcpus: Vec<Id> = info.into_iter().flat_map(|info| info.vcpus).map(|(vcpu, _)| vcpu).collect();
+        vcpus.iter().for_each(|vcpu| {
+            self.tid_of.remove(vcpu);
+        });
         if thread.pid != thread.tid {
             self.names.remove(&thread.tid);
         }
-        Some(row)
+        Some((row, vcpus))
     }
 
     /// The rows of those that have not ended.
@@ -231,6 +241,17 @@ impl Threads {
         })
     }
 
+    /// A thread begins. What was known of one of its number was of another.
+    pub(super) fn begin(&mut self, thread: Thread, at: i64) {
+        if at == i64::MIN {
+            return;
+        }
+        if self.threads.get(&thread.tid).is_some_and(|info| info.vcpus.is_empty()) {
+            self.threads.remove(&thread.tid);
+        }
+        self.info(thread).born = Some(at);
+    }
+
     pub(super) fn forget_process(&mut self, pid: i32) {
         self.processes.remove(&pid);
         self.names.remove(&pid);
@@ -249,6 +270,12 @@ impl Threads {
         }
         info.run = run;
         info.seen = Some((info.seen.map_or(at, |s| s.0), at));
+    }
+
+    /// The vCPUs whose threads are off their cpus, as far as is known.
+    pub(super) fn off(&self) -> Vec<Thread> {
+        let off = self.tid_of.values().filter_map(|tid| self.threads.get(tid));
+        off.filter(|info| matches!(info.run, Run::Off(..))).map(|info| info.thread).collect()
     }
 
     /// The cpu runs another thread from now on; `None` where nothing says which.

@@ -51,6 +51,18 @@ pub(super) enum Place {
         since: Time,
     },
     Watched(Watched),
+    /// Its thread has ended.
+    Gone,
+}
+
+/// What a thread did before it was known to be a vCPU.
+pub(super) struct History<'a> {
+    /// Where it was from when.
+    pub(super) turns: &'a [(i64, Run)],
+    /// The first of them are forgotten.
+    pub(super) forgot: bool,
+    /// When it began, where that was seen.
+    pub(super) born: Option<i64>,
 }
 
 /// A row to be told, but for what the vCPU itself says.
@@ -148,6 +160,10 @@ impl Machine {
                 self.vcpus[v].place = Place::Watched(watched);
                 self.tell_watched(v, at, sink)
             }
+            Place::Gone => {
+                self.vcpus[v].place = Place::Gone;
+                Ok(())
+            }
             Place::Off(off) => {
                 let end = match off.back {
                     Some(back) if to == Some(off.cpu) && back.tsc <= at.tsc => back,
@@ -189,6 +205,9 @@ impl Machine {
     ) -> Result<(), S::Error> {
         if self.cpus[c].current == Some(v) {
             self.cpus[c].current = None;
+        }
+        if let Place::Gone = self.vcpus[v].place {
+            return Ok(());
         }
         if let Place::Watched(watched) = self.vcpus[v].place {
             return match watched.guest {
@@ -237,12 +256,41 @@ impl Machine {
         match (watched.guest, watched.run) {
             (Some(c), _) => (V::Guest, Some(c)),
             (None, Run::On(c)) if self.cpus[c].mode == Mode::Lost => (V::Lost, None),
+            // A cpu that runs a thread does not sleep: one of the two is wrong.
+            (None, Run::On(c)) if matches!(self.cpus[c].mode, Mode::Idle(_)) => (V::Unknown, None),
             (None, Run::On(c)) => (V::Hypervisor, Some(c)),
+            // It may run on a cpu that nobody speaks of.
+            (None, Run::Off(..)) if !self.all_cpus => (V::OffCpu, None),
             (None, Run::Off(_, Why::Preempted, _)) => (V::Preempted, None),
             (None, Run::Off(_, Why::Waiting, _)) => (V::Waiting, None),
             (None, Run::Off(_, Why::Unknown, _)) => (V::OffCpu, None),
-            (None, Run::Unknown) => (V::Unknown, None),
+            (None, Run::Away(Some(Why::Preempted))) => (V::Preempted, None),
+            (None, Run::Away(Some(Why::Waiting))) => (V::Waiting, None),
+            (None, Run::Away(Some(Why::Unknown))) => (V::OffCpu, None),
+            (None, Run::Away(None) | Run::Unknown) => (V::Unknown, None),
         }
+    }
+
+    /// A vCPU's thread has ended, and with it the vCPU.
+    pub(super) fn gone<S: Sink>(&mut self, v: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        self.settle(v, at, None, sink)?;
+        self.vcpus[v].place = Place::Gone;
+        Ok(())
+    }
+
+    /// The vCPU surely enters its guest on a cpu after its thread's last switch: the thread is there, whatever was said.
+    pub(super) fn proves<S: Sink>(&mut self, v: Id, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        let Some(threads) = &mut self.threads else { return Ok(()) };
+        let Some(info) = threads.tid_of(v).and_then(|tid| threads.get(tid)) else { return Ok(()) };
+        let switched = info.seen.map_or(i64::MIN, |seen| seen.1);
+        // Where records are missing it may have left again.
+        let hole = threads.on[c].since.is_none();
+        if info.run == Run::On(c) || at.lo <= switched || hole {
+            return Ok(());
+        }
+        let thread = info.thread;
+        threads.info(thread).run = Run::On(c);
+        self.watch(v, at, |w| w.run = Run::On(c), sink)
     }
 
     /// Something changes for a vCPU with a thread.
@@ -274,7 +322,8 @@ impl Machine {
         if let (V::Preempted, Run::Off(cpu, _, came_in)) = (state, run) {
             return self.preempted(v, cpu, came_in, (since, at), true, sink);
         }
-        let row = Row { cpu, seen: true, ..Row::new(since, at, state) };
+        let seen = self.all_cpus || state != V::OffCpu;
+        let row = Row { cpu, seen, ..Row::new(since, at, state) };
         self.vcpu_row(v, self.vcpus[v].process, row, sink)
     }
 
@@ -284,17 +333,17 @@ impl Machine {
         v: Id,
         at: Time,
         run: Run,
-        turns: &[(i64, Run)],
-        forgot: bool,
+        history: History<'_>,
         sink: &mut S,
     ) -> Result<(), S::Error> {
+        let History { turns, forgot, born } = history;
         if let Place::Watched(_) = self.vcpus[v].place {
             return self.watch(v, at, |w| w.run = run, sink);
         }
         let since = match self.vcpus[v].place {
             Place::On { since, .. } | Place::Lost { since } => since,
             Place::Off(Off { since, .. }) => since,
-            Place::Watched(_) => at,
+            Place::Watched(_) | Place::Gone => at,
         };
         let at = after(at, since);
         let guest = match self.vcpus[v].place {
@@ -306,8 +355,11 @@ impl Machine {
         watched.shown = self.seen(&watched);
         self.vcpus[v].place = Place::Watched(watched);
 
-        let (begin, end) = (self.first, self.vcpus[v].first);
+        let end = self.vcpus[v].first;
+        let begin = born.unwrap_or(self.first).max(self.first);
         let mut from = begin;
+        // Before its first turn it was off its cpu, if it was at all.
+        let mut sure = born.is_some();
         // What it did up to its first turn, the turn itself says.
         let mut state = match turns.first() {
             _ if forgot => (V::Unknown, None),
@@ -320,7 +372,8 @@ impl Machine {
         for (until, then) in rows.collect::<Vec<_>>() {
             let until = until.min(end);
             if until > from {
-                let row = Row { cpu: state.1, seen: true, ..Row::new(Time::exact(from), Time::exact(until), state.0) };
+                let sure = std::mem::replace(&mut sure, true) || state.0 != V::OffCpu;
+                let row = Row { cpu: state.1, seen: sure, ..Row::new(Time::exact(from), Time::exact(until), state.0) };
                 self.vcpu_row(v, None, row, sink)?;
                 from = until;
             }

@@ -57,8 +57,12 @@ const MOST_SAMPLES: usize = 1 << 12;
 /// Without MTC: a TSC outside PSB+ ended a sleep where it came this many times later than expected, and so many ticks.
 const SLEPT_TIMES: f64 = 3.0;
 const SLEPT_TICKS: f64 = 100_000.0;
+/// A pause in which the recorder's interrupt handler ran and nothing else is shorter than this, ticks.
+const PAUSE: i64 = 300_000;
 /// A TSC this far ahead of the last is taken only when the next one agrees (a damaged packet may look valid).
 const LEAP: i64 = 1 << 44;
+/// The same where no crystal confirms it.
+const UNSEEN: i64 = 1 << 39;
 
 /// Packets of a stream by kind.
 pub(crate) type Counts = [u64; PacketKind::ALL.len()];
@@ -122,7 +126,7 @@ impl<'a> Track<'a> {
             counts: [0; PacketKind::ALL.len()],
             inner: Inner {
                 sure: Sure::new(window),
-                last_host: stream.began,
+                last_host: steps::possible(stream.began),
                 first_offset,
                 ..Inner::new(clocks, start, errata, unsynced, stream.len())
             },
@@ -159,7 +163,7 @@ impl<'a> Track<'a> {
                     inner.bad(*reason);
                     walker.bad(*reason, fed.len, &mut |step| inner.step(step, offsets));
                 }
-                Content::Paused => walker.paused(&mut |step| inner.step(step, offsets)),
+                Content::Paused(stopped) => walker.paused(*stopped, &mut |step| inner.step(step, offsets)),
                 Content::Missing(missing) => walker.missing(*missing, &mut |step| inner.step(step, offsets)),
             }
         });
@@ -234,6 +238,8 @@ struct Inner<'a> {
     latest: i64,
     siblings: FxHashMap<u64, Vec<u64>>,
     lost: bool,
+    /// Tracing was off since then, and no time is known since.
+    paused: Option<i64>,
     /// A packet said that the cpu sleeps, and nothing since that it woke.
     asleep: bool,
     doubt: Option<i64>,
@@ -285,6 +291,7 @@ impl<'a> Inner<'a> {
             siblings: FxHashMap::default(),
             lost: false,
             asleep: false,
+            paused: None,
             doubt: None,
             samples: Vec::new(),
             last_host: None,

@@ -4,13 +4,18 @@ use havana_packet::BadReason;
 use havana_rows::LossCause;
 use havana_trace::{Cause, Missing};
 
-use super::{Inner, LONGEST, MOST_SIBLINGS, Node};
+use super::{Inner, LONGEST, MOST_SIBLINGS, Node, PAUSE};
 use crate::ctc::Ctc;
 use crate::event::{Loaded, What};
 use crate::offset::Offsets;
 use crate::span::{Known, Span};
 use crate::spread::{Kind, Link};
 use crate::walk::{Exit, Lost, Step, space_of};
+
+/// A time that a TSC packet could say; a damaged record may say others.
+pub(super) fn possible(tsc: Option<i64>) -> Option<i64> {
+    tsc.filter(|tsc| (0..1 << 56).contains(tsc))
+}
 
 impl Inner<'_> {
     pub(super) fn bad(&mut self, reason: BadReason) {
@@ -35,10 +40,11 @@ impl Inner<'_> {
                 self.ratio = ratio;
                 return self.cycles.cbr(ratio);
             }
-            Step::Paused => {
+            Step::Paused(stopped) => {
                 if let Some(ctc) = &mut self.ctc {
                     ctc.veil();
                 }
+                self.paused = possible(stopped).or(self.opened.map(|o| o.span.hi));
             }
             Step::Missing(missing) => self.missing(missing),
             Step::Sleep => self.sleep(),
@@ -188,6 +194,7 @@ impl Inner<'_> {
     /// Trace is missing, and where it is known when it stopped and went on, that is a known time.
     pub(super) fn missing(&mut self, missing: Missing) {
         let Missing { cause, stopped, resumed, bytes, .. } = missing;
+        let (stopped, resumed) = (possible(stopped), possible(resumed));
         let loss = match cause {
             Cause::Dropped => LossCause::Dropped,
             Cause::Off => LossCause::TraceOff,
@@ -224,6 +231,17 @@ impl Inner<'_> {
         if cause == Cause::Off && missing.at_packet {
             self.loaded = loaded;
         }
+    }
+
+    /// Where the trace was off before `at`: a moment, in which the cpu was awake; or longer, and then it is lost, and not
+    /// the sleep that it looks like. Whether it was off.
+    pub(super) fn was_off(&mut self, at: Span) -> bool {
+        let Some(stopped) = self.paused.take() else { return false };
+        if at.hi - stopped > PAUSE {
+            let (stopped, resumed) = (Some(stopped), None);
+            self.missing(Missing { cause: Cause::Off, stopped, resumed, at_packet: false, bytes: 0 });
+        }
+        true
     }
 
     /// Something happens that a sleeping cpu does not do.

@@ -1,6 +1,6 @@
 //! Packets that tell time: MTC, and TSC of the host or a guest.
 
-use super::{Inner, LEAP, MOST_SAMPLES, SLEPT_TICKS, SLEPT_TIMES};
+use super::{Inner, LEAP, MOST_SAMPLES, PAUSE, SLEPT_TICKS, SLEPT_TIMES, UNSEEN};
 use havana_rows::LossCause;
 
 use crate::ctc::Edge;
@@ -19,9 +19,16 @@ impl Inner<'_> {
         let period = ctc.period();
         match ctc.mtc(payload) {
             Edge::Next(at) => {
+                self.paused = None;
                 let at = Known::at(at);
                 self.kinds.edge(self.stretch.0, period as f64);
                 self.close(at, None);
+            }
+            Edge::Skipped(at) if self.was_off(at) => {
+                self.close(Known::at(at), None);
+                if let Some(ctc) = &mut self.ctc {
+                    ctc.resume(at.mid());
+                }
             }
             Edge::Skipped(at) => {
                 let wake = Span { lo: at.lo - period, hi: at.hi };
@@ -48,10 +55,17 @@ impl Inner<'_> {
     pub(super) fn host_tsc(&mut self, tsc: i64, packet: Tsc, offsets: &mut Offsets) {
         if let Some(opened) = self.opened {
             // A damaged packet that looks valid, or a clock that was written: believed when it is said twice.
-            let astray = tsc < opened.span.lo || tsc - opened.span.hi > LEAP;
+            let crystal = self.ctc.as_ref().zip(packet.tma).map(|(ctc, tma)| ctc.agrees(tsc, tma));
+            let leap = if crystal == Some(true) { LEAP } else { UNSEEN };
+            // A step of less than the crystal can tell is no leap.
+            let off = crystal == Some(false) && tsc - opened.span.hi > PAUSE;
+            let astray = tsc < opened.span.lo || tsc - opened.span.hi > leap || off;
             let agrees = self.doubt.is_some_and(|d| (0..LEAP).contains(&(tsc - d)));
             if astray && !(agrees && tsc >= opened.span.lo) {
                 self.doubt = Some(tsc);
+                if let (Some(ctc), Some((edge, fast))) = (&mut self.ctc, packet.tma) {
+                    ctc.check(tsc, edge, fast);
+                }
                 return;
             }
             self.doubt = None;
@@ -72,6 +86,13 @@ impl Inner<'_> {
             // However short it was: this TSC is of the wake.
             slept = slept.or(Some(tsc));
         }
+        if slept.is_some() && self.was_off(Span::exact(tsc)) {
+            slept = None;
+            if let Some(ctc) = &mut self.ctc {
+                ctc.host_tsc(tsc, packet.tma);
+            }
+        }
+        self.paused = None;
         self.host_samples(tsc, offsets);
         self.close(Known::exact(tsc), slept.map(|due| (due, Span::exact(tsc))));
     }

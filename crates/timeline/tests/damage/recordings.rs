@@ -95,7 +95,11 @@ fn trace_missing_anywhere() {
             .map(|mut stream| {
                 for _ in 0..1 + rng.below(6) {
                     let at = rng.below(stream.len());
-                    let join = if rng.once_in(3) { Join::Paused } else { Join::Missing(missing(&mut rng)) };
+                    let join = if rng.once_in(3) {
+                        Join::Paused { stopped: time(&mut rng) }
+                    } else {
+                        Join::Missing(missing(&mut rng))
+                    };
                     stream = stream.cut_with(&[at], join);
                 }
                 if rng.once_in(2) {

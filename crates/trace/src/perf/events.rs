@@ -5,7 +5,7 @@
 //! what is wanted.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use havana_map::Map;
@@ -18,7 +18,7 @@ use super::{MISC_SWITCH_OUT, MISC_SWITCH_OUT_PREEMPT};
 use crate::sideband::{Record, Said, Thread};
 
 /// No more records are held to be sorted.
-const MOST_HELD: usize = 1 << 18;
+const MOST_HELD: usize = 1 << 19;
 
 /// Memory is given back each time so many bytes were read.
 const RELEASE: u64 = 16 << 20;
@@ -126,6 +126,8 @@ struct Held {
     heap: BinaryHeap<Reverse<Waiting>>,
     count: u64,
     newest: i64,
+    /// When the last record of a cpu was.
+    last: HashMap<u32, i64>,
     /// The newest when the last round ended.
     last_round: i64,
     /// Nothing older than this will come.
@@ -134,7 +136,14 @@ struct Held {
 }
 
 impl Held {
-    fn push(&mut self, record: Record) {
+    fn push(&mut self, mut record: Record) {
+        // Records are lost from the last one that was not: LOST comes when there is room again.
+        if let Some(cpu) = record.cpu {
+            let last = self.last.insert(cpu, record.tsc);
+            if record.what == Said::Lost {
+                record.tsc = last.unwrap_or(i64::MIN + 1);
+            }
+        }
         self.newest = self.newest.max(record.tsc);
         self.count += 1;
         self.heap.push(Reverse(Waiting(record.tsc, self.count, record)));

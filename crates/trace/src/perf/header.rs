@@ -26,6 +26,7 @@ mod feature {
     pub(super) const HOSTNAME: u64 = 3;
     pub(super) const OSRELEASE: u64 = 4;
     pub(super) const ARCH: u64 = 6;
+    pub(super) const NRCPUS: u64 = 7;
     pub(super) const CPUDESC: u64 = 8;
     pub(super) const CPUID: u64 = 9;
     pub(super) const CMDLINE: u64 = 11;
@@ -45,6 +46,8 @@ pub(super) mod sample {
     pub(in super::super) const CPU: u64 = 1 << 7;
     pub(in super::super) const STREAM_ID: u64 = 1 << 9;
     pub(in super::super) const IDENTIFIER: u64 = 1 << 16;
+    /// Trace in samples.
+    pub(in super::super) const AUX: u64 = 1 << 20;
 }
 
 /// Bits of `perf_event_attr`'s flags.
@@ -127,6 +130,8 @@ pub(super) struct Header {
     pub(super) hostname: Option<String>,
     pub(super) os_release: Option<String>,
     pub(super) arch: Option<String>,
+    /// Cpus that were online.
+    pub(super) cpus: Option<u32>,
     pub(super) cpu_name: Option<String>,
     pub(super) cpu_id: Option<String>,
     pub(super) command: Vec<String>,
@@ -193,6 +198,7 @@ impl Header {
             feature::HOSTNAME => self.hostname = one().filter(|name| name != "(none)"),
             feature::OSRELEASE => self.os_release = one(),
             feature::ARCH => self.arch = one(),
+            feature::NRCPUS => self.cpus = u32_at(bytes, 4),
             feature::CPUDESC => self.cpu_name = one(),
             feature::CPUID => self.cpu_id = one(),
             feature::CMDLINE => {

@@ -133,6 +133,8 @@ pub(super) struct Index {
     pub(super) threads: bool,
     /// The kernel told of switches between threads, of its cpu each.
     pub(super) switches: bool,
+    /// And that one was preempted.
+    pub(super) preemptions: bool,
     /// Rings are of threads, on whichever cpu.
     no_cpus: bool,
     rings: BTreeMap<u32, Ring>,
@@ -193,7 +195,7 @@ impl Index {
                 }
             }
             kind::AUXTRACE => self.auxtrace(record),
-            kind::LOST => self.lost += u64_at(body, 8).unwrap_or(0),
+            kind::LOST => self.lost = self.lost.saturating_add(u64_at(body, 8).unwrap_or(0)),
             kind if kind < kind::USER && kind != kind::SAMPLE => self.event(kind, body, record.misc),
             _ => {}
         }
@@ -217,6 +219,7 @@ impl Index {
         let Some(key) = cpu.or_else(|| u32::try_from(tid?).ok()) else { return };
         if let kind::SWITCH | kind::SWITCH_CPU_WIDE = kind {
             self.switches |= cpu.is_some() && time.is_some();
+            self.preemptions |= misc & super::MISC_SWITCH_OUT_PREEMPT != 0;
         }
         // Where cpus are not told apart, only the ring of a thread is of interest.
         if cpu.is_none() && kind != kind::AUX && !self.rings.contains_key(&key) {
@@ -244,6 +247,11 @@ impl Index {
             kind::ITRACE_START => ring.started = ring.started.or(time),
             _ => {}
         }
+    }
+
+    /// How many cpus the kernel spoke of.
+    pub(super) fn seen_cpus(&self) -> usize {
+        self.rings.values().filter(|ring| ring.last_seen.is_some()).count()
     }
 
     /// The cpus that have trace.
@@ -369,7 +377,7 @@ impl Ring {
         } else if threads && (this.switched.is_some() || !self.sees_switches) {
             missing(Cause::Off)
         } else {
-            Join::Paused
+            Join::Paused { stopped: tsc(before.stopped) }
         }
     }
 
@@ -404,7 +412,7 @@ impl Ring {
         // A recorder ends the trace of all cpus first, and its other events a moment later: so short a tail is the end.
         let span = until.saturating_sub(self.first_seen?);
         let tail = until.saturating_sub(stopped);
-        let long = tail > MOMENT_NS && tail > span / 50;
+        let long = tail > MOMENT_NS && (tail > span / 50 || tail > 5 * MOMENT_NS);
         if long || (threads && tail > 0 && self.switched.is_none()) {
             return missing(Cause::Off, Some(stopped), Some(until), 0);
         }

@@ -67,11 +67,18 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
         index.fault = Some((file.len() as u64, Fault::Cut));
     }
     let info = pt_of(&at, &header, &index)?;
+    // Of some cgroups only: a cpu's trace is off while others run.
+    let cgroups = |w: &String| w == "-G" || w.starts_with("--cgroup") || w.starts_with("--for-each-cgroup");
+    index.threads |= header.command.iter().any(cgroups);
     let event = header.events.iter().find(|e| u64::from(e.pmu) == info.pmu);
     let clock = header.events.iter().find_map(Event::clock);
     let conv = info.conv.or(index.time_conv).filter(|_| clock.is_none());
     let name = path.display().to_string();
     let found = index.streams(file, conv);
+    let in_samples = |e: &Event| e.sample_type.is_some_and(|t| t & header::sample::AUX != 0);
+    if found.is_empty() && header.events.iter().any(in_samples) {
+        return Err(TraceError::AuxSamples { path: at() });
+    }
     if found.is_empty() {
         return Err(TraceError::NoTrace { path: at(), offset: index.fault.map_or(file.len() as u64, |f| f.0) });
     }
@@ -83,7 +90,9 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
     let streams = streams.collect();
     let recording = recording(&header, &index, event, clock.filter(|_| conv.is_none()));
     let facts = facts(&header, &info, event, conv).overridden_by(over);
-    let tells_preemption = header.os_release.as_deref().is_none_or(|r| release_of(r) >= (4, 17));
+    let release = header.os_release.as_deref().map(release_of);
+    let all_cpus = header.cpus.is_none_or(|cpus| index.seen_cpus() >= cpus as usize);
+    let tells_preemption = index.preemptions || release.is_some_and(|r| r >= (4, 17));
     let events = Events::new(map.clone(), header.records, std::mem::take(&mut index.ids), conv, index.switches);
     let wall = header
         .clocks
@@ -94,7 +103,7 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
         streams,
         facts,
         recording: Recording { wall, ..recording },
-        sideband: Some(Sideband { perf: events, tells_preemption }),
+        sideband: Some(Sideband { perf: events, tells_preemption, all_cpus }),
         sources: vec![Source { name, map }],
     })
 }

@@ -43,7 +43,9 @@ impl SampleIds {
 
     /// An ID_INDEX record: which id is of which cpu.
     pub(super) fn id_index(&mut self, body: &[u8]) {
-        for entry in body.get(8..).unwrap_or_default().chunks_exact(32) {
+        let count = usize::try_from(u64_at(body, 0).unwrap_or(0)).unwrap_or(usize::MAX);
+        // Newer perf has another list behind it.
+        for entry in body.get(8..).unwrap_or_default().chunks_exact(32).take(count) {
             if let (Some(id), Some(cpu)) = (u64_at(entry, 0), u64_at(entry, 16))
                 && let Ok(cpu) = u32::try_from(cpu)
             {

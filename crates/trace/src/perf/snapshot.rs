@@ -30,7 +30,11 @@ pub(super) fn parts(file: &[u8], chunks: &[Chunk]) -> Vec<Part> {
                     let missing = Missing { cause, stopped: Some(read), resumed: None, at_packet: false, bytes: 0 };
                     (Join::Missing(missing), 0)
                 }
-                skip => (Join::Continues, skip),
+                skip => {
+                    // It is turned off while the ring is read.
+                    let (cause, stopped) = (Cause::Off, Some(read));
+                    (Join::Missing(Missing { cause, stopped, resumed: None, at_packet: true, bytes: 0 }), skip)
+                }
             },
         };
         before = Some((bytes, i64::try_from(chunk.read).unwrap_or(i64::MAX / 4)));
