@@ -90,7 +90,7 @@ pub(crate) struct Analyze {
     /// The node's name [default: the host name in the trace, else "unknown"]
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
-    /// What VMs are called: TOML, or a VM a line as virsh and ps print them
+    /// What VMs are called: a VMM a line, as ps -eo pid,args prints them, or TOML
     #[arg(long, value_name = "FILE")]
     pub(crate) names: Option<PathBuf>,
     /// Print the report as JSON

@@ -380,7 +380,7 @@ havana: folder: no .pt file in this directory
 
 "#]]);
     none(&["analyze", "garbage.pt"]).stderr_eq(str![[r#"
-havana: garbage.pt: no moment of it can be dated: from offset 0 to 3000 there is no PSB with a TSC packet of the host (was it recorded with tsc=1?)
+havana: garbage.pt: neither a perf.data nor Intel PT: there is no PSB from offset 0 on
 
 "#]]);
     fs::write(dir.path().join("recorded.pt"), b"PERFILE2 and so on").unwrap();
@@ -454,6 +454,7 @@ havana: warning: 1 stretch of bytes is no packet: see losses
 "#]]);
     run(&["--strict"]).code(1).stderr_eq(str![[r#"
 havana: warning: 1 stretch of bytes is no packet: see losses
+havana: trace was lost, in 1 stretch of it (damaged, 1,882 bytes): see the table losses
 
 "#]]);
     havana(dir.path()).args(["report", "hog-vma.havana"]).assert().success();

@@ -10,7 +10,7 @@ use havana_rows::Sink;
 use havana_store::{
     CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, MANIFEST_FILE, Manifest, StoreError, WriterOptions,
 };
-use havana_timeline::{Analysis, Summary, Survey};
+use havana_timeline::{Analysis, Feed, Summary, Survey};
 use havana_trace::{Facts, OpenOptions, STDIN, Trace, open};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -45,7 +45,6 @@ pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
         names,
     };
     let dataset = write(&trace, &plan)?;
-    let lost = dataset.manifest().losses.count > 0;
     for warning in &dataset.manifest().warnings {
         eprintln!("havana: warning: {warning}");
     }
@@ -55,7 +54,7 @@ pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
     if !args.json && !args.quiet {
         writeln!(std::io::stdout(), "\ndataset  {}", output.display())?;
     }
-    Ok(super::status(args.strict, lost))
+    Ok(super::status(args.strict, &dataset))
 }
 
 /// What to make of a trace.
@@ -75,6 +74,11 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
     let (sources, capture) = identity::of(trace);
     let survey = Survey::of(trace);
     let Some(first) = Analysis::new(trace, &survey, None).first_tsc() else {
+        let errata = havana_timeline::errata_of(trace.facts.cpu);
+        if trace.streams.iter().all(|s| Feed::new(s, errata).is_at_end()) {
+            let name = trace.streams.first().map_or("the input", |s| s.name.as_str());
+            bail!("{name}: neither a perf.data nor Intel PT: there is no PSB from offset 0 on");
+        }
         let (name, bytes) = trace.streams.first().map_or(("the input", 0), |s| (s.name.as_str(), s.len()));
         bail!(
             "{name}: no moment of it can be dated: from offset 0 to {bytes} there is no PSB with a TSC packet of the \
@@ -99,9 +103,11 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
         if replaceable { anyhow::anyhow!("{error:#}; --force replaces it") } else { error }
     })?;
     let keep = Keep { window, vms: plan.vms.clone() };
-    let mut named = Named { names: &plan.names, sink: Parted::new(keep, &mut writer) };
+    let mut named = Named::new(&plan.names, Parted::new(keep, &mut writer));
     let summary = read(trace, analysis, &mut named)?;
     named.sink.check()?;
+    let mut said = warnings::of(trace, &summary);
+    said.extend(named.warning());
     let manifest = Manifest {
         tool_version: env!("CARGO_PKG_VERSION").into(),
         clock: Clock {
@@ -118,7 +124,7 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
         sources,
         settings: settings(trace, &summary),
         packets: envelope(&summary),
-        warnings: warnings::of(trace, &summary),
+        warnings: said,
         ..Manifest::default()
     };
     writer.finish(manifest)?;
@@ -148,7 +154,9 @@ fn default_output(inputs: &[PathBuf]) -> anyhow::Result<PathBuf> {
         bail!("standard input has no name to call the dataset by: say -o DIR");
     }
     let full = std::path::absolute(first)?;
-    let name = if full.is_dir() { full.file_name() } else { full.file_stem() };
+    // perf.data.1 and perf.data.2 are two.
+    let known = full.extension().is_some_and(|ext| ext == "pt" || ext == "data");
+    let name = if known && !full.is_dir() { full.file_stem() } else { full.file_name() };
     let name = name.and_then(|n| n.to_str()).context("the input has no name to call the dataset by: say -o DIR")?;
     Ok(PathBuf::from(format!("{name}.havana")))
 }

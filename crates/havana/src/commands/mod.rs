@@ -13,8 +13,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use havana_store::Dataset;
 
 use crate::cli::{self, Cli, Command};
+use crate::units::count;
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -60,7 +62,18 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     line
 }
 
-/// The exit status: losses count where `--strict` says so.
-fn status(strict: bool, lost: bool) -> ExitCode {
-    if strict && lost { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+/// The exit status: losses count where `--strict` says so, and then are said.
+fn status(strict: bool, dataset: &Dataset) -> ExitCode {
+    let losses = &dataset.manifest().losses;
+    if !strict || losses.count == 0 {
+        return ExitCode::SUCCESS;
+    }
+    let causes: Vec<&str> = losses.ticks.keys().map(String::as_str).collect();
+    eprintln!(
+        "havana: trace was lost, in {} of it ({}, {} bytes): see the table losses",
+        if losses.count == 1 { "1 stretch".into() } else { format!("{} stretches", count(losses.count)) },
+        causes.join(", "),
+        count(losses.bytes.unsigned_abs()),
+    );
+    ExitCode::FAILURE
 }

@@ -1,6 +1,6 @@
 //! `--names FILE`: what VMs are called, for traces that do not say.
 //!
-//! Either TOML, or a VM a line, as `virsh` and `ps` print them:
+//! Either TOML, or a VM a line, as `ps` prints them; programs that are no VMM are passed over:
 //!
 //! ```text
 //! [[vm]]                                          4711  4dea22b3-1d52-d8f3-2516-782e98ab3fa0  web-2
@@ -45,7 +45,7 @@ impl Names {
     }
 
     fn parse(text: &str) -> anyhow::Result<Names> {
-        if text.lines().any(|line| line.trim() == "[[vm]]") {
+        if text.lines().any(|line| line.starts_with("[[")) {
             let file: File = toml::from_str(text).map_err(|error| {
                 let at = error.span().map_or(0, |span| span.start);
                 let line = text.get(..at).map_or(0, |t| t.matches('\n').count()) + 1;
@@ -61,6 +61,10 @@ impl Names {
                 continue;
             }
             let entry = line_entry(line);
+            // A command line that names no VM.
+            if entry.name.is_none() && entry.pid.is_some() {
+                continue;
+            }
             if entry.name.is_some() && (entry.pid.is_some() || entry.uuid.is_some()) {
                 entries.push(entry);
             } else if i > 0 {
@@ -111,8 +115,22 @@ fn is_uuid(word: &str) -> bool {
 
 /// A sink before the sink, which names VMs.
 pub(crate) struct Named<'a, S> {
-    pub(crate) names: &'a Names,
+    names: &'a Names,
+    named: usize,
     pub(crate) sink: S,
+}
+
+impl<'a, S> Named<'a, S> {
+    pub(crate) fn new(names: &'a Names, sink: S) -> Self {
+        Named { names, named: 0, sink }
+    }
+
+    /// What to say where names were given and nobody has one.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let given = self.names.0.len();
+        (given > 0 && self.named == 0)
+            .then(|| format!("none of the {given} names is of a VM of this trace: by no pid, host_cr3 or name"))
+    }
 }
 
 macro_rules! hands_on {
@@ -133,6 +151,7 @@ impl<S: Sink> Sink for Named<'_, S> {
 
     fn vm(&mut self, mut row: Vm) -> Result<(), S::Error> {
         if let Some(entry) = self.names.of(&row) {
+            self.named += 1;
             row.name = entry.name.clone().or(row.name);
             row.uuid = entry.uuid.clone().or(row.uuid);
             row.pid = row.pid.or(entry.pid);
@@ -155,6 +174,7 @@ mod tests {
     fn lines_as_tools_print_them() {
         let text = format!(
             " Id   Name     State\n----------------------\n 4711 web-2 running\n{UUID} db-1\n\
+             700 /usr/bin/vim --name foo bar\n114 cloud-hypervisor --api-socket /a\n\
              4712 /usr/bin/qemu-system-x86_64 -name guest=mail,debug-threads=on -uuid {UUID} -m 512\n\
              4713 qemu-kvm -name old -smp 2\n4714 firecracker --id f1 --api-sock /a\n"
         );
@@ -176,6 +196,11 @@ mod tests {
         assert_eq!(names.0[1].host_cr3, Some(0x686_e000));
         let said = |text: &str| Names::parse(text).unwrap_err().to_string();
         assert!(said("[[vm]]\npid = 7\nnam = \"a\"\n").starts_with("line 3: unknown field `nam`"));
+        assert!(
+            said("[[vms]]\npid = 7\n").starts_with("line 1: unknown field `vms`"),
+            "{}",
+            said("[[vms]]\npid = 7\n")
+        );
         assert_eq!(said("web\n"), "no VM in it; a line should have a pid or uuid, and a name");
         assert_eq!(said("7 web\nweb\n"), "line 2: not a VM's pid or uuid, and name: web");
     }

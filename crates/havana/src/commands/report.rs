@@ -10,5 +10,5 @@ use crate::report::{self, Form};
 pub(crate) fn run(args: &Report) -> anyhow::Result<ExitCode> {
     let dataset = Dataset::open(&args.dataset)?;
     report::print(&dataset, if args.json { Form::Json } else { Form::Text })?;
-    Ok(super::status(args.strict, dataset.manifest().losses.count > 0))
+    Ok(super::status(args.strict, &dataset))
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::columns::{Names, int, ints, longs};
 use super::histogram::{Histogram, Quantiles};
+use super::reasons;
 use crate::units::{Rate, rate_of};
 
 /// Edges of the latency histogram, nanoseconds.
@@ -66,7 +67,19 @@ pub(crate) struct VmFacts {
     /// From an exit to the vCPU's next entry, ticks.
     pub(crate) reentry_ticks: Option<Quantiles>,
     pub(crate) reentry_histogram: Vec<Bucket>,
+    /// Exits that no entry of their vCPU follows in the trace: in neither of these.
+    pub(crate) exits_without_reentry: u64,
+    /// Why it exited, where the trace says so (Event Trace), most first.
+    pub(crate) reasons: Vec<ReasonFacts>,
     pub(crate) vcpus: Vec<VcpuFacts>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ReasonFacts {
+    /// Basic exit reason (SDM, appendix C).
+    pub(crate) reason: i32,
+    pub(crate) name: String,
+    pub(crate) exits: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -152,6 +165,8 @@ struct Sums {
     taken: BTreeMap<(i32, TakerKind, Option<i32>, Option<i32>), i64>,
     vm_exits: ById<u64>,
     vcpu_exits: ById<u64>,
+    without_reentry: ById<u64>,
+    reasons: BTreeMap<(i32, i32), u64>,
     latency: ById<Option<Histogram>>,
     within: Option<Histogram>,
 }
@@ -223,12 +238,13 @@ impl Sums {
     }
 
     fn exits(&mut self, dataset: &Dataset) -> anyhow::Result<()> {
-        let columns = ["vcpu_id", "vm_id", "exit_tsc", "exit_lo_tsc", "exit_hi_tsc", "reentry_tsc"];
+        let columns = ["vcpu_id", "vm_id", "exit_tsc", "exit_lo_tsc", "exit_hi_tsc", "reentry_tsc", "reason"];
         for batch in dataset.scan(Table::Exits).columns(&columns).batches()? {
             let batch = batch?;
             let (vcpu, vm) = (ints(&batch, "vcpu_id")?, ints(&batch, "vm_id")?);
             let (exit, reentry) = (longs(&batch, "exit_tsc")?, longs(&batch, "reentry_tsc")?);
             let (lo, hi) = (longs(&batch, "exit_lo_tsc")?, longs(&batch, "exit_hi_tsc")?);
+            let reason = ints(&batch, "reason")?;
             let within = self.within.get_or_insert_with(Histogram::new);
             for row in 0..batch.num_rows() {
                 let vm = vm.value(row);
@@ -238,6 +254,11 @@ impl Sums {
                 if arrow::array::Array::is_valid(reentry, row) {
                     let ticks = (reentry.value(row) - exit.value(row)).max(0);
                     self.latency.at(vm).get_or_insert_with(Histogram::new).add(ticks.unsigned_abs());
+                } else {
+                    *self.without_reentry.at(vm) += 1;
+                }
+                if let Some(reason) = int(reason, row) {
+                    *self.reasons.entry((vm, reason)).or_default() += 1;
                 }
             }
         }
@@ -330,6 +351,12 @@ impl Facts {
                     exits: sums.vcpu_exits.get(v.vcpu_id).copied().unwrap_or(0),
                 });
             }
+            let mut reasons: Vec<ReasonFacts> = sums
+                .reasons
+                .range((vm.vm_id, i32::MIN)..=(vm.vm_id, i32::MAX))
+                .map(|(&(_, reason), &exits)| ReasonFacts { reason, name: reasons::name(reason), exits })
+                .collect();
+            reasons.sort_by_key(|r| (std::cmp::Reverse(r.exits), r.reason));
             vms.push(VmFacts {
                 vm_id: vm.vm_id,
                 name: vm.name.clone(),
@@ -342,6 +369,8 @@ impl Facts {
                 exits_per_second: rate.ns(span as f64).filter(|ns| *ns > 0.0).map(|ns| exits as f64 / ns * 1e9),
                 reentry_ticks: latency.as_ref().and_then(Histogram::quantiles),
                 reentry_histogram: latency.as_ref().map(|h| buckets(h, rate)).unwrap_or_default(),
+                exits_without_reentry: sums.without_reentry.get(vm.vm_id).copied().unwrap_or(0),
+                reasons,
                 vcpus,
             });
         }

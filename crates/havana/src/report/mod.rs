@@ -3,6 +3,7 @@
 mod columns;
 mod facts;
 mod histogram;
+mod reasons;
 mod text;
 
 use std::io::{self, IsTerminal, Write};

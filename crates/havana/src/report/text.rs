@@ -114,6 +114,15 @@ fn who_had_the_cpus(facts: &Facts, style: &Style, out: &mut impl Write) -> io::R
                 percent(s("host")),
                 percent(s("idle"))
             )?;
+            let seen = cpu.ticks as f64 / facts.span_ticks.max(1) as f64;
+            let mut more: Vec<String> = Vec::new();
+            more.extend(["lost", "unknown"].iter().filter(|h| s(h) >= SMALL).map(|h| format!("{h} {}", percent(s(h)))));
+            if seen < 0.99 {
+                more.push(format!("shares of the {} of the time that it is in the trace", percent(seen)));
+            }
+            if !more.is_empty() {
+                writeln!(out, "    {dim}{}{end}", more.join(", "))?;
+            }
         }
     }
     Ok(())
@@ -137,10 +146,12 @@ fn vms(facts: &Facts, style: &Style, out: &mut impl Write) -> io::Result<()> {
         "", "guest", "[at least, at most]", "hypervisor", "preempted", "waiting", "off cpu", "exits"
     )?;
     for vm in &facts.vms {
-        writeln!(out, "  {bold}{}{end}  {dim}VMM's CR3 {:#x}{}{end}", vm_label(vm), vm.host_cr3, clock(vm))?;
+        // A VM with a name has a number too: `--vm` takes it.
+        let number = if vm.name.is_some() { format!("vm {}, ", vm.vm_id) } else { String::new() };
+        writeln!(out, "  {bold}{}{end}  {dim}{number}VMM's CR3 {:#x}{}{end}", vm_label(vm), vm.host_cr3, clock(vm))?;
         for (i, v) in vm.vcpus.iter().enumerate() {
             vcpu(i, v, out)?;
-            takers(v, style, out)?;
+            takers(vm, v, style, out)?;
         }
     }
     Ok(())
@@ -167,16 +178,22 @@ fn vcpu(index: usize, v: &VcpuFacts, out: &mut impl Write) -> io::Result<()> {
         marked(v.off_cpu),
         count(v.exits),
     )?;
-    let hidden = [("lost", v.lost.share), ("unknown", v.unknown.share)];
+    let seen = [v.guest, v.hypervisor, v.preempted, v.waiting, v.off_cpu, v.lost, v.unknown];
+    let absent = 1.0 - seen.iter().map(|s| s.share).sum::<f64>();
+    let hidden = [
+        ("lost", v.lost.share, SMALL),
+        ("unknown", v.unknown.share, SMALL),
+        ("not there, or not seen yet,", absent, 0.01),
+    ];
     let hidden: Vec<String> =
-        hidden.iter().filter(|h| h.1 >= SMALL).map(|(what, share)| format!("{what} {}", percent(*share))).collect();
+        hidden.iter().filter(|h| h.1 >= h.2).map(|(what, share, _)| format!("{what} {}", percent(*share))).collect();
     if !hidden.is_empty() {
         writeln!(out, "      {}", hidden.join(", "))?;
     }
     Ok(())
 }
 
-fn takers(v: &VcpuFacts, style: &Style, out: &mut impl Write) -> io::Result<()> {
+fn takers(vm: &VmFacts, v: &VcpuFacts, style: &Style, out: &mut impl Write) -> io::Result<()> {
     let Style { dim, end, .. } = style;
     let whole = v.preempted.share;
     if whole < SMALL {
@@ -187,7 +204,10 @@ fn takers(v: &VcpuFacts, style: &Style, out: &mut impl Write) -> io::Result<()> 
         .iter()
         .filter(|t| t.share >= 0.01 * whole)
         .take(3)
-        .map(|t| format!("{} {}", t.name, percent(t.share / whole)))
+        .map(|t| {
+            let sibling = t.kind == "vm" && t.id == Some(vm.vm_id);
+            format!("{}{} {}", t.name, if sibling { " itself" } else { "" }, percent(t.share / whole))
+        })
         .collect();
     if list.is_empty() { Ok(()) } else { writeln!(out, "      {dim}its cpu was taken by {}{end}", list.join(", ")) }
 }
@@ -227,6 +247,7 @@ fn exits(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> io::
         let often = vm.exits_per_second.map_or_else(|| count(vm.exits), |n| count(n.round() as u64));
         let Some(q) = vm.reentry_ticks else {
             writeln!(out, "  {:<8} {often:>10}", vm_label(vm))?;
+            about_exits(vm, style, out)?;
             continue;
         };
         let [p50, p90, p99, max] = [q.p50, q.p90, q.p99, q.max].map(cell);
@@ -236,6 +257,27 @@ fn exits(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> io::
             vm_label(vm),
             sparkline(vm)
         )?;
+        about_exits(vm, style, out)?;
+    }
+    Ok(())
+}
+
+/// Why a VM exited, and which exits no figure of it is of.
+fn about_exits(vm: &VmFacts, style: &Style, out: &mut impl Write) -> io::Result<()> {
+    let Style { dim, end, .. } = style;
+    let of_all = |n: u64| percent(n as f64 / vm.exits.max(1) as f64);
+    if !vm.reasons.is_empty() {
+        let (most, rest) = vm.reasons.split_at(vm.reasons.len().min(5));
+        let mut list: Vec<String> = most.iter().map(|r| format!("{} {}", r.name, of_all(r.exits))).collect();
+        if !rest.is_empty() {
+            list.push(format!("{} more {}", rest.len(), of_all(rest.iter().map(|r| r.exits).sum())));
+        }
+        writeln!(out, "    {dim}{}{end}", list.join(", "))?;
+    }
+    // The last exit of a vCPU never has one.
+    if vm.exits_without_reentry > vm.vcpus.len() as u64 {
+        let n = vm.exits_without_reentry;
+        writeln!(out, "    {dim}not in these: {} exits ({}) whose re-entry is not seen{end}", count(n), of_all(n))?;
     }
     Ok(())
 }

@@ -258,12 +258,21 @@ impl Comparison {
         }
     }
 
-    /// A vCPU is in one state at a time, and in its guest as long as the cpus say.
+    /// A vCPU is in one state at a time, in its guest as long as the cpus say, and not on a cpu that sleeps.
     fn vcpu_states(&mut self, dataset: &Dataset, cpu_states: &BTreeMap<i32, Vec<CpuState>>) {
         let mut guest: HashMap<i32, i64> = HashMap::new();
         for row in cpu_states.values().flatten().filter(|row| row.state == CpuStateKind::Guest) {
             *guest.entry(row.vcpu_id.unwrap_or(-1)).or_default() += row.end.tsc - row.start.tsc;
         }
+        let asleep = |cpu: i32, from: i64, to: i64| -> i64 {
+            let rows = cpu_states.get(&cpu).map_or(&[][..], |rows| rows);
+            let first = rows.partition_point(|row| row.end.tsc <= from);
+            let within = rows[first..].iter().take_while(|row| row.start.tsc < to);
+            within
+                .filter(|row| row.state == CpuStateKind::Idle)
+                .map(|row| row.end.tsc.min(to) - row.start.tsc.max(from))
+                .sum()
+        };
         let mut last: HashMap<i32, i64> = HashMap::new();
         let mut rows = all(dataset.vcpu_states().unwrap());
         rows.sort_by_key(|row| (row.vcpu_id, row.start.tsc, row.end.tsc));
@@ -275,6 +284,12 @@ impl Comparison {
                     row.vcpu_id,
                     before.unwrap_or(0)
                 ));
+            }
+            if let (VcpuStateKind::Hypervisor, Some(cpu)) = (row.state, row.cpu) {
+                let ticks = asleep(cpu, row.start.tsc, row.end.tsc);
+                if ticks > 0 {
+                    self.wrong.push(format!("its cpu sleeps {ticks} ticks of it: {row:?}"));
+                }
             }
             if row.state == VcpuStateKind::Guest {
                 *guest.entry(row.vcpu_id).or_default() -= row.end.tsc - row.start.tsc;

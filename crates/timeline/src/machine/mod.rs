@@ -560,7 +560,20 @@ impl Machine {
         }
     }
 
+    /// The vCPU that may have been back was not: its cpu sleeps, or another's VMCS is loaded.
+    fn not_back(&mut self, c: Id) {
+        let Some(v) = self.cpus[c].loaded.vmcs().and_then(|vmcs| self.vcpu_of.get(&vmcs)) else { return };
+        if let Place::Off(off) = &mut self.vcpus[*v].place
+            && off.cpu == c
+        {
+            off.back = None;
+        }
+    }
+
     fn load<S: Sink>(&mut self, c: Id, loaded: Loaded, at: Time, sink: &mut S) -> Result<(), S::Error> {
+        if self.cpus[c].loaded.vmcs() != loaded.vmcs() {
+            self.not_back(c);
+        }
         self.cpus[c].loaded = loaded;
         let Some(v) = loaded.vmcs().and_then(|vmcs| self.vcpu_of.get(&vmcs).copied()) else {
             return Ok(());
@@ -584,6 +597,7 @@ impl Machine {
         if let Some(v) = self.cpus[c].current {
             self.take_off(v, c, at, true, sink)?;
         }
+        self.not_back(c);
         self.turn(c, Mode::Idle(seen), at, sink)
     }
 
