@@ -45,6 +45,22 @@ Examples:
     Packets(Packets),
     /// The whole way on a bundled capture: two VMs on one cpu, and one of them runs away
     Demo(Demo),
+    /// A KVM host that is not there: the trace that its processors would write, and the truth
+    #[command(after_help = "\
+Scenarios:
+  quiet             two VMs with little to do, on one cpu
+  noisy-neighbour   a process of one runs away, and starves the other
+  cron-burst        a job that nobody remembers, each second
+  exit-storm        a device in a tight loop
+  overcommit        8 vCPUs on 2 cpus
+  big               64 cpus, 200 VMs
+
+Examples:
+  havana simulate noisy-neighbour                 writes noisy-neighbour/, for analyze
+  havana simulate big --seconds 10 --no-truth -o big10
+  havana simulate quiet --print > mine.toml       all that a scenario can say
+  havana simulate mine.toml --seed 7")]
+    Simulate(Simulate),
     /// Prints the completions of a shell
     #[command(after_help = "Example: havana completions bash > ~/.local/share/bash-completion/completions/havana")]
     Completions {
@@ -177,6 +193,34 @@ pub(crate) struct Demo {
     /// Keep the dataset here
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// A scenario by its name, or a file of one
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: String,
+    /// The directory to write [default: the scenario's name, in this directory]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace what was simulated there before
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Instead of the scenario's: all follows from it
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Instead of the scenario's: how long the node is watched
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<f64>,
+    /// Instead of the scenario's: logical processors
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<u32>,
+    /// Write no truth
+    #[arg(long)]
+    pub(crate) no_truth: bool,
+    /// Print the scenario, with every default, and simulate nothing
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 fn hertz(text: &str) -> Result<u64, String> {

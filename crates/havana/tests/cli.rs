@@ -81,6 +81,7 @@ fn help() {
     help(&["report"]).stdout_eq(file!["snapshots/help-report.txt"]);
     help(&["packets"]).stdout_eq(file!["snapshots/help-packets.txt"]);
     help(&["demo"]).stdout_eq(file!["snapshots/help-demo.txt"]);
+    help(&["simulate"]).stdout_eq(file!["snapshots/help-simulate.txt"]);
     help(&["completions"]).stdout_eq(file!["snapshots/help-completions.txt"]);
     help(&["man"]).stdout_eq(file!["snapshots/help-man.txt"]);
 }
@@ -638,4 +639,56 @@ fn a_lone_psb_is_a_packet() {
         .assert()
         .success()
         .stdout_eq("0\tpsb\n");
+}
+
+/// A node that is not there: written whole, never over what is not ours, and the same each time.
+#[test]
+fn simulate() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| havana(dir.path()).args(["simulate"]).args(args).assert();
+    run(&["quiet", "--seconds", "0.1", "--cpus", "2"]).success().stderr_eq("").stdout_eq(str![[r#"
+quiet: 100 ms of 2 cpus, [..] of trace, [..] VM exits
+capture  quiet
+
+"#]]);
+    let read = |name: &str| fs::read(dir.path().join(name)).unwrap();
+    let files = fs::read_dir(dir.path().join("quiet")).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    assert_eq!(files, ["cpu0.pt", "cpu1.pt", "scenario.toml", "trace.toml", "truth.zst"]);
+    havana(dir.path()).args(["analyze", "quiet", "--strict"]).assert().success();
+
+    run(&["quiet"]).code(1).stdout_eq("").stderr_eq(str![[r#"
+havana: quiet: exists already; --force replaces it
+
+"#]]);
+    fs::create_dir(dir.path().join("mine")).unwrap();
+    run(&["quiet", "-o", "mine", "--force"]).code(1).stderr_eq(str![[r#"
+havana: mine: exists already
+
+"#]]);
+    let before = read("quiet/cpu0.pt");
+    // Its own scenario gives it again; another seed does not.
+    fs::copy(dir.path().join("quiet/scenario.toml"), dir.path().join("again.toml")).unwrap();
+    run(&["again.toml"]).success();
+    assert_eq!(read("again/cpu0.pt"), before);
+    run(&["again.toml", "--force", "--seed", "2", "--no-truth"]).success();
+    assert_ne!(read("again/cpu0.pt"), before);
+    assert!(!dir.path().join("again/truth.zst").exists());
+
+    run(&["nobody"]).code(1).stderr_eq(str![[r#"
+havana: nobody: no such file, and no scenario of that name; there are quiet, noisy-neighbour, cron-burst, exit-storm, overcommit, big
+
+"#]]);
+    fs::write(dir.path().join("bad.toml"), "[node]\ncpus = 2\nsecond = 1\n").unwrap();
+    run(&["bad.toml"]).code(1).stderr_eq(str![[r#"
+havana: bad.toml: line 3: unknown field `second`, expected [..]
+
+"#]]);
+    run(&["quiet", "-o", "x", "--cpus", "0"]).code(1).stderr_eq(str![[r#"
+havana: quiet: node.cpus = 0: should be 1 to 4096
+
+"#]]);
+    let left = fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+    assert!(left.into_iter().all(|name| !name.starts_with('.')), "nothing half-written is left");
 }

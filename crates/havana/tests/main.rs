@@ -5,6 +5,7 @@
 //! | [`truth`] | the captures of this repository, whose every VM entry and exit is known |
 //! | [`score`] | all captures at hand, judged by a program that is not ours |
 //! | [`perf`] | perf.data in every form, whole and not |
+//! | [`simulated`] | nodes that are simulated, whose truth is exact too |
 //! | [`skylake`] | traces of real processors |
 //! | [`cli`] | what is printed, exit statuses, errors |
 //! | [`common`] | the truth's format, the comparison, where things are |
@@ -19,5 +20,6 @@ mod cli;
 mod common;
 mod perf;
 mod score;
+mod simulated;
 mod skylake;
 mod truth;

@@ -27,7 +27,8 @@ fn holds(name: &str, limits: &Limits) {
     let found = Comparison::of(&dataset, &Truth::read(&capture.join("truth.zst")));
     println!("{name}\n{found}");
     assert!(found.wrong.is_empty(), "{name}\n{found}");
-    assert_eq!((found.stretches, found.vms), (limits.stretches, limits.vms));
+    assert_eq!((found.stretches, found.vms, found.clocks_unknown), (limits.stretches, limits.vms, 0));
+    assert!(found.coverage < 2.0, "{name}\n{found}");
     let within = found.width[0] <= limits.width[0]
         && found.width[1] <= limits.width[1]
         && found.error[0] <= limits.error

@@ -7,6 +7,7 @@ mod names;
 mod packets;
 mod part;
 mod report;
+mod simulate;
 mod warnings;
 
 use std::io::Write;
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Report(args) => report::run(&args),
         Command::Packets(args) => packets::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Completions { shell } => {
             // Into memory first: it would panic where nobody reads.
             let mut script = Vec::new();

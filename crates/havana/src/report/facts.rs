@@ -340,7 +340,8 @@ impl Facts {
                     vmcs: v.vmcs,
                     guest: share(VcpuStateKind::Guest),
                     guest_at_least: of_span(v.guest_lo_tsc),
-                    guest_at_most: of_span(v.guest_hi_tsc),
+                    // Where nothing says when the trace ended, nor does this.
+                    guest_at_most: of_span(v.guest_hi_tsc).min(1.0),
                     hypervisor: share(VcpuStateKind::Hypervisor),
                     preempted: share(VcpuStateKind::Preempted),
                     waiting: share(VcpuStateKind::Waiting),

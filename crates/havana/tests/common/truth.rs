@@ -49,6 +49,8 @@ pub(crate) struct Run {
 pub(crate) struct Cpu {
     pub(crate) first: i64,
     pub(crate) last: i64,
+    /// Since when it sleeps, at the end.
+    pub(crate) sleeps_from: Option<i64>,
     /// In the order of their exits.
     pub(crate) stretches: Vec<Stretch>,
     pub(crate) runs: Vec<Run>,
@@ -106,12 +108,12 @@ impl Truth {
         Truth::parse(&text(path))
     }
 
-    fn parse(text: &str) -> Truth {
+    pub(crate) fn parse(text: &str) -> Truth {
         let mut truth = Truth::default();
         let mut now: HashMap<i32, Now> = HashMap::new();
         // Of each VMCS, the exit that waits for the next entry: cpu and place in its stretches.
         let mut waiting: HashMap<i64, (i32, usize)> = HashMap::new();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
+        for line in text.lines().filter(|line| !line.starts_with(['#', 'T'])) {
             let f: Vec<&str> = line.split(',').collect();
             let (id, tsc): (i32, i64) = (f[1].parse().unwrap(), f[2].parse().unwrap());
             let now = now.entry(id).or_default();
@@ -176,6 +178,7 @@ impl Truth {
             now.end_run(cpu, last);
             now.leave_hypervisor(cpu, last);
             cpu.sleep += now.asleep.map_or(0, |since| last - since);
+            cpu.sleeps_from = now.asleep;
         }
         truth
     }

@@ -15,12 +15,15 @@ use super::takers::Told;
 use super::threads::{Run, Why};
 use super::{Id, Machine, Mode, id};
 
+/// Basic exit reason (SDM, appendix C).
+const HLT: i32 = 12;
+
 /// A vCPU off the cpu.
 #[derive(Debug)]
 pub(super) struct Off {
     pub(super) cpu: Id,
     pub(super) since: Time,
-    /// Its cpu went idle right after its exit.
+    /// It halted, as Event Trace says, or its cpu went idle right after its exit.
     pub(super) waiting: bool,
     /// Where it came in among the cpu's takers.
     pub(super) takers: u64,
@@ -217,7 +220,8 @@ impl Machine {
         }
         self.settle(v, at, Some(c), sink)?;
         let takers = self.cpus[c].takers.come_in();
-        self.vcpus[v].place = Place::Off(Off { cpu: c, since: at, waiting, takers, back: None });
+        let halted = self.vcpus[v].exit.as_ref().is_some_and(|exit| exit.reason == Some(HLT));
+        self.vcpus[v].place = Place::Off(Off { cpu: c, since: at, waiting: waiting || halted, takers, back: None });
         self.vcpus[v].last = at.tsc;
         Ok(())
     }

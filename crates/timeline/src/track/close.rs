@@ -3,7 +3,7 @@
 use havana_rows::LossCause;
 use havana_trace::Missing;
 
-use super::{Inner, LEAP, Node};
+use super::{Inner, LEAP, MANY_GAPS, Node};
 use crate::ctc::Ctc;
 use crate::event::What;
 use crate::offset::{Offsets, Seen};
@@ -18,6 +18,7 @@ impl Inner<'_> {
         let cycles = self.has_cycles.then(|| self.cycles.close(Some(from.span), span));
         if span.hi < FAR {
             self.longest_gap = self.longest_gap.max(span.hi - self.latest);
+            self.gaps = self.gaps.saturating_add(1);
             self.latest = span.hi;
             self.tighten(span.hi);
         }
@@ -79,7 +80,7 @@ impl Inner<'_> {
         let at = Known { span, best: span.clamp(at.best), ..at };
         if self.lost {
             self.lost = false;
-            self.push_free(What::Resume, span);
+            self.push_likely(What::Resume, span, Span { lo: span.lo, hi: at.best });
         }
         self.queue.push_back(Node::known(at));
         self.opened = Some(at);
@@ -87,8 +88,13 @@ impl Inner<'_> {
     }
 
     pub(super) fn push_free(&mut self, what: What, span: Span) {
+        self.push_likely(what, span, span);
+    }
+
+    /// An event that surely lies in `span`, and likely in the other.
+    fn push_likely(&mut self, what: What, span: Span, likely: Span) {
         let node = Node { what, pinned: false, ..Node::known(Known::at(span)) };
-        self.queue.push_back(Node { link: Link { span, ..node.link }, ..node });
+        self.queue.push_back(Node { link: Link { span: likely, ..node.link }, ..node });
         self.events += 1;
     }
 
@@ -161,7 +167,9 @@ impl Inner<'_> {
     /// More events than may wait: their end is not known.
     pub(super) fn force(&mut self) {
         if let Some(opened) = self.opened {
-            let hi = self.end_of_trace(opened);
+            let (hi, likely) = self.end_of_trace(opened);
+            // It goes on, and what is told now must not lie behind what comes: the bound is as good as the guess.
+            let hi = if self.longest_gap == 0 { hi } else { hi.min(likely + (likely - self.latest).max(0)) };
             let span = Span { lo: opened.span.lo, hi };
             // This gap's length is a guess, and guesses made from it would grow without end.
             let longest = self.longest_gap;
@@ -174,14 +182,16 @@ impl Inner<'_> {
         }
     }
 
-    /// When the trace ends at the latest: the next MTC is missing; without MTC, no gap was twice as long as the longest.
-    pub(super) fn end_of_trace(&self, opened: Known) -> i64 {
-        match self.ctc.as_ref().and_then(Ctc::due) {
-            Some(due) => due.max(opened.span.lo),
-            // Before two times are known nothing is: then a time that no recording lasts.
-            None if self.longest_gap == 0 => self.latest + LEAP,
-            None => self.latest.saturating_add(self.longest_gap.saturating_mul(2)).min(FAR),
+    /// When the trace ends: at the latest, and likely. The next MTC is missing. Without MTC nothing bounds it; where
+    /// many gaps were seen, one twice as long as the longest would be the first.
+    pub(super) fn end_of_trace(&self, opened: Known) -> (i64, i64) {
+        if let Some(due) = self.ctc.as_ref().and_then(Ctc::due) {
+            let due = due.max(opened.span.lo);
+            return (due, due);
         }
+        let after = |gap: i64| self.latest.saturating_add(gap).min(FAR).max(opened.span.lo);
+        let longest = if self.gaps >= MANY_GAPS { self.longest_gap.saturating_mul(2) } else { LEAP };
+        (after(longest), after(self.longest_gap))
     }
 
     /// The end of the stream; what is missing there.
@@ -205,10 +215,11 @@ impl Inner<'_> {
             // How long the last stretch went on nothing says.
             node.link.free = true;
 
-            let span = Span { lo: opened.span.lo, hi: self.end_of_trace(opened).max(opened.span.lo) };
-            self.close(Known { span, best: span.hi, guest: None }, None);
+            let (hi, best) = self.end_of_trace(opened);
+            self.close(Known { span: Span { lo: opened.span.lo, hi }, best, guest: None }, None);
         }
-        let last = self.queue.iter().rev().find(|n| n.what != What::Known).map(|n| n.span);
-        self.push_free(What::End, last.filter(|_| any).unwrap_or(opened.span));
+        let last = self.queue.iter().rev().find(|n| n.what != What::Known).map(|n| (n.span, n.link.span));
+        let (span, likely) = last.filter(|_| any).unwrap_or((opened.span, opened.span));
+        self.push_likely(What::End, span, likely);
     }
 }

@@ -61,6 +61,8 @@ const SLEPT_TICKS: f64 = 100_000.0;
 const PAUSE: i64 = 300_000;
 /// A TSC this far ahead of the last is taken only when the next one agrees (a damaged packet may look valid).
 const LEAP: i64 = 1 << 44;
+/// So many times between known times, and the longest tells how long they are.
+const MANY_GAPS: u32 = 32;
 /// The same where no crystal confirms it.
 const UNSEEN: i64 = 1 << 39;
 
@@ -234,6 +236,7 @@ struct Inner<'a> {
     /// The stretch that is going on, where the gap has no event yet.
     stretch: (Kind, u64),
     longest_gap: i64,
+    gaps: u32,
     /// The last moment whose upper bound is hard.
     latest: i64,
     siblings: FxHashMap<u64, Vec<u64>>,
@@ -287,6 +290,7 @@ impl<'a> Inner<'a> {
             gap: Vec::new(),
             stretch: (Kind::default(), 0),
             longest_gap: 0,
+            gaps: 0,
             latest: 0,
             siblings: FxHashMap::default(),
             lost: false,

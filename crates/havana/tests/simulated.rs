@@ -1,0 +1,105 @@
+//! Nodes that are simulated, against their truth: `havana simulate`, and scenarios drawn at random.
+
+use std::fs::File;
+use std::path::Path;
+
+use havana_sim::{NAMED, Node, Scenario, Streams};
+
+use crate::common::analyze;
+use crate::common::compare::Comparison;
+use crate::common::truth::Truth;
+
+/// Plays a scenario into a directory, and gives its truth.
+fn play(scenario: &Scenario, dir: &Path) -> Truth {
+    std::fs::create_dir(dir).unwrap();
+    std::fs::write(dir.join("trace.toml"), scenario.facts()).unwrap();
+    let mut node = Node::new(scenario);
+    let cr3 = node.host_cr3();
+    let files = cr3.iter().enumerate().map(|(c, cr3)| (*cr3, File::create(dir.join(format!("cpu{c}.pt"))).unwrap()));
+    let streams = Streams::new(&scenario.mode(), scenario.clock(), scenario.node.seed, node.begin(), files);
+    let truth = havana_sim::Truth::new(Vec::new(), node.begin(), &cr3, node.vcpu_threads()).unwrap();
+    let mut watch = (streams, truth);
+    node.run(&mut watch);
+    watch.0.finish(node.end()).unwrap();
+    Truth::parse(&String::from_utf8(watch.1.finish(node.end()).unwrap()).unwrap())
+}
+
+/// What `analyze` makes of a scenario, against its truth.
+fn compare(scenario: &Scenario) -> Comparison {
+    let dir = tempfile::tempdir().unwrap();
+    let truth = play(scenario, &dir.path().join("node"));
+    let dataset = analyze(&dir.path().join("node"), &dir.path().join("dataset"));
+    Comparison::of(&dataset, &truth)
+}
+
+/// A second of each named scenario, the large one on a few cpus.
+#[test]
+fn every_named_scenario() {
+    for (name, _) in NAMED {
+        let mut scenario = Scenario::named(name).unwrap();
+        scenario.node.seconds = 1.0;
+        if *name == "big" {
+            scenario.node.cpus = 4;
+            scenario.vm.iter_mut().for_each(|vm| vm.count /= 10);
+        }
+        let found = compare(&scenario);
+        println!("{name}\n{found}");
+        assert!(found.wrong.is_empty(), "{name}\n{found}");
+    }
+}
+
+/// What was found of some nodes.
+#[derive(Default)]
+struct Found {
+    wrong: Vec<String>,
+    /// Of those without MTC: vCPUs that ran on several cpus, in an order that cannot be told.
+    out_of_order: Vec<u64>,
+    nodes: usize,
+    stretches: usize,
+    times: usize,
+}
+
+impl Found {
+    /// Plays some that are drawn at random.
+    fn of(seeds: impl Iterator<Item = u64>) -> Found {
+        let mut all = Found::default();
+        for seed in seeds {
+            let scenario = Scenario::random(seed);
+            scenario.check().unwrap();
+            let found = compare(&scenario);
+            all.nodes += 1;
+            all.stretches += found.stretches;
+            all.times += found.times;
+            // Nothing but MTC says when a trace ends, and how the times of two cpus lie.
+            let timed = scenario.trace.mtc_period >= 0;
+            if !found.wrong.is_empty() && !timed && scenario.node.cpus > 1 {
+                all.out_of_order.push(seed);
+            } else if !found.wrong.is_empty() || timed && found.coverage > 2.0 {
+                all.wrong.push(format!("seed {seed}: {} cpus, {:?}\n{found}", scenario.node.cpus, scenario.trace));
+            }
+        }
+        all
+    }
+}
+
+/// A thousand small nodes, two at a time. `HAVANA_SCENARIOS=FROM..TO`: these instead.
+#[test]
+fn random_scenarios() {
+    let said = std::env::var("HAVANA_SCENARIOS").unwrap_or_else(|_| "0..1000".into());
+    let (from, to) = said.split_once("..").unwrap();
+    let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());
+    let half = |odd: u64| move || Found::of((from..to).filter(move |seed| seed % 2 == odd));
+    let halves = std::thread::scope(|scope| {
+        let other = scope.spawn(half(1));
+        [half(0)(), other.join().unwrap()]
+    });
+    let sum = |of: fn(&Found) -> usize| halves.iter().map(of).sum::<usize>();
+    let (nodes, wrong, out_of_order) = (sum(|f| f.nodes), sum(|f| f.wrong.len()), sum(|f| f.out_of_order.len()));
+    println!("{nodes} nodes, {} guest stretches, {} times", sum(|f| f.stretches), sum(|f| f.times));
+    println!("without MTC, on several cpus, out of order: {:?}", halves.each_ref().map(|f| &f.out_of_order));
+    for what in halves.iter().flat_map(|f| &f.wrong) {
+        println!("{what}");
+    }
+    assert_eq!(wrong, 0);
+    assert!(out_of_order * 50 <= nodes, "{out_of_order} of {nodes}");
+}

@@ -1,0 +1,36 @@
+//! A KVM node that can be simulated: what its processors would write, and the exact truth beside it.
+//!
+//! ```text
+//! scenario ─► node (cpus, scheduler, KVM) ◄─► guest (processes, timer)
+//!                  │ Hw: what each processor does, in the order of time
+//!                  ├─► record: pt, a processor's trace ─► cpuN.pt
+//!                  └─► truth: a line for each thing ────► truth
+//! ```
+//!
+//! | module | its one question |
+//! | --- | --- |
+//! | [`scenario`] | what is on the node? |
+//! | [`node`] | what do its cpus do, and who has them? |
+//! | `guest` | what does a vCPU do in its guest? |
+//! | [`hw`] | what of it does a processor see? |
+//! | [`pt`] | which packets does it write? |
+//! | [`record`] | where do they go? |
+//! | [`truth`] | what really happened? |
+//!
+//! Nothing here knows how traces are read: two readers of one rule, and not one.
+#![forbid(unsafe_code)]
+
+mod guest;
+pub mod hw;
+pub mod node;
+pub mod pt;
+pub mod record;
+mod rng;
+pub mod scenario;
+pub mod truth;
+
+pub use node::Node;
+pub use record::Streams;
+pub use rng::Rng;
+pub use scenario::{NAMED, Scenario, ScenarioError};
+pub use truth::Truth;

@@ -1,0 +1,572 @@
+//! A host: cpus, a scheduler, threads, and what KVM does for its vCPUs. A discrete-event model: nothing happens between
+//! two events, and of two at one time the one that was planned first comes first, so that all follows from the seed.
+//!
+//! ```text
+//! vCPU's thread:  … CR3 (VMM's) ─ VMPTRLD ─ entry ─ guest … exit ─ handled ─┬─ entry …
+//!                                                                          ├─ HLT: waits for its timer
+//!                                                                          └─ another thread wants the cpu
+//! ```
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use crate::guest::{Act, Guest, Pages, reason};
+use crate::hw::{Hw, Watch};
+use crate::pt::GuestClock;
+use crate::rng::Rng;
+use crate::scenario::{Process, Scenario};
+
+/// Where things lie in memory.
+const SWAPPER: u64 = 0x1c0_a000;
+const VMM_PAGES: u64 = 0x1_0000_0000;
+const PROCESS_PAGES: u64 = 0x2_0000_0000;
+const VMCS_PAGES: u64 = 0x3_0000_0000;
+/// Guests that are alike use the same pages of theirs.
+const GUEST_PAGES: u64 = 0x540_0000;
+/// A thread that has waited is not more than this ahead of others, microseconds.
+const CREDIT_US: f64 = 3000.0;
+/// And takes the cpu at once where it is more than this ahead.
+const WAKEUP_US: f64 = 1000.0;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// A cpu does what it is about to, unless that was planned anew since.
+    Cpu(usize, u64),
+    /// A thread wants to run.
+    Wake(usize),
+    /// An interrupt wakes a cpu.
+    Interrupt(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Vcpu(usize),
+    Process(usize),
+    Kernel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Running,
+    Ready,
+    Waiting,
+}
+
+#[derive(Debug)]
+struct Thread {
+    tid: i32,
+    kind: Kind,
+    mm: Option<u64>,
+    state: State,
+    /// Time on cpus, less what it was forgiven.
+    vruntime: i64,
+    since: i64,
+    cpu: usize,
+    pin: Option<usize>,
+    /// Of a process or the kernel: what is left of its run.
+    left: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Step {
+    Cr3(u64),
+    Load(u64),
+    Enter,
+    Handled(u16),
+    Start,
+    Sleep,
+    Pick,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Doing {
+    Asleep,
+    Steps,
+    Guest,
+    Running,
+}
+
+#[derive(Debug)]
+struct Cpu {
+    doing: Doing,
+    current: Option<usize>,
+    steps: VecDeque<(i64, Step)>,
+    plan: u64,
+    host_cr3: u64,
+    loaded: Option<u64>,
+    ready: Vec<usize>,
+    resched: bool,
+    tick: i64,
+    waking: bool,
+    /// What it does next if nothing comes between, and when.
+    due: i64,
+}
+
+/// A node, about to be run.
+#[derive(Debug)]
+pub struct Node {
+    now: i64,
+    end: i64,
+    begin: i64,
+    ticks_a_us: f64,
+    exit: i64,
+    switch: i64,
+    wake: i64,
+    tick: i64,
+    rng: Rng,
+    events: BinaryHeap<Reverse<(i64, u64, Event)>>,
+    planned: u64,
+    cpus: Vec<Cpu>,
+    threads: Vec<Thread>,
+    guests: Vec<Guest>,
+    pages: Vec<Pages>,
+    processes: Vec<Process>,
+    names: Vec<(i32, String)>,
+    kernel: (f64, f64),
+}
+
+impl Node {
+    /// The node of a scenario. It has been [checked](Scenario::check).
+    pub fn new(scenario: &Scenario) -> Node {
+        let ticks_a_us = scenario.node.tsc_hz as f64 / 1e6;
+        let us = |us: f64| (us * ticks_a_us).max(1.0) as i64;
+        let begin = scenario.node.tsc;
+        let count = scenario.node.cpus as usize;
+        let mut node = Node {
+            now: begin,
+            end: begin + (scenario.node.seconds * scenario.node.tsc_hz as f64) as i64,
+            begin,
+            ticks_a_us,
+            exit: us(scenario.host.exit_us),
+            switch: us(scenario.host.switch_us),
+            wake: us(scenario.host.wake_us),
+            tick: us(scenario.host.tick_us),
+            rng: Rng::new(scenario.node.seed),
+            events: BinaryHeap::new(),
+            planned: 0,
+            cpus: Vec::new(),
+            threads: Vec::new(),
+            guests: Vec::new(),
+            pages: Vec::new(),
+            processes: scenario.process.clone(),
+            names: Vec::new(),
+            kernel: (scenario.host.kernel_threads_hz, scenario.host.kernel_thread_us),
+        };
+        node.cpus.extend((0..count).map(|c| Cpu {
+            doing: Doing::Asleep,
+            current: None,
+            steps: VecDeque::new(),
+            plan: 0,
+            host_cr3: SWAPPER,
+            loaded: None,
+            ready: Vec::new(),
+            resched: false,
+            // Not all at once.
+            tick: begin + us(scenario.host.tick_us) * (c as i64 + 1) / (count as i64 + 1),
+            waking: false,
+            due: i64::MAX,
+        }));
+        // Awake, and about to see that there is nothing to do.
+        for c in 0..count {
+            node.cpus[c].doing = Doing::Steps;
+            node.steps(c, &[(us(3.0), Step::Sleep)]);
+        }
+        node.vms(scenario);
+        for (i, process) in scenario.process.iter().enumerate() {
+            let pin = process.cpu.map(|c| c as usize);
+            let thread = node.thread(Kind::Process(i), Some(PROCESS_PAGES + 0x2000 * i as u64), pin);
+            let wait = if process.from_ms > 0.0 { process.from_ms * 1e3 } else { node.rng.unit() * 1e3 };
+            node.plan(begin + us(wait), Event::Wake(thread));
+        }
+        if node.kernel.0 > 0.0 {
+            for c in 0..count {
+                let thread = node.thread(Kind::Kernel, None, Some(c));
+                let wait = node.rng.exponential(1e6 / node.kernel.0);
+                node.plan(begin + us(wait), Event::Wake(thread));
+            }
+        }
+        node
+    }
+
+    fn vms(&mut self, scenario: &Scenario) {
+        let mut placed = 0;
+        for vm in scenario.vm.iter().flat_map(|vm| std::iter::repeat_n(vm, vm.count as usize)) {
+            let v = self.pages.len();
+            self.pages.push(Pages::new(GUEST_PAGES));
+            let offset = vm.tsc_offset.unwrap_or_else(|| -(self.rng.below(1 << 34) as i64) - (1 << 33));
+            let clock = GuestClock { offset, scale: vm.tsc_scale };
+            let mm = VMM_PAGES + 0x2000 * v as u64;
+            for index in 0..vm.vcpus {
+                let specs: Vec<Process> = vm.process.iter().filter(|p| p.vcpu == index).cloned().collect();
+                let vmcs = VMCS_PAGES + 0x1000 * self.guests.len() as u64;
+                let flips = vm.kpti.then_some(vm.syscalls_hz);
+                let rng = self.rng.fork();
+                let mut guest =
+                    Guest::new(v, vmcs, clock, &specs, &mut self.pages[v], flips, self.begin, self.ticks_a_us, rng);
+                let pin = (!vm.pin.is_empty()).then(|| vm.pin[index as usize % vm.pin.len()] as usize);
+                guest.thread = self.thread(Kind::Vcpu(self.guests.len()), Some(mm), pin);
+                let thread = guest.thread;
+                self.threads[thread].cpu = pin.unwrap_or(placed % self.cpus.len());
+                placed += 1;
+                let name = if vm.count > 1 { format!("{}-{v}", vm.name) } else { vm.name.clone() };
+                self.names.push((self.threads[thread].tid, format!("{name}/vcpu{index}")));
+                self.guests.push(guest);
+                let wait = self.rng.below(2_000_000) as i64;
+                self.plan(self.begin + 1 + wait, Event::Wake(thread));
+            }
+        }
+    }
+
+    fn thread(&mut self, kind: Kind, mm: Option<u64>, pin: Option<usize>) -> usize {
+        let i = self.threads.len();
+        let cpu = pin.unwrap_or(i % self.cpus.len());
+        let tid = 1000 + i as i32;
+        self.threads.push(Thread { tid, kind, mm, state: State::Waiting, vruntime: 0, since: 0, cpu, pin, left: 0 });
+        i
+    }
+
+    /// TSC at which it is first watched.
+    pub fn begin(&self) -> i64 {
+        self.begin
+    }
+
+    /// TSC up to which it is watched.
+    pub fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Each cpu's CR3 at the begin; all are in root operation.
+    pub fn host_cr3(&self) -> Vec<u64> {
+        vec![SWAPPER; self.cpus.len()]
+    }
+
+    /// The threads of vCPUs, and what they are called.
+    pub fn vcpu_threads(&self) -> &[(i32, String)] {
+        &self.names
+    }
+
+    /// Runs it to its end.
+    pub fn run(&mut self, watch: &mut impl Watch) {
+        while let Some(Reverse((at, _, event))) = self.events.pop() {
+            if at >= self.end {
+                break;
+            }
+            self.now = at;
+            match event {
+                Event::Cpu(c, plan) if self.cpus[c].plan == plan => self.cpu(c, watch),
+                Event::Cpu(..) => {}
+                Event::Wake(thread) => self.wakes(thread, watch),
+                Event::Interrupt(c) => {
+                    self.cpus[c].waking = false;
+                    if self.cpus[c].doing == Doing::Asleep {
+                        watch.see(c, self.now, &Hw::Wake);
+                        self.steps(c, &[(self.switch, Step::Pick)]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn plan(&mut self, at: i64, event: Event) {
+        self.planned += 1;
+        self.events.push(Reverse((at, self.planned, event)));
+    }
+
+    /// A cpu does its next thing then.
+    fn due(&mut self, c: usize, at: i64) {
+        let cpu = &mut self.cpus[c];
+        cpu.plan += 1;
+        cpu.due = at;
+        let plan = cpu.plan;
+        self.plan(at, Event::Cpu(c, plan));
+    }
+
+    /// A cpu does these steps, each so long after the one before.
+    fn steps(&mut self, c: usize, steps: &[(i64, Step)]) {
+        let cpu = &mut self.cpus[c];
+        cpu.doing = Doing::Steps;
+        cpu.steps.clear();
+        cpu.steps.extend(steps);
+        if let Some((after, _)) = steps.first() {
+            self.due(c, self.now + after.max(&1));
+        }
+    }
+
+    fn about(&mut self, ticks: i64) -> i64 {
+        (self.rng.about(ticks as f64) as i64).max(1)
+    }
+
+    fn cpu(&mut self, c: usize, watch: &mut impl Watch) {
+        match self.cpus[c].doing {
+            Doing::Asleep => {}
+            Doing::Steps => {
+                let Some((_, step)) = self.cpus[c].steps.pop_front() else { return };
+                self.step(c, step, watch);
+                if self.cpus[c].doing == Doing::Steps
+                    && let Some(&(after, _)) = self.cpus[c].steps.front()
+                    && self.cpus[c].due <= self.now
+                {
+                    self.due(c, self.now + after.max(1));
+                }
+            }
+            Doing::Guest => self.in_guest(c, watch),
+            Doing::Running => self.running(c, watch),
+        }
+    }
+
+    fn step(&mut self, c: usize, step: Step, watch: &mut impl Watch) {
+        match step {
+            Step::Cr3(cr3) => {
+                self.cpus[c].host_cr3 = cr3;
+                watch.see(c, self.now, &Hw::HostCr3 { cr3 });
+            }
+            Step::Load(vmcs) => {
+                self.cpus[c].loaded = Some(vmcs);
+                watch.see(c, self.now, &Hw::Load { vmcs });
+            }
+            Step::Enter => self.enter(c, watch),
+            Step::Handled(reason) => self.handled(c, reason, watch),
+            Step::Start => {
+                self.cpus[c].doing = Doing::Running;
+                self.run_on(c);
+            }
+            Step::Sleep if self.cpus[c].ready.is_empty() => {
+                self.cpus[c].doing = Doing::Asleep;
+                watch.see(c, self.now, &Hw::Sleep);
+            }
+            Step::Sleep => self.pick(c, false, watch),
+            Step::Pick => self.pick(c, false, watch),
+        }
+    }
+
+    fn vcpu(&self, c: usize) -> Option<usize> {
+        match self.threads[self.cpus[c].current?].kind {
+            Kind::Vcpu(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    // ── KVM ──
+
+    fn enter(&mut self, c: usize, watch: &mut impl Watch) {
+        let Some(v) = self.vcpu(c) else { return };
+        let guest = &mut self.guests[v];
+        let ip = 0xffff_ffff_8100_0000 + (guest.vmcs >> 8 & 0xffff);
+        let hw = Hw::Enter { vmcs: guest.vmcs, cr3: guest.cr3, clock: guest.clock, ip };
+        let next = guest.enter(self.now);
+        watch.see(c, self.now, &hw);
+        self.cpus[c].doing = Doing::Guest;
+        self.guest_due(c, next);
+    }
+
+    fn guest_due(&mut self, c: usize, next: i64) {
+        let tick = self.cpus[c].tick;
+        let at = if self.cpus[c].resched { self.now + 1 } else { next.min(tick.max(self.now + 1)) };
+        self.due(c, at.max(self.now));
+    }
+
+    fn in_guest(&mut self, c: usize, watch: &mut impl Watch) {
+        let Some(v) = self.vcpu(c) else { return };
+        if self.now >= self.cpus[c].tick || self.cpus[c].resched {
+            self.ticked(c);
+            self.guests[v].leave(self.now);
+            return self.exit(c, v, reason::EXTERNAL_INTERRUPT, watch);
+        }
+        let vm = self.guests[v].vm;
+        let (act, next) = self.guests[v].act(self.now, &mut self.pages[vm]);
+        match act {
+            Act::Cr3(cr3) => {
+                watch.see(c, self.now, &Hw::GuestCr3 { vmcs: self.guests[v].vmcs, cr3 });
+                self.guest_due(c, next);
+            }
+            Act::Inside => self.guest_due(c, next),
+            Act::Exit(reason) => self.exit(c, v, reason, watch),
+        }
+    }
+
+    fn exit(&mut self, c: usize, v: usize, reason: u16, watch: &mut impl Watch) {
+        let guest = &self.guests[v];
+        let ip = 0xffff_ffff_8100_0000 + (self.now as u64 >> 4 & 0xffff);
+        let hw = Hw::Exit { vmcs: guest.vmcs, reason, cr3: guest.cr3, host_cr3: self.cpus[c].host_cr3, ip };
+        watch.see(c, self.now, &hw);
+        let after = self.about(self.exit / 2);
+        self.steps(c, &[(after, Step::Handled(reason))]);
+    }
+
+    fn handled(&mut self, c: usize, why: u16, watch: &mut impl Watch) {
+        let Some(v) = self.vcpu(c) else { return };
+        let timer = self.guests[v].timer();
+        if why == reason::HLT && timer.is_none_or(|timer| timer > self.now) {
+            if let Some(timer) = timer {
+                let thread = self.guests[v].thread;
+                self.plan(timer, Event::Wake(thread));
+            }
+            return self.pick(c, false, watch);
+        }
+        if self.cpus[c].resched {
+            return self.pick(c, true, watch);
+        }
+        let after = self.about(self.exit / 2);
+        self.steps(c, &[(after, Step::Enter)]);
+    }
+
+    // ── the scheduler ──
+
+    /// What a thread has had, by now.
+    fn vruntime(&self, thread: usize) -> i64 {
+        let t = &self.threads[thread];
+        t.vruntime + if t.state == State::Running { self.now - t.since } else { 0 }
+    }
+
+    /// The timer of a cpu ticks: whether another should run.
+    fn ticked(&mut self, c: usize) {
+        if self.now < self.cpus[c].tick {
+            return;
+        }
+        self.cpus[c].tick = self.now + self.tick;
+        let waits = self.cpus[c].ready.iter().map(|t| self.vruntime(*t)).min();
+        if let (Some(current), Some(least)) = (self.cpus[c].current, waits) {
+            self.cpus[c].resched |= self.vruntime(current) > least;
+        }
+    }
+
+    fn running(&mut self, c: usize, watch: &mut impl Watch) {
+        let Some(current) = self.cpus[c].current else { return };
+        let ran = self.now - self.threads[current].since;
+        let done = ran >= self.threads[current].left;
+        self.ticked(c);
+        if done {
+            return self.rest(current, c, watch);
+        }
+        if self.cpus[c].resched {
+            self.threads[current].left -= ran;
+            return self.pick(c, true, watch);
+        }
+        self.run_on(c);
+    }
+
+    /// A host's thread has run as long as it wanted to.
+    fn rest(&mut self, thread: usize, c: usize, watch: &mut impl Watch) {
+        let wait = match self.threads[thread].kind {
+            Kind::Process(p) => self.rng.about(self.processes[p].period_ms.max(0.001) * 1e3),
+            _ => self.rng.exponential(1e6 / self.kernel.0.max(1e-6)),
+        };
+        self.plan(self.now + (wait * self.ticks_a_us).max(1.0) as i64, Event::Wake(thread));
+        self.pick(c, false, watch);
+    }
+
+    fn run_on(&mut self, c: usize) {
+        let Some(current) = self.cpus[c].current else { return };
+        let done = self.threads[current].since + self.threads[current].left;
+        let at = if self.cpus[c].resched { self.now + 1 } else { done.min(self.cpus[c].tick) };
+        self.due(c, at.max(self.now + 1));
+    }
+
+    /// Another thread gets the cpu. `runnable`: the one that has it would run on.
+    fn pick(&mut self, c: usize, runnable: bool, watch: &mut impl Watch) {
+        let before = self.cpus[c].current;
+        if let Some(thread) = before {
+            let vruntime = self.vruntime(thread);
+            let t = &mut self.threads[thread];
+            t.vruntime = vruntime;
+            t.state = if runnable { State::Ready } else { State::Waiting };
+            if runnable {
+                self.cpus[c].ready.push(thread);
+            }
+        }
+        self.cpus[c].resched = false;
+        let least = (0..self.cpus[c].ready.len()).min_by_key(|i| {
+            let thread = self.cpus[c].ready[*i];
+            (self.threads[thread].vruntime, thread)
+        });
+        let next = least.map(|i| self.cpus[c].ready.swap_remove(i));
+        let tid = |thread: Option<usize>| thread.map_or(0, |t| self.threads[t].tid);
+        if before != next {
+            let hw = Hw::Switch { from: tid(before), runnable: runnable && before.is_some(), to: tid(next) };
+            watch.see(c, self.now, &hw);
+        }
+        self.cpus[c].current = next;
+        let Some(thread) = next else {
+            let after = self.about(self.switch);
+            return self.steps(c, &[(after, Step::Sleep)]);
+        };
+        let (now, cpu) = (self.now, c);
+        let t = &mut self.threads[thread];
+        (t.state, t.since, t.cpu) = (State::Running, now, cpu);
+        let mut steps = Vec::with_capacity(3);
+        if let Some(mm) = t.mm.filter(|mm| *mm != self.cpus[c].host_cr3) {
+            steps.push((self.switch / 2, Step::Cr3(mm)));
+        }
+        match t.kind {
+            Kind::Vcpu(v) => {
+                let vmcs = self.guests[v].vmcs;
+                if self.cpus[c].loaded != Some(vmcs) {
+                    steps.push((self.switch / 2, Step::Load(vmcs)));
+                }
+                steps.push((self.exit, Step::Enter));
+            }
+            Kind::Process(_) | Kind::Kernel => steps.push((self.switch / 2, Step::Start)),
+        }
+        self.steps(c, &steps);
+    }
+
+    fn wakes(&mut self, thread: usize, watch: &mut impl Watch) {
+        if self.threads[thread].state != State::Waiting {
+            return;
+        }
+        let c = self.place(thread);
+        let burst = match self.threads[thread].kind {
+            Kind::Process(p) if self.processes[p].period_ms == 0.0 => 1e12,
+            Kind::Process(p) => self.rng.about(self.processes[p].burst_ms * 1e3),
+            Kind::Kernel => self.rng.about(self.kernel.1),
+            Kind::Vcpu(_) => 0.0,
+        };
+        let others = self.cpus[c].ready.iter().copied().chain(self.cpus[c].current);
+        let least = others.map(|t| self.vruntime(t)).min().unwrap_or(i64::MIN);
+        let credit = (CREDIT_US * self.ticks_a_us) as i64;
+        let t = &mut self.threads[thread];
+        t.left = (burst * self.ticks_a_us).min(1e15) as i64;
+        t.vruntime = t.vruntime.max(least.saturating_sub(credit));
+        t.state = State::Ready;
+        t.cpu = c;
+        let (tid, vruntime) = (t.tid, t.vruntime);
+        self.cpus[c].ready.push(thread);
+        watch.see(c, self.now, &Hw::Wakeup { tid });
+        match (self.cpus[c].doing, self.cpus[c].current) {
+            (Doing::Asleep, _) if !self.cpus[c].waking => {
+                self.cpus[c].waking = true;
+                let after = self.about(self.wake);
+                self.plan(self.now + after, Event::Interrupt(c));
+            }
+            (doing, Some(current)) => {
+                let ahead = (WAKEUP_US * self.ticks_a_us) as i64;
+                if self.vruntime(current) - vruntime > ahead {
+                    self.cpus[c].resched = true;
+                    if let Doing::Guest | Doing::Running = doing {
+                        let at = self.now + (0.5 * self.ticks_a_us) as i64 + 1;
+                        if at < self.cpus[c].due {
+                            self.due(c, at);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Which cpu a thread that wakes goes to: its last one, unless that is busy and another is not.
+    fn place(&mut self, thread: usize) -> usize {
+        let t = &self.threads[thread];
+        if let Some(pin) = t.pin {
+            return pin;
+        }
+        let load = |c: usize| self.cpus[c].ready.len() + usize::from(self.cpus[c].current.is_some());
+        let last = t.cpu;
+        if load(last) == 0 {
+            return last;
+        }
+        let count = self.cpus.len();
+        let other = (1..count.min(8)).map(|i| (last + i) % count).min_by_key(|c| (load(*c), *c));
+        other.filter(|c| load(*c) < load(last)).unwrap_or(last)
+    }
+}

@@ -1,0 +1,348 @@
+//! What one processor writes: from what it does, packet after packet (SDM, "Intel Processor Trace").
+//!
+//! The model knows the rules that a reader has to know too, and is written apart from any reader: PSB+ each so many
+//! bytes, in any order of what is inside; MTC at each crystal edge while awake; TSC, TMA and CBR
+//! at a wake; in non-root operation TSC packets with the guest's clock; CYC before the packets that can have one.
+
+use havana_packet::{Ip, Packet, Unencodable, encode};
+
+use crate::rng::Rng;
+
+/// How a processor is traced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mode {
+    /// TNT, TIP and FUP too.
+    pub branches: bool,
+    /// N: an MTC each 2^N crystal ticks.
+    pub mtc_period: Option<u8>,
+    /// CYC packets.
+    pub cyc: bool,
+    /// PWRE, EXSTOP and PWRX at sleeps.
+    pub power: bool,
+    /// Event Trace: CFE and EVD.
+    pub event: bool,
+    /// A PSB+ each so many bytes.
+    pub psb_bytes: u64,
+    /// In PSB+ packets stand in any order.
+    pub any_order: bool,
+}
+
+/// The clock of a node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clock {
+    /// TSC ticks a second.
+    pub tsc_hz: u64,
+    /// TSC ticks a crystal tick.
+    pub ratio: (u32, u32),
+    /// TSC at crystal tick 0.
+    pub origin: i64,
+    /// Core:Bus Ratio.
+    pub cbr: u8,
+}
+
+impl Clock {
+    /// The crystal tick that holds at a TSC.
+    pub fn ctc(&self, tsc: i64) -> i64 {
+        (i128::from(tsc - self.origin) * i128::from(self.ratio.1)).div_euclid(i128::from(self.ratio.0)) as i64
+    }
+
+    /// The first TSC at which a crystal tick holds.
+    pub fn tsc(&self, ctc: i64) -> i64 {
+        let ticks = i128::from(ctc) * i128::from(self.ratio.0);
+        let d = i128::from(self.ratio.1);
+        self.origin + (ticks.div_euclid(d) + i128::from(ticks.rem_euclid(d) != 0)) as i64
+    }
+}
+
+/// A guest's clock: `guest = host × scale + offset`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GuestClock {
+    /// Guest minus host.
+    pub offset: i64,
+    /// Guest ticks a host tick.
+    pub scale: f64,
+}
+
+impl GuestClock {
+    fn at(&self, tsc: i64) -> u64 {
+        let scaled = if self.scale == 1.0 { tsc } else { (tsc as f64 * self.scale) as i64 };
+        (scaled + self.offset) as u64
+    }
+}
+
+/// So long does the code run that one branch packet is of.
+const TICKS_A_PACKET: i64 = 160;
+/// No more packets are made between two events.
+const MOST_BRANCHES: i64 = 4096;
+/// TSC packets have 56 bits.
+const TSC_BITS: u64 = (1 << 56) - 1;
+/// The VMCS that is loaded where none is.
+const NO_VMCS: u64 = 0x000f_ffff_ffff_f000;
+
+/// One processor.
+#[derive(Debug)]
+pub struct Pt {
+    mode: Mode,
+    clock: Clock,
+    rng: Rng,
+    /// What it wrote and nobody has taken yet.
+    pub out: Vec<u8>,
+    /// All that it ever wrote.
+    pub bytes: u64,
+    psb_at: u64,
+    nr: bool,
+    cr3: u64,
+    vmcs: Option<u64>,
+    guest: Option<GuestClock>,
+    /// Crystal tick >> N of the last edge passed.
+    unit: i64,
+    cyc_at: i64,
+    last: i64,
+    last_ip: u64,
+    asleep: bool,
+}
+
+impl Pt {
+    /// A processor in root operation with this CR3, whose trace begins at `tsc`.
+    pub fn new(mode: Mode, clock: Clock, rng: Rng, tsc: i64, cr3: u64) -> Pt {
+        let unit = clock.ctc(tsc) >> mode.mtc_period.unwrap_or(0);
+        let mut pt = Pt {
+            mode,
+            clock,
+            rng,
+            out: Vec::new(),
+            bytes: 0,
+            psb_at: 0,
+            nr: false,
+            cr3,
+            vmcs: None,
+            guest: None,
+            unit,
+            cyc_at: tsc,
+            last: tsc,
+            last_ip: 0,
+            asleep: false,
+        };
+        pt.psb(tsc);
+        pt
+    }
+
+    /// Appends one packet.
+    fn put(&mut self, packet: Packet) {
+        let before = self.out.len();
+        let done: Result<(), Unencodable> = encode(&packet, &mut self.out);
+        debug_assert!(done.is_ok(), "{packet:?}");
+        self.bytes += (self.out.len() - before) as u64;
+        if packet == Packet::Psb {
+            self.last_ip = 0;
+        }
+    }
+
+    /// A CYC that dates the packet behind it.
+    fn date(&mut self, tsc: i64) {
+        if self.mode.cyc {
+            let cycles = (tsc - self.cyc_at).max(0).unsigned_abs();
+            self.cyc_at = tsc;
+            self.put(Packet::Cyc { cycles });
+        }
+    }
+
+    /// A packet of something that happens at `tsc`.
+    fn event(&mut self, tsc: i64, packet: Packet) {
+        self.come_to(tsc);
+        self.date(tsc);
+        self.put(packet);
+    }
+
+    /// Time goes on to an event, with what the processor writes meanwhile. A PSB+ that is due comes before the event.
+    fn come_to(&mut self, tsc: i64) {
+        self.branches(tsc);
+        self.until(tsc);
+        self.psb_if_due();
+    }
+
+    fn psb_if_due(&mut self) {
+        if self.bytes - self.psb_at >= self.mode.psb_bytes {
+            self.psb(self.last);
+        }
+    }
+
+    /// Time goes on: MTCs.
+    pub fn until(&mut self, tsc: i64) {
+        debug_assert!(tsc >= self.last, "{tsc} after {}", self.last);
+        if let (Some(period), false) = (self.mode.mtc_period, self.asleep) {
+            loop {
+                let edge = self.clock.tsc((self.unit + 1) << period);
+                if edge > tsc {
+                    break;
+                }
+                self.unit += 1;
+                self.last = edge;
+                self.date(edge);
+                self.put(Packet::Mtc { ctc: self.unit as u8 });
+                self.psb_if_due();
+            }
+        }
+        self.last = self.last.max(tsc);
+    }
+
+    fn tsc_packet(&self, tsc: i64) -> Packet {
+        let value = match self.guest.filter(|_| self.nr) {
+            Some(guest) => guest.at(tsc),
+            None => tsc as u64,
+        };
+        Packet::Tsc { tsc: value & TSC_BITS }
+    }
+
+    fn tma(&self, tsc: i64) -> Packet {
+        let ctc = self.clock.ctc(tsc);
+        Packet::Tma { ctc: ctc as u16, fc: (tsc - self.clock.tsc(ctc)) as u16 & 0x1ff }
+    }
+
+    /// PSB+: what holds now.
+    fn psb(&mut self, tsc: i64) {
+        self.psb_at = self.bytes;
+        self.put(Packet::Psb);
+        let mut state = vec![
+            vec![Packet::Pip { cr3: self.cr3 & !0x1f, nr: self.nr }],
+            vec![Packet::Vmcs { base: self.vmcs.unwrap_or(NO_VMCS) }],
+            vec![self.tsc_packet(tsc)],
+            vec![Packet::Cbr { ratio: self.clock.cbr }],
+        ];
+        if self.mode.mtc_period.is_some() {
+            // TMA belongs to the TSC before it.
+            let tma = self.tma(tsc);
+            state[2].push(tma);
+        }
+        if self.mode.branches {
+            state.push(vec![Packet::ModeExec { cs_l: true, cs_d: false, if_flag: false }]);
+        }
+        if self.mode.any_order {
+            for i in (1..state.len()).rev() {
+                state.swap(i, self.rng.below(i as u64 + 1) as usize);
+            }
+        }
+        state.into_iter().flatten().for_each(|packet| self.put(packet));
+        self.put(Packet::PsbEnd);
+    }
+
+    /// An IP in the shortest form.
+    fn ip(&mut self, ip: u64) -> Ip {
+        let packet = Ip::compress(ip, self.last_ip);
+        self.last_ip = ip;
+        packet
+    }
+
+    /// MOV CR3, in root operation or in the guest.
+    pub fn cr3(&mut self, tsc: i64, cr3: u64) {
+        self.come_to(tsc);
+        self.cr3 = cr3;
+        self.date(tsc);
+        self.put(Packet::Pip { cr3: cr3 & !0x1f, nr: self.nr });
+    }
+
+    /// VMPTRLD.
+    pub fn load(&mut self, tsc: i64, vmcs: Option<u64>) {
+        self.come_to(tsc);
+        self.vmcs = vmcs;
+        self.date(tsc);
+        self.put(Packet::Vmcs { base: vmcs.unwrap_or(NO_VMCS) });
+    }
+
+    /// VM entry.
+    pub fn enter(&mut self, tsc: i64, cr3: u64, guest: GuestClock, ip: u64) {
+        if self.mode.event {
+            self.event(tsc, Packet::Cfe { kind: 7, vector: 0, ip: true });
+            let at = self.ip(0xffff_ffff_c035_139e);
+            self.put(Packet::Fup(at));
+        }
+        self.come_to(tsc);
+        self.cr3 = cr3;
+        self.guest = Some(guest);
+        self.nr = true;
+        self.date(tsc);
+        self.put(Packet::Pip { cr3: cr3 & !0x1f, nr: true });
+        if self.mode.branches {
+            let at = self.ip(ip);
+            self.put(Packet::Tip(at));
+        }
+    }
+
+    /// VM exit, for this basic reason, back to this CR3.
+    pub fn exit(&mut self, tsc: i64, host_cr3: u64, reason: u16, ip: u64) {
+        self.come_to(tsc);
+        if self.mode.event {
+            self.put(Packet::Evd { kind: 2, payload: u64::from(reason) });
+            self.put(Packet::Cfe { kind: if reason == 1 { 9 } else { 8 }, vector: 0, ip: true });
+        }
+        if self.mode.event || self.mode.branches {
+            let at = self.ip(ip);
+            self.put(Packet::Fup(at));
+        }
+        self.cr3 = host_cr3;
+        self.nr = false;
+        self.date(tsc);
+        self.put(Packet::Pip { cr3: host_cr3 & !0x1f, nr: false });
+        if self.mode.branches {
+            let at = self.ip(0xffff_ffff_c035_2000);
+            self.put(Packet::Tip(at));
+        }
+    }
+
+    /// Branches of the code that ran since the last event, up to `tsc`: the model's stand-in for them.
+    fn branches(&mut self, tsc: i64) {
+        if !self.mode.branches || self.asleep {
+            return;
+        }
+        let count = ((tsc - self.last).max(0) / TICKS_A_PACKET).min(MOST_BRANCHES);
+        let (from, span) = (self.last, tsc - self.last);
+        for i in 0..count {
+            self.until(from + span * i / count);
+            if i % 7 == 6 {
+                let ip = self.last_ip & !0xffff | self.rng.below(1 << 16);
+                let at = self.ip(ip);
+                self.put(Packet::Tip(at));
+            } else {
+                let bits = self.rng.below(64) as u8;
+                self.put(Packet::Tnt8 { bits, count: 6 });
+            }
+            self.psb_if_due();
+        }
+    }
+
+    /// The trace ends.
+    pub fn end(&mut self, tsc: i64) {
+        self.branches(tsc);
+        self.until(tsc);
+    }
+
+    /// The processor sleeps from `tsc` on.
+    pub fn sleep(&mut self, tsc: i64) {
+        if self.mode.power {
+            self.event(tsc, Packet::Pwre { state: 0, sub_state: 0, hw: false });
+            self.put(Packet::Exstop { ip: false });
+        } else {
+            self.branches(tsc);
+            self.until(tsc);
+        }
+        self.asleep = true;
+    }
+
+    /// It wakes.
+    pub fn wake(&mut self, tsc: i64) {
+        self.asleep = false;
+        self.unit = self.clock.ctc(tsc) >> self.mode.mtc_period.unwrap_or(0);
+        self.last = tsc;
+        self.cyc_at = tsc;
+        let packet = self.tsc_packet(tsc);
+        self.put(packet);
+        if self.mode.mtc_period.is_some() {
+            let tma = self.tma(tsc);
+            self.put(tma);
+        }
+        self.put(Packet::Cbr { ratio: self.clock.cbr });
+        if self.mode.power {
+            self.put(Packet::Pwrx { last: 0, deepest: 0, wake: 1 });
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! A scenario: what is on the node and what it does. TOML, every value with a default.
+//!
+//! Defaults are what was measured on an unmodified Linux 6.1 KVM host: a guest's timer interrupt costs two exits (its
+//! preemption timer, and the WRMSR that arms it again), an exit is handled in 15,000 ticks, a switch to another VM takes
+//! 16,000 from its CR3 write to the entry, ticks of 2.1 GHz.
+
+use serde::{Deserialize, Serialize};
+
+use crate::pt::{Clock, Mode};
+use crate::rng::Rng;
+
+/// What is on a node, and how it is traced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scenario {
+    /// The machine.
+    pub node: Node,
+    /// How it is traced.
+    pub trace: Trace,
+    /// The kernel's scheduler and its latencies.
+    pub host: Host,
+    /// Programs of the host.
+    pub process: Vec<Process>,
+    /// Its virtual machines.
+    pub vm: Vec<Vm>,
+}
+
+/// The machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Node {
+    /// Logical processors.
+    pub cpus: u32,
+    /// How long it is watched.
+    pub seconds: f64,
+    /// Everything follows from it.
+    pub seed: u64,
+    /// TSC ticks a second.
+    pub tsc_hz: u64,
+    /// TSC ticks a crystal tick.
+    pub tsc_ctc_ratio: [u32; 2],
+    /// TSC when it is first watched.
+    pub tsc: i64,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Node { cpus: 1, seconds: 1.0, seed: 1, tsc_hz: 2_100_000_000, tsc_ctc_ratio: [168, 2], tsc: 47_000_000_000 }
+    }
+}
+
+/// How it is traced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trace {
+    /// Branches too.
+    pub branches: bool,
+    /// An MTC each 2^N crystal ticks; −1: none.
+    pub mtc_period: i8,
+    /// CYC packets.
+    pub cyc: bool,
+    /// Power events.
+    pub power: bool,
+    /// Event Trace.
+    pub event: bool,
+    /// A PSB+ each so many bytes.
+    pub psb_bytes: u64,
+    /// Inside PSB+ packets stand in any order.
+    pub any_order: bool,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Trace {
+            branches: false,
+            mtc_period: 9,
+            cyc: false,
+            power: false,
+            event: false,
+            psb_bytes: 16 << 10,
+            any_order: false,
+        }
+    }
+}
+
+/// The kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Host {
+    /// Its timer tick, and the shortest time that a thread has before another gets the cpu.
+    pub tick_us: f64,
+    /// Handling an exit, entry included.
+    pub exit_us: f64,
+    /// A switch of threads, without what the new one does first.
+    pub switch_us: f64,
+    /// Waking up a sleeping cpu.
+    pub wake_us: f64,
+    /// A kernel thread runs now and then: so often a second and cpu.
+    pub kernel_threads_hz: f64,
+    /// And for so long.
+    pub kernel_thread_us: f64,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Host {
+            tick_us: 4000.0,
+            exit_us: 7.0,
+            switch_us: 2.0,
+            wake_us: 5.0,
+            kernel_threads_hz: 20.0,
+            kernel_thread_us: 25.0,
+        }
+    }
+}
+
+/// A program that runs for a while, waits for a while, and again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Process {
+    /// What it is called.
+    pub name: String,
+    /// From one run to the next; 0: it never waits.
+    pub period_ms: f64,
+    /// How long a run takes.
+    pub burst_ms: f64,
+    /// It begins so long after the start.
+    pub from_ms: f64,
+    /// Of a guest: its work is exits, one each so many microseconds of guest time; 0: it is not.
+    pub exit_every_us: f64,
+    /// Their basic reason: 30 is I/O, 49 EPT misconfiguration (MMIO), 48 EPT violation.
+    pub exit_reason: u16,
+    /// Each run is a process of its own, whose page table uses the pages of one that ended.
+    pub forks: bool,
+    /// Of a guest: the vCPU that it runs on.
+    pub vcpu: u32,
+    /// Of the host: the only cpu that it may use.
+    pub cpu: Option<u32>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Process {
+            name: "process".into(),
+            period_ms: 10.0,
+            burst_ms: 0.5,
+            from_ms: 0.0,
+            exit_every_us: 0.0,
+            exit_reason: 30,
+            forks: false,
+            vcpu: 0,
+            cpu: None,
+        }
+    }
+}
+
+/// A virtual machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Vm {
+    /// What it is called.
+    pub name: String,
+    /// So many alike.
+    pub count: u32,
+    /// Its vCPUs.
+    pub vcpus: u32,
+    /// The only cpus that they may use, one after the other; none: any.
+    pub pin: Vec<u32>,
+    /// Guest TSC minus the host's; none: some seconds less.
+    pub tsc_offset: Option<i64>,
+    /// Guest ticks a host tick.
+    pub tsc_scale: f64,
+    /// Its kernel has KPTI.
+    pub kpti: bool,
+    /// How many system calls a second of running, where it has.
+    pub syscalls_hz: f64,
+    /// Its processes.
+    pub process: Vec<Process>,
+}
+
+impl Default for Vm {
+    fn default() -> Self {
+        Vm {
+            name: "vm".into(),
+            count: 1,
+            vcpus: 1,
+            pin: Vec::new(),
+            tsc_offset: None,
+            tsc_scale: 1.0,
+            kpti: false,
+            syscalls_hz: 4000.0,
+            process: Vec::new(),
+        }
+    }
+}
+
+/// Why a scenario cannot be simulated. The text is what the user sees.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScenarioError {
+    /// It is no TOML, or has what no scenario has.
+    #[error("line {line}: {why}")]
+    Toml {
+        /// Where.
+        line: usize,
+        /// What.
+        why: String,
+    },
+    /// A value that no node has.
+    #[error("{what} = {value}: should be {should}")]
+    Value {
+        /// Which.
+        what: &'static str,
+        /// What it is.
+        value: f64,
+        /// What it should be.
+        should: &'static str,
+    },
+}
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// Any [`ScenarioError`].
+    pub fn parse(text: &str) -> Result<Scenario, ScenarioError> {
+        let scenario: Scenario = toml::from_str(text).map_err(|error| ScenarioError::Toml {
+            line: error.span().map_or(1, |span| text.get(..span.start).map_or(1, |t| t.matches('\n').count() + 1)),
+            why: error.message().replace('\n', " "),
+        })?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// A scenario that is known by its name.
+    pub fn named(name: &str) -> Option<Scenario> {
+        let (_, text) = NAMED.iter().find(|(known, _)| *known == name)?;
+        Scenario::parse(text).ok()
+    }
+
+    /// A small one, drawn from this seed: some cpus, VMs, processes and ways to trace, for some milliseconds.
+    pub fn random(seed: u64) -> Scenario {
+        let mut rng = Rng::new(seed);
+        let rng = &mut rng;
+        let cpus = 1 + rng.below(3) as u32;
+        let node = Node {
+            cpus,
+            seconds: 0.02 + 0.08 * rng.unit(),
+            seed: rng.next_u64() >> 1,
+            tsc_hz: pick(rng, &[1_900_000_000, 2_100_000_000, 3_400_000_000]),
+            tsc_ctc_ratio: pick(rng, &[[168, 2], [84, 1], [176, 2], [216, 2]]),
+            tsc: 1_000_000_000 + rng.below(1 << 50) as i64,
+        };
+        let trace = Trace {
+            branches: rng.chance(0.2),
+            mtc_period: pick(rng, &[-1, 3, 3, 6, 9, 9]),
+            cyc: rng.chance(0.3),
+            power: rng.chance(0.3),
+            event: rng.chance(0.3),
+            psb_bytes: pick(rng, &[512, 2 << 10, 4 << 10, 16 << 10]),
+            any_order: rng.chance(0.3),
+        };
+        let host = Host {
+            tick_us: pick(rng, &[1000.0, 4000.0]),
+            exit_us: 1.0 + 9.0 * rng.unit(),
+            kernel_threads_hz: 200.0 * rng.unit(),
+            ..Host::default()
+        };
+        let process = (0..rng.below(3)).map(|_| draw_process(rng, None, cpus)).collect();
+        let vm = (0..1 + rng.below(4)).map(|i| draw_vm(rng, i, cpus)).collect();
+        Scenario { node, trace, host, process, vm }
+    }
+
+    /// Refuses values that no node has.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Value`].
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        let is = |good: bool, what, value: f64, should| {
+            if good { Ok(()) } else { Err(ScenarioError::Value { what, value, should }) }
+        };
+        let Node { cpus, seconds, tsc_hz, tsc_ctc_ratio: [n, d], tsc, .. } = self.node;
+        is((1..=4096).contains(&cpus), "node.cpus", f64::from(cpus), "1 to 4096")?;
+        is(seconds > 0.0 && seconds <= 1e6, "node.seconds", seconds, "more than 0, and at most 1e6")?;
+        is((1_000_000..=100_000_000_000).contains(&tsc_hz), "node.tsc_hz", tsc_hz as f64, "1e6 to 1e11")?;
+        is(d > 0 && n >= d && n <= 1 << 20, "node.tsc_ctc_ratio", f64::from(n), "N/D, at least 1")?;
+        is((0..1 << 54).contains(&tsc), "node.tsc", tsc as f64, "0 to 2^54")?;
+        is(self.trace.mtc_period <= 15, "trace.mtc_period", f64::from(self.trace.mtc_period), "-1 to 15")?;
+        is(self.trace.psb_bytes >= 256, "trace.psb_bytes", self.trace.psb_bytes as f64, "at least 256")?;
+        let Host { tick_us, exit_us, switch_us, wake_us, kernel_threads_hz, kernel_thread_us } = self.host;
+        for (what, value) in [
+            ("host.tick_us", tick_us),
+            ("host.exit_us", exit_us),
+            ("host.switch_us", switch_us),
+            ("host.wake_us", wake_us),
+            ("host.kernel_thread_us", kernel_thread_us),
+        ] {
+            is((0.01..=1e6).contains(&value), what, value, "0.01 to 1e6")?;
+        }
+        is((0.0..=1e5).contains(&kernel_threads_hz), "host.kernel_threads_hz", kernel_threads_hz, "0 to 1e5")?;
+        for vm in &self.vm {
+            is((1..=512).contains(&vm.vcpus), "vm.vcpus", f64::from(vm.vcpus), "1 to 512")?;
+            is((1..=4096).contains(&vm.count), "vm.count", f64::from(vm.count), "1 to 4096")?;
+            is((0.01..=100.0).contains(&vm.tsc_scale), "vm.tsc_scale", vm.tsc_scale, "0.01 to 100")?;
+            is((0.0..=1e6).contains(&vm.syscalls_hz), "vm.syscalls_hz", vm.syscalls_hz, "0 to 1e6")?;
+            is(vm.pin.iter().all(|c| *c < cpus), "vm.pin", f64::from(cpus), "cpus that there are")?;
+        }
+        for process in self.process.iter().chain(self.vm.iter().flat_map(|vm| &vm.process)) {
+            is((0.0..=1e9).contains(&process.period_ms), "process.period_ms", process.period_ms, "0 to 1e9")?;
+            is((0.001..=1e9).contains(&process.burst_ms), "process.burst_ms", process.burst_ms, "0.001 to 1e9")?;
+            let every = process.exit_every_us;
+            is(every == 0.0 || (0.1..=1e9).contains(&every), "process.exit_every_us", every, "0, or 0.1 and more")?;
+            is(process.cpu.is_none_or(|c| c < cpus), "process.cpu", f64::from(cpus), "a cpu that there is")?;
+        }
+        Ok(())
+    }
+
+    /// The node's clock.
+    pub fn clock(&self) -> Clock {
+        let [n, d] = self.node.tsc_ctc_ratio;
+        // The crystal began a little before the TSC.
+        Clock {
+            tsc_hz: self.node.tsc_hz,
+            ratio: (n, d),
+            origin: 4321,
+            cbr: (self.node.tsc_hz / 100_000_000).min(255) as u8,
+        }
+    }
+
+    /// How its processors are traced.
+    pub fn mode(&self) -> Mode {
+        let Trace { branches, mtc_period, cyc, power, event, psb_bytes, any_order } = self.trace;
+        Mode { branches, mtc_period: u8::try_from(mtc_period).ok(), cyc, power, event, psb_bytes, any_order }
+    }
+
+    /// What a raw stream does not say: `trace.toml`.
+    pub fn facts(&self) -> String {
+        let [n, d] = self.node.tsc_ctc_ratio;
+        let mut text = format!("tsc_hz = {}\ntsc_ctc_ratio = [{n}, {d}]\ncpu = \"6/143/8\"\n", self.node.tsc_hz);
+        if let Ok(period) = u8::try_from(self.trace.mtc_period) {
+            text += &format!("mtc_period = {period}\n");
+        }
+        text
+    }
+}
+
+fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+    from[rng.below(from.len() as u64) as usize]
+}
+
+/// A process of a guest with so many vCPUs, or of the host.
+fn draw_process(rng: &mut Rng, vcpus: Option<u32>, cpus: u32) -> Process {
+    let endless = rng.chance(0.15);
+    Process {
+        name: format!("p{}", rng.below(100)),
+        period_ms: if endless { 0.0 } else { 0.3 + 10.0 * rng.unit() },
+        burst_ms: 0.02 + 2.0 * rng.unit() * rng.unit(),
+        from_ms: if rng.chance(0.3) { 30.0 * rng.unit() } else { 0.0 },
+        exit_every_us: if vcpus.is_some() && rng.chance(0.3) { 2.0 + 100.0 * rng.unit() } else { 0.0 },
+        exit_reason: pick(rng, &[30, 48, 49]),
+        forks: rng.chance(0.3),
+        vcpu: vcpus.map_or(0, |n| rng.below(u64::from(n)) as u32),
+        cpu: if vcpus.is_none() && rng.chance(0.3) { Some(rng.below(u64::from(cpus)) as u32) } else { None },
+    }
+}
+
+fn draw_vm(rng: &mut Rng, i: u64, cpus: u32) -> Vm {
+    let vcpus = 1 + rng.below(3) as u32;
+    let pins = if rng.chance(0.3) { u64::from(vcpus) } else { 0 };
+    Vm {
+        name: format!("vm-{i}"),
+        count: 1,
+        vcpus,
+        pin: (0..pins).map(|_| rng.below(u64::from(cpus)) as u32).collect(),
+        tsc_offset: if rng.chance(0.2) { Some(-(rng.below(900_000_000) as i64)) } else { None },
+        tsc_scale: 1.0,
+        kpti: rng.chance(0.4),
+        syscalls_hz: 500.0 + 20_000.0 * rng.unit(),
+        process: (0..1 + rng.below(4)).map(|_| draw_process(rng, Some(vcpus), cpus)).collect(),
+    }
+}
+
+/// Scenarios that are known by name: stories that an operator knows.
+pub const NAMED: &[(&str, &str)] = &[
+    ("quiet", include_str!("../scenarios/quiet.toml")),
+    ("noisy-neighbour", include_str!("../scenarios/noisy-neighbour.toml")),
+    ("cron-burst", include_str!("../scenarios/cron-burst.toml")),
+    ("exit-storm", include_str!("../scenarios/exit-storm.toml")),
+    ("overcommit", include_str!("../scenarios/overcommit.toml")),
+    ("big", include_str!("../scenarios/big.toml")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_read_again() {
+        for (name, _) in NAMED {
+            let scenario = Scenario::named(name).unwrap_or_else(|| panic!("{name}"));
+            assert_eq!(Scenario::parse(&toml::to_string(&scenario).unwrap()).unwrap(), scenario, "{name}");
+        }
+        for seed in 0..200 {
+            let scenario = Scenario::random(seed);
+            scenario.check().unwrap();
+            assert_eq!(Scenario::parse(&toml::to_string(&scenario).unwrap()).unwrap(), scenario, "{seed}");
+        }
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let said = |text: &str| Scenario::parse(text).unwrap_err().to_string();
+        assert!(said("[node]\ncpu = 3\n").starts_with("line 2: unknown field `cpu`"), "{}", said("[node]\ncpu = 3\n"));
+        assert_eq!(said("[node]\ncpus = 0\n"), "node.cpus = 0: should be 1 to 4096");
+        assert_eq!(said("[[vm]]\npin = [1]\n"), "vm.pin = 1: should be cpus that there are");
+    }
+}
