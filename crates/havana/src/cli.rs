@@ -53,6 +53,9 @@ Scenarios:
   cron-burst        a job that nobody remembers, each second
   exit-storm        a device in a tight loop
   overcommit        8 vCPUs on 2 cpus
+  throttled         cpu.max stops a VM that wants more
+  migration         a VM leaves this host, and another comes
+  clock-jump        a guest's clock is set anew
   big               64 cpus, 200 VMs
 
 Examples:

@@ -677,7 +677,7 @@ havana: mine: exists already
     assert!(!dir.path().join("again/truth.zst").exists());
 
     run(&["nobody"]).code(1).stderr_eq(str![[r#"
-havana: nobody: no such file, and no scenario of that name; there are quiet, noisy-neighbour, cron-burst, exit-storm, overcommit, big
+havana: nobody: no such file, and no scenario of that name; there are quiet, noisy-neighbour, cron-burst, exit-storm, overcommit, throttled, migration, clock-jump, big
 
 "#]]);
     fs::write(dir.path().join("bad.toml"), "[node]\ncpus = 2\nsecond = 1\n").unwrap();

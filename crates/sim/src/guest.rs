@@ -87,6 +87,8 @@ pub(crate) struct Guest {
     pub(crate) clock: GuestClock,
     pub(crate) cr3: u64,
     pub(crate) thread: usize,
+    /// Its clock is set anew then, by so much.
+    pub(crate) jump: Option<(i64, i64)>,
     tasks: Vec<Task>,
     current: Option<usize>,
     todo: VecDeque<(i64, Act)>,
@@ -128,6 +130,7 @@ impl Guest {
             clock,
             cr3: pages.take() | 1,
             thread: 0,
+            jump: None,
             tasks,
             current: None,
             todo: VecDeque::new(),
@@ -148,6 +151,14 @@ impl Guest {
     /// The next time that its timer wakes a process; none where all of them run for ever.
     pub(crate) fn timer(&self) -> Option<i64> {
         self.tasks.iter().filter(|t| !t.ready).map(|t| t.wake).min()
+    }
+
+    /// Its clock, at an entry.
+    pub(crate) fn clock_at(&mut self, now: i64) -> GuestClock {
+        if let Some((_, by)) = self.jump.take_if(|(at, _)| now >= *at) {
+            self.clock.offset += by;
+        }
+        self.clock
     }
 
     /// It is in the guest from `now` on: when it does something.

@@ -65,6 +65,36 @@ struct Thread {
     pin: Option<usize>,
     /// Of a process or the kernel: what is left of its run.
     left: i64,
+    limits: Limits,
+}
+
+/// What a cgroup allows a thread, and how long it is there.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Ticks on cpus in each period; none: as many as it wants.
+    max: Option<(i64, i64)>,
+    /// What it has had in the period that began then.
+    used: i64,
+    period_from: i64,
+    /// It could run, and may not.
+    throttled: bool,
+    /// It ends then.
+    until: i64,
+}
+
+impl Limits {
+    const NONE: Limits = Limits { max: None, used: 0, period_from: 0, throttled: false, until: i64::MAX };
+
+    /// It ran for so long; when it may again, if it may not now.
+    fn ran(&mut self, ticks: i64, now: i64) -> Option<i64> {
+        let (quota, period) = self.max?;
+        if now - self.period_from >= period {
+            self.period_from = now - (now - self.period_from) % period;
+            self.used = 0;
+        }
+        self.used += ticks;
+        (self.used >= quota).then_some(self.period_from + period)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -195,6 +225,15 @@ impl Node {
             self.pages.push(Pages::new(GUEST_PAGES));
             let offset = vm.tsc_offset.unwrap_or_else(|| -(self.rng.below(1 << 34) as i64) - (1 << 33));
             let clock = GuestClock { offset, scale: vm.tsc_scale };
+            let at = |ms: f64| self.begin + (ms * 1e3 * self.ticks_a_us) as i64;
+            let (from, jump) = (at(vm.from_ms), (vm.tsc_jump_ms > 0.0).then(|| (at(vm.tsc_jump_ms), vm.tsc_jump)));
+            let [quota, period] = vm.cpu_max_ms.map(|ms| (ms * 1e3 * self.ticks_a_us) as i64);
+            let limits = Limits {
+                max: (period > 0).then_some((quota, period)),
+                period_from: self.begin,
+                until: if vm.until_ms > 0.0 { at(vm.until_ms) } else { i64::MAX },
+                ..Limits::NONE
+            };
             let mm = VMM_PAGES + 0x2000 * v as u64;
             for index in 0..vm.vcpus {
                 let specs: Vec<Process> = vm.process.iter().filter(|p| p.vcpu == index).cloned().collect();
@@ -202,17 +241,19 @@ impl Node {
                 let flips = vm.kpti.then_some(vm.syscalls_hz);
                 let rng = self.rng.fork();
                 let mut guest =
-                    Guest::new(v, vmcs, clock, &specs, &mut self.pages[v], flips, self.begin, self.ticks_a_us, rng);
+                    Guest::new(v, vmcs, clock, &specs, &mut self.pages[v], flips, from, self.ticks_a_us, rng);
+                guest.jump = jump;
                 let pin = (!vm.pin.is_empty()).then(|| vm.pin[index as usize % vm.pin.len()] as usize);
                 guest.thread = self.thread(Kind::Vcpu(self.guests.len()), Some(mm), pin);
                 let thread = guest.thread;
                 self.threads[thread].cpu = pin.unwrap_or(placed % self.cpus.len());
+                self.threads[thread].limits = limits;
                 placed += 1;
                 let name = if vm.count > 1 { format!("{}-{v}", vm.name) } else { vm.name.clone() };
                 self.names.push((self.threads[thread].tid, format!("{name}/vcpu{index}")));
                 self.guests.push(guest);
                 let wait = self.rng.below(2_000_000) as i64;
-                self.plan(self.begin + 1 + wait, Event::Wake(thread));
+                self.plan(from + 1 + wait, Event::Wake(thread));
             }
         }
     }
@@ -221,7 +262,18 @@ impl Node {
         let i = self.threads.len();
         let cpu = pin.unwrap_or(i % self.cpus.len());
         let tid = 1000 + i as i32;
-        self.threads.push(Thread { tid, kind, mm, state: State::Waiting, vruntime: 0, since: 0, cpu, pin, left: 0 });
+        self.threads.push(Thread {
+            tid,
+            kind,
+            mm,
+            state: State::Waiting,
+            vruntime: 0,
+            since: 0,
+            cpu,
+            pin,
+            left: 0,
+            limits: Limits::NONE,
+        });
         i
     }
 
@@ -352,7 +404,7 @@ impl Node {
         let Some(v) = self.vcpu(c) else { return };
         let guest = &mut self.guests[v];
         let ip = 0xffff_ffff_8100_0000 + (guest.vmcs >> 8 & 0xffff);
-        let hw = Hw::Enter { vmcs: guest.vmcs, cr3: guest.cr3, clock: guest.clock, ip };
+        let hw = Hw::Enter { vmcs: guest.vmcs, cr3: guest.cr3, clock: guest.clock_at(self.now), ip };
         let next = guest.enter(self.now);
         watch.see(c, self.now, &hw);
         self.cpus[c].doing = Doing::Guest;
@@ -395,6 +447,10 @@ impl Node {
 
     fn handled(&mut self, c: usize, why: u16, watch: &mut impl Watch) {
         let Some(v) = self.vcpu(c) else { return };
+        if self.now >= self.threads[self.guests[v].thread].limits.until {
+            // The VMM ends it.
+            return self.pick(c, false, watch);
+        }
         let timer = self.guests[v].timer();
         if why == reason::HLT && timer.is_none_or(|timer| timer > self.now) {
             if let Some(timer) = timer {
@@ -424,6 +480,11 @@ impl Node {
             return;
         }
         self.cpus[c].tick = self.now + self.tick;
+        if let Some(current) = self.cpus[c].current {
+            let (now, t) = (self.now, &self.threads[current]);
+            let mut limits = t.limits;
+            self.cpus[c].resched |= limits.ran(now - t.since, now).is_some();
+        }
         let waits = self.cpus[c].ready.iter().map(|t| self.vruntime(*t)).min();
         if let (Some(current), Some(least)) = (self.cpus[c].current, waits) {
             self.cpus[c].resched |= self.vruntime(current) > least;
@@ -469,9 +530,15 @@ impl Node {
             let vruntime = self.vruntime(thread);
             let t = &mut self.threads[thread];
             t.vruntime = vruntime;
-            t.state = if runnable { State::Ready } else { State::Waiting };
-            if runnable {
-                self.cpus[c].ready.push(thread);
+            let again = t.limits.ran(self.now - t.since, self.now);
+            t.state = if runnable && again.is_none() { State::Ready } else { State::Waiting };
+            match again {
+                Some(again) if runnable => {
+                    t.limits.throttled = true;
+                    self.plan(again, Event::Wake(thread));
+                }
+                None if runnable => self.cpus[c].ready.push(thread),
+                _ => {}
             }
         }
         self.cpus[c].resched = false;
@@ -511,8 +578,11 @@ impl Node {
     }
 
     fn wakes(&mut self, thread: usize, watch: &mut impl Watch) {
-        if self.threads[thread].state != State::Waiting {
+        if self.threads[thread].state != State::Waiting || self.now >= self.threads[thread].limits.until {
             return;
+        }
+        if let Some(again) = self.threads[thread].limits.ran(0, self.now) {
+            return self.plan(again, Event::Wake(thread));
         }
         let c = self.place(thread);
         let burst = match self.threads[thread].kind {
@@ -531,7 +601,9 @@ impl Node {
         t.cpu = c;
         let (tid, vruntime) = (t.tid, t.vruntime);
         self.cpus[c].ready.push(thread);
-        watch.see(c, self.now, &Hw::Wakeup { tid });
+        if !std::mem::take(&mut self.threads[thread].limits.throttled) {
+            watch.see(c, self.now, &Hw::Wakeup { tid });
+        }
         match (self.cpus[c].doing, self.cpus[c].current) {
             (Doing::Asleep, _) if !self.cpus[c].waking => {
                 self.cpus[c].waking = true;

@@ -170,6 +170,16 @@ pub struct Vm {
     pub tsc_offset: Option<i64>,
     /// Guest ticks a host tick.
     pub tsc_scale: f64,
+    /// So long after the start its clock is set anew; 0: never.
+    pub tsc_jump_ms: f64,
+    /// By so many ticks.
+    pub tsc_jump: i64,
+    /// It comes to this node so long after the start,
+    pub from_ms: f64,
+    /// and leaves it; 0: it stays.
+    pub until_ms: f64,
+    /// Its cgroup's cpu.max: how long each of its vCPUs may run in each period; 0 of 0: no limit.
+    pub cpu_max_ms: [f64; 2],
     /// Its kernel has KPTI.
     pub kpti: bool,
     /// How many system calls a second of running, where it has.
@@ -187,6 +197,11 @@ impl Default for Vm {
             pin: Vec::new(),
             tsc_offset: None,
             tsc_scale: 1.0,
+            tsc_jump_ms: 0.0,
+            tsc_jump: 0,
+            from_ms: 0.0,
+            until_ms: 0.0,
+            cpu_max_ms: [0.0, 0.0],
             kpti: false,
             syscalls_hz: 4000.0,
             process: Vec::new(),
@@ -303,6 +318,16 @@ impl Scenario {
             is((1..=4096).contains(&vm.count), "vm.count", f64::from(vm.count), "1 to 4096")?;
             is((0.01..=100.0).contains(&vm.tsc_scale), "vm.tsc_scale", vm.tsc_scale, "0.01 to 100")?;
             is((0.0..=1e6).contains(&vm.syscalls_hz), "vm.syscalls_hz", vm.syscalls_hz, "0 to 1e6")?;
+            for (what, ms) in
+                [("vm.tsc_jump_ms", vm.tsc_jump_ms), ("vm.from_ms", vm.from_ms), ("vm.until_ms", vm.until_ms)]
+            {
+                is((0.0..=1e9).contains(&ms), what, ms, "0 to 1e9")?;
+            }
+            is(vm.tsc_jump.unsigned_abs() < 1 << 50, "vm.tsc_jump", vm.tsc_jump as f64, "-2^50 to 2^50")?;
+            let [quota, period] = vm.cpu_max_ms;
+            let limits =
+                quota == 0.0 && period == 0.0 || (0.1..=1e4).contains(&period) && quota > 0.0 && quota < period;
+            is(limits, "vm.cpu_max_ms", quota, "less than its period of 0.1 to 1e4, or 0 and 0")?;
             is(vm.pin.iter().all(|c| *c < cpus), "vm.pin", f64::from(cpus), "cpus that there are")?;
         }
         for process in self.process.iter().chain(self.vm.iter().flat_map(|vm| &vm.process)) {
@@ -374,6 +399,11 @@ fn draw_vm(rng: &mut Rng, i: u64, cpus: u32) -> Vm {
         pin: (0..pins).map(|_| rng.below(u64::from(cpus)) as u32).collect(),
         tsc_offset: if rng.chance(0.2) { Some(-(rng.below(900_000_000) as i64)) } else { None },
         tsc_scale: 1.0,
+        tsc_jump_ms: if rng.chance(0.1) { 10.0 + 40.0 * rng.unit() } else { 0.0 },
+        tsc_jump: -(rng.below(1 << 34) as i64),
+        from_ms: if rng.chance(0.1) { 30.0 * rng.unit() } else { 0.0 },
+        until_ms: if rng.chance(0.1) { 31.0 + 30.0 * rng.unit() } else { 0.0 },
+        cpu_max_ms: if rng.chance(0.1) { [2.0 + 3.0 * rng.unit(), 10.0] } else { [0.0, 0.0] },
         kpti: rng.chance(0.4),
         syscalls_hz: 500.0 + 20_000.0 * rng.unit(),
         process: (0..1 + rng.below(4)).map(|_| draw_process(rng, Some(vcpus), cpus)).collect(),
@@ -387,6 +417,9 @@ pub const NAMED: &[(&str, &str)] = &[
     ("cron-burst", include_str!("../scenarios/cron-burst.toml")),
     ("exit-storm", include_str!("../scenarios/exit-storm.toml")),
     ("overcommit", include_str!("../scenarios/overcommit.toml")),
+    ("throttled", include_str!("../scenarios/throttled.toml")),
+    ("migration", include_str!("../scenarios/migration.toml")),
+    ("clock-jump", include_str!("../scenarios/clock-jump.toml")),
     ("big", include_str!("../scenarios/big.toml")),
 ];
 
