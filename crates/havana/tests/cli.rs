@@ -380,6 +380,11 @@ havana: empty.pt: the file is empty
 havana: folder: no .pt file in this directory
 
 "#]]);
+    fs::write(dir.path().join("cpu0.pt"), small()).unwrap();
+    none(&["packets", "cpu0.pt", "--cpu", "1"]).stderr_eq(str![[r#"
+havana: cpu0.pt: no stream of cpu 1: it has [0]
+
+"#]]);
     none(&["analyze", "garbage.pt"]).stderr_eq(str![[r#"
 havana: garbage.pt: neither a perf.data nor Intel PT: there is no PSB from offset 0 on
 

@@ -21,6 +21,9 @@ pub(crate) fn run(args: &Packets) -> anyhow::Result<ExitCode> {
     let cpus: Vec<u32> = trace.streams.iter().map(|s| s.cpu).collect();
     if let Some(cpu) = args.cpu {
         trace.streams.retain(|s| s.cpu == cpu);
+        if trace.streams.is_empty() {
+            bail!("{}: no stream of cpu {cpu}: it has {cpus:?}", args.input.display());
+        }
     }
     let [stream] = &trace.streams[..] else {
         bail!("{}: it has the cpus {cpus:?}: say which with --cpu N", args.input.display());
