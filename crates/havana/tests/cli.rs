@@ -385,6 +385,7 @@ havana: folder: no .pt file in this directory
 havana: cpu0.pt: no stream of cpu 1: it has [0]
 
 "#]]);
+    fs::remove_file(dir.path().join("cpu0.pt")).unwrap();
     none(&["analyze", "garbage.pt"]).stderr_eq(str![[r#"
 havana: garbage.pt: neither a perf.data nor Intel PT: there is no PSB from offset 0 on
 
