@@ -27,7 +27,10 @@ fn holds(name: &str, limits: &Limits) {
     let found = Comparison::of(&dataset, &Truth::read(&capture.join("truth.zst")));
     println!("{name}\n{found}");
     assert!(found.wrong.is_empty(), "{name}\n{found}");
-    assert_eq!((found.stretches, found.vms, found.clocks_unknown), (limits.stretches, limits.vms, 0));
+    assert_eq!(
+        (found.stretches, found.vms, found.clocks_unknown, found.unordered),
+        (limits.stretches, limits.vms, 0, 0)
+    );
     assert!(found.coverage < 2.0, "{name}\n{found}");
     let within = found.width[0] <= limits.width[0]
         && found.width[1] <= limits.width[1]

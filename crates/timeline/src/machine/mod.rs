@@ -16,6 +16,8 @@ mod takers;
 mod threads;
 mod vcpus;
 
+use std::collections::VecDeque;
+
 use havana_rows::{
     CpuState, CpuStateKind as C, Evidence, Exit, Loss, LossCause, Process, Sink, Taker, TakerKind, Time, Vcpu,
     VcpuStateKind as V,
@@ -31,6 +33,9 @@ use crate::sure::Share;
 use crate::walk::space_of;
 
 type Id = usize;
+
+/// Exits of a vCPU that wait for what may yet come between them and their re-entries.
+const MOST_TOLD: usize = 512;
 
 /// Who has a cpu.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,6 +63,8 @@ struct Cpu {
     loaded: Loaded,
     /// The vCPU whose thread is taken to be on this cpu.
     current: Option<Id>,
+    /// When the guest that it is in was entered, where that was seen.
+    entry: Option<Time>,
     takers: Takers,
     /// The loss that is going on: since when, why, offset and bytes.
     lost: Option<(i64, LossCause, u64, u64)>,
@@ -76,8 +83,14 @@ struct Vc {
     place: Place,
     /// Guest process current on it.
     process: Option<i32>,
-    entry: Option<Time>,
+    /// Its last exit, which waits for the next entry.
     exit: Option<Exit>,
+    /// Those before, with their re-entries, as long as an entry elsewhere may lie between the two.
+    told: VecDeque<Exit>,
+    /// On each cpu, its last entry was not after this.
+    entered: Vec<(Id, i64)>,
+    /// It may have been in its guest on another cpu after this stretch, and not before.
+    unordered: bool,
     first: i64,
     last: i64,
     guest_lo: i64,
@@ -160,6 +173,7 @@ impl Machine {
                     guest_cr3: None,
                     loaded: Loaded::Unknown(0),
                     current: None,
+                    entry: None,
                     takers: Takers::new(),
                     lost: None,
                     last: Time::default(),
@@ -270,8 +284,10 @@ impl Machine {
             vm,
             place: Place::Off(Off { cpu: 0, since: at, waiting: false, takers: 0, back: Some(at) }),
             process: None,
-            entry: None,
             exit: None,
+            told: VecDeque::new(),
+            entered: Vec::new(),
+            unordered: false,
             first: at.tsc,
             last: at.tsc,
             guest_lo: 0,
@@ -444,15 +460,46 @@ impl Machine {
         let vm = self.vcpus[v].vm;
         let process = self.process(Some(vm), cr3, at);
         self.vcpus[v].process = Some(process);
-        self.vcpus[v].entry = entered.then_some(at);
-        if let Some(mut exit) = self.vcpus[v].exit.take() {
-            if entered {
-                exit.reentry = Some(at);
-                exit.reentry_cpu = Some(self.cpu_numbers[c]);
-            }
-            sink.exit(exit)?;
-        }
+        self.cpus[c].entry = entered.then_some(at);
+        self.reenter(v, c, at, entered, sink)?;
         self.turn(c, Mode::Guest(Some(v)), at, sink)
+    }
+
+    /// An entry tells the last exit its re-entry, unless the bounds of the two stretches let them be in the other order.
+    /// Stretches of a vCPU on two cpus exclude each other: either order is possible where the later began, at the
+    /// earliest, before the other did, at the latest.
+    fn reenter<S: Sink>(&mut self, v: Id, c: Id, at: Time, entered: bool, sink: &mut S) -> Result<(), S::Error> {
+        let number = self.cpu_numbers[c];
+        let vcpu = &mut self.vcpus[v];
+        let unordered = vcpu.entered.iter().any(|(cpu, hi)| *cpu != c && at.lo < *hi);
+        match vcpu.entered.iter_mut().find(|(cpu, _)| *cpu == c) {
+            Some((_, hi)) => *hi = at.hi.max(*hi),
+            None => vcpu.entered.push((c, at.hi)),
+        }
+        while let Some(first) = vcpu.told.front()
+            && (first.reentry.is_none_or(|reentry| reentry.hi <= at.lo) || vcpu.told.len() > MOST_TOLD)
+        {
+            vcpu.told.pop_front().into_iter().try_for_each(|exit| sink.exit(exit))?;
+        }
+        if unordered {
+            for told in vcpu.told.iter_mut().filter(|t| t.reentry.is_some_and(|reentry| reentry.hi > at.lo)) {
+                (told.reentry, told.reentry_cpu) = (None, None);
+            }
+        }
+        let before = std::mem::replace(&mut vcpu.unordered, unordered);
+        if let Some(mut exit) = vcpu.exit.take() {
+            if entered && !unordered && !before {
+                (exit.reentry, exit.reentry_cpu) = (Some(at), Some(number));
+            }
+            vcpu.told.push_back(exit);
+        }
+        Ok(())
+    }
+
+    /// No entry of a vCPU follows in what is seen.
+    fn tell_exits<S: Sink>(&mut self, v: Id, sink: &mut S) -> Result<(), S::Error> {
+        let vcpu = &mut self.vcpus[v];
+        vcpu.told.drain(..).chain(vcpu.exit.take()).try_for_each(|exit| sink.exit(exit))
     }
 
     fn exit<S: Sink>(
@@ -482,7 +529,7 @@ impl Machine {
             vcpu_id: id(v),
             vm_id: id(vm),
             cpu: self.cpu_numbers[c],
-            entry: self.vcpus[v].entry.take(),
+            entry: self.cpus[c].entry.take(),
             exit: at,
             reentry: None,
             reentry_cpu: None,
@@ -492,9 +539,10 @@ impl Machine {
             guest_ip: guest_ip.map(|ip| ip as i64),
             evidence: Evidence::Observed,
         };
-        if let Some(late) = self.vcpus[v].exit.replace(exit) {
-            sink.exit(late)?;
+        if self.vcpus[v].exit.is_some() {
+            self.tell_exits(v, sink)?;
         }
+        self.vcpus[v].exit = Some(exit);
         self.turn(c, Mode::Hypervisor(v), at, sink)?;
         self.load_host(c, host_cr3, at);
         if self.is_on(v, c) {
@@ -622,14 +670,12 @@ impl Machine {
                 Place::Watched(_) => self.watch(v, at, |w| w.guest = None, sink)?,
                 _ => self.settle(v, at, None, sink)?,
             }
-            self.vcpus[v].entry = None;
-            if let Some(exit) = self.vcpus[v].exit.take() {
-                sink.exit(exit)?;
-            }
+            self.tell_exits(v, sink)?;
         }
         self.turn(c, Mode::Lost, at, sink)?;
         self.cpus[c].host_cr3 = None;
         self.cpus[c].guest_cr3 = None;
+        self.cpus[c].entry = None;
         self.cpus[c].loaded = Loaded::Unknown(0);
         self.cpus[c].lost = Some((at.tsc, cause, offset, bytes));
         Ok(())
@@ -700,9 +746,7 @@ impl Machine {
                 _ => end,
             };
             self.settle(v, at, None, sink)?;
-            if let Some(exit) = self.vcpus[v].exit.take() {
-                sink.exit(exit)?;
-            }
+            self.tell_exits(v, sink)?;
         }
         for (i, v) in self.vcpus.iter().enumerate() {
             let (tid, name) = self.thread_of(i).unzip();
