@@ -66,7 +66,11 @@ impl Found {
         for seed in seeds {
             let scenario = Scenario::random(seed);
             scenario.check().unwrap();
-            let found = compare(&scenario);
+            let mut found = compare(&scenario);
+            if scenario.vm.iter().any(|vm| vm.tsc_scale != 1.0) {
+                // The truth's offset is then not what the guest is ahead by.
+                found.wrong.retain(|what| !what.contains("TSC offset"));
+            }
             all.nodes += 1;
             all.stretches += found.stretches;
             all.times += found.times;

@@ -282,7 +282,9 @@ impl Scenario {
             ..Host::default()
         };
         let process = (0..rng.below(3)).map(|_| draw_process(rng, None, cpus)).collect();
-        let vm = (0..1 + rng.below(4)).map(|i| draw_vm(rng, i, cpus)).collect();
+        let mut vm: Vec<Vm> = (0..1 + rng.below(4)).map(|i| draw_vm(rng, i, cpus)).collect();
+        // Without MTC a reader has the guests' clocks for its own, and cannot always tell that one is scaled.
+        vm.iter_mut().filter(|_| trace.mtc_period < 0).for_each(|vm| vm.tsc_scale = 1.0);
         Scenario { node, trace, host, process, vm }
     }
 
@@ -398,7 +400,7 @@ fn draw_vm(rng: &mut Rng, i: u64, cpus: u32) -> Vm {
         vcpus,
         pin: (0..pins).map(|_| rng.below(u64::from(cpus)) as u32).collect(),
         tsc_offset: if rng.chance(0.2) { Some(-(rng.below(900_000_000) as i64)) } else { None },
-        tsc_scale: 1.0,
+        tsc_scale: if rng.chance(0.1) { pick(rng, &[0.8, 1.1, 1.0003]) } else { 1.0 },
         tsc_jump_ms: if rng.chance(0.1) { 10.0 + 40.0 * rng.unit() } else { 0.0 },
         tsc_jump: -(rng.below(1 << 34) as i64),
         from_ms: if rng.chance(0.1) { 30.0 * rng.unit() } else { 0.0 },

@@ -18,6 +18,9 @@ const MOST_CLOSED: usize = 192;
 /// Clocks of one VMCS. One that changes its clock more often has none worth keeping: its last is replaced.
 const MOST_CLOCKS: usize = 64;
 
+/// A VMCS with more clocks than this may have one that is scaled and was not found to be: they tell no host time.
+const MOST_TRUSTED: usize = 2;
+
 /// As many samples as are kept of a VMCS to find a scaled clock with.
 const KEPT: usize = 8;
 
@@ -100,6 +103,10 @@ impl Offsets {
     /// Where a guest TSC lies in host time. Of several clocks of the VMCS, the first that can be after `after`.
     pub(crate) fn host_time(&self, vmcs: u64, guest: i64, after: i64) -> Option<Span> {
         let clocks = &self.vmcs.get(&vmcs)?.clocks;
+        let restless = clocks.iter().filter(|c| self.clocks[**c].scale.is_none()).count();
+        if restless > MOST_TRUSTED {
+            return None;
+        }
         let at = |&clock: &usize| {
             let c = &self.clocks[clock];
             let offset = self.bounds(clock);

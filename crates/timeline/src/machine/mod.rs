@@ -36,6 +36,8 @@ type Id = usize;
 
 /// Exits of a vCPU that wait for what may yet come between them and their re-entries.
 const MOST_TOLD: usize = 512;
+/// Of a vCPU that runs on several cpus so many wait in any case: what comes next on another cpu may be earlier.
+const LEAST_TOLD: usize = 64;
 
 /// Who has a cpu.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -476,8 +478,10 @@ impl Machine {
             Some((_, hi)) => *hi = at.hi.max(*hi),
             None => vcpu.entered.push((c, at.hi)),
         }
+        let alone = vcpu.entered.len() == 1;
         while let Some(first) = vcpu.told.front()
-            && (first.reentry.is_none_or(|reentry| reentry.hi <= at.lo) || vcpu.told.len() > MOST_TOLD)
+            && (first.reentry.is_none_or(|reentry| reentry.hi <= at.lo) && (alone || vcpu.told.len() > LEAST_TOLD)
+                || vcpu.told.len() > MOST_TOLD)
         {
             vcpu.told.pop_front().into_iter().try_for_each(|exit| sink.exit(exit))?;
         }
