@@ -4,33 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
 
-use std::{
-    fmt::Write,
-    fs,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+mod libipt_dump;
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use havana_packet::{Decoder, Kind};
-
-/// Our dump program, built; `None`, said on stderr, where there is no compiler or no libipt.
-fn libipt_dump(name: &str) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libipt_dump.c");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let built = Command::new("cc").arg("-O2").arg("-o").arg(&program).arg(source).arg("-lipt").output();
-    match built {
-        Ok(output) if output.status.success() => Some(program),
-        Ok(_) => {
-            eprintln!("skipped: no program can be built with libipt");
-            None
-        }
-        Err(error) => {
-            eprintln!("skipped: no C compiler: {error}");
-            None
-        }
-    }
-}
+use libipt_dump::{compare, libipt_dump};
 
 fn testdata() -> Option<PathBuf> {
     let dir = std::env::var_os("HAVANA_TESTDATA").map(PathBuf::from);
@@ -52,36 +32,6 @@ fn streams(dir: &Path, prefix: &str, suffix: &str) -> Vec<PathBuf> {
     });
     files.sort();
     files
-}
-
-/// Compares our packets with libipt's; gives how many there are of each kind.
-fn compare(dump: &Path, file: &Path) -> [u64; Kind::ALL.len()] {
-    let bytes = fs::read(file).unwrap();
-    let mut child = Command::new(dump).arg(file).stdout(Stdio::piped()).spawn().unwrap();
-    let mut theirs = BufReader::with_capacity(1 << 16, child.stdout.take().unwrap());
-    let mut counts = [0; Kind::ALL.len()];
-    let (mut our_line, mut their_line) = (String::new(), String::new());
-    for item in Decoder::new(&bytes) {
-        let packet = item.what.unwrap_or_else(|reason| panic!("{}: {:x}: {reason}", file.display(), item.offset));
-        counts[packet.kind().index()] += 1;
-        our_line.clear();
-        write!(our_line, "{:x}\t{}", item.offset, packet.kind()).unwrap();
-        let before = our_line.len();
-        write!(our_line, "\t{}", packet.payload()).unwrap();
-        if our_line.len() == before + 1 {
-            our_line.pop();
-        }
-        our_line.push('\n');
-        their_line.clear();
-        theirs.read_line(&mut their_line).unwrap();
-        assert_eq!(our_line, their_line, "{}", file.display());
-    }
-    their_line.clear();
-    theirs.read_line(&mut their_line).unwrap();
-    assert_eq!(their_line, "", "{}: libipt has more", file.display());
-    assert!(child.wait().unwrap().success());
-    assert!(counts[Kind::Psb.index()] > 0, "{}: no PSB", file.display());
-    counts
 }
 
 #[test]

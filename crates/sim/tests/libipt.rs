@@ -2,25 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+#[path = "../../packet/tests/libipt_dump/mod.rs"]
+mod libipt_dump;
 
-use havana_packet::Decoder;
 use havana_sim::{NAMED, Node, Scenario, Streams};
-
-/// The program that prints libipt's packets, built; `None`, said on stderr, where it cannot be.
-fn libipt_dump() -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packet/tests/libipt_dump.c");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libipt_dump_sim");
-    let built = Command::new("cc").arg("-O2").arg("-o").arg(&program).arg(source).arg("-lipt").output();
-    if built.is_ok_and(|done| done.status.success()) {
-        return Some(program);
-    }
-    // Not `eprintln!`, which a passing test keeps to itself.
-    let _ = writeln!(std::io::stderr(), "skipped: libipt on simulated streams: no program can be built with libipt");
-    None
-}
+use libipt_dump::{compare, libipt_dump};
 
 /// The stream of each cpu.
 fn streams(scenario: &Scenario) -> Vec<Vec<u8>> {
@@ -33,7 +19,7 @@ fn streams(scenario: &Scenario) -> Vec<Vec<u8>> {
 
 #[test]
 fn libipt_reads_every_packet() {
-    let Some(dump) = libipt_dump() else { return };
+    let Some(dump) = libipt_dump("libipt_dump_simulated") else { return };
     let named =
         NAMED.iter().map(|(name, _)| ((*name).to_string(), Scenario::named(name).unwrap())).map(|(name, mut s)| {
             s.node.seconds = 0.2;
@@ -47,22 +33,9 @@ fn libipt_reads_every_packet() {
         // Event Trace is younger than the libipt of most systems.
         scenario.trace.event = false;
         for (cpu, bytes) in streams(&scenario).into_iter().enumerate() {
+            println!("{name}, cpu {cpu}");
             std::fs::write(file.path(), &bytes).unwrap();
-            let mut child = Command::new(&dump).arg(file.path()).stdout(Stdio::piped()).spawn().unwrap();
-            let mut theirs = BufReader::new(child.stdout.take().unwrap()).lines();
-            for item in Decoder::new(&bytes) {
-                let packet = item.what.unwrap_or_else(|why| panic!("{name}, cpu {cpu}: {:x}: {why}", item.offset));
-                let ours = format!("{:x}\t{}\t{}", item.offset, packet.kind(), packet.payload());
-                let theirs = theirs.next().unwrap_or_else(|| panic!("{name}, cpu {cpu}: libipt ends before {ours}"));
-                let theirs = theirs.unwrap();
-                // Of power events the program prints no payload.
-                if !theirs.starts_with(&format!("{:x}\ttype ", item.offset)) {
-                    assert_eq!(ours.trim_end(), theirs.trim_end(), "{name}, cpu {cpu}");
-                }
-                packets += 1;
-            }
-            assert!(theirs.next().is_none(), "{name}, cpu {cpu}: libipt goes on");
-            assert!(child.wait().unwrap().success());
+            packets += compare(&dump, file.path()).iter().sum::<u64>();
         }
     }
     println!("{packets} packets");

@@ -2,7 +2,7 @@
  *
  *     offset(hex) TAB kind [TAB payload]
  *
- * in the form of `havana packets --format tsv`. Used by libipt.rs.
+ * in the form of `havana packets --format tsv`. Used by mod.rs.
  */
 
 #include <inttypes.h>
@@ -64,6 +64,10 @@ static void print_packet(const struct pt_packet *packet, const uint8_t *bytes)
 	case ppt_exstop: printf("exstop\tip=%u", packet->payload.exstop.ip ? 1u : 0u); break;
 	case ppt_mwait:
 		printf("mwait\thints=%x ext=%x", packet->payload.mwait.hints & 0xff, packet->payload.mwait.ext & 3);
+		break;
+	case ppt_pwre:
+		printf("pwre\tstate=%x sub=%x hw=%u", packet->payload.pwre.state, packet->payload.pwre.sub_state,
+		       packet->payload.pwre.hw ? 1u : 0u);
 		break;
 	case ppt_pwrx:
 		printf("pwrx\tlast=%x deepest=%x wake=%x", packet->payload.pwrx.last, packet->payload.pwrx.deepest,
