@@ -38,8 +38,7 @@ pub fn open_raw(inputs: &[PathBuf], options: &RawOptions) -> Result<Trace, Trace
         }
         let cpu = match cpu_in_name(path) {
             Some(cpu) => cpu,
-            None if files.len() == 1 && options.cpu.is_some() => options.cpu.unwrap_or(0),
-            None if files.len() == 1 => 0,
+            None if files.len() == 1 => options.cpu.unwrap_or(0),
             None => return Err(TraceError::CpuUnknown { path: path.clone() }),
         };
         if let Some((first, _)) = streams.iter().find(|(_, s)| s.cpu == cpu) {

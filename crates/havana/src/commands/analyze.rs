@@ -74,12 +74,11 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
     let (sources, capture) = identity::of(trace);
     let survey = Survey::of(trace);
     let Some(first) = Analysis::new(trace, &survey, None).first_tsc() else {
+        let (name, bytes) = trace.streams.first().map_or(("the input", 0), |s| (s.name.as_str(), s.len()));
         let errata = havana_timeline::errata_of(trace.facts.cpu);
         if trace.streams.iter().all(|s| Feed::new(s, errata).is_at_end()) {
-            let name = trace.streams.first().map_or("the input", |s| s.name.as_str());
             bail!("{name}: neither a perf.data nor Intel PT: there is no PSB from offset 0 on");
         }
-        let (name, bytes) = trace.streams.first().map_or(("the input", 0), |s| (s.name.as_str(), s.len()));
         bail!(
             "{name}: no moment of it can be dated: from offset 0 to {bytes} there is no PSB with a TSC packet of the \
              host (was it recorded with tsc=1?)"

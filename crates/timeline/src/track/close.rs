@@ -214,7 +214,6 @@ impl Inner<'_> {
         if let Some(node) = self.gap.last_mut() {
             // How long the last stretch went on nothing says.
             node.link.free = true;
-
             let (hi, best) = self.end_of_trace(opened);
             self.close(Known { span: Span { lo: opened.span.lo, hi }, best, guest: None }, None);
         }

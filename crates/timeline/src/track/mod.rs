@@ -61,10 +61,10 @@ const SLEPT_TICKS: f64 = 100_000.0;
 const PAUSE: i64 = 300_000;
 /// A TSC this far ahead of the last is taken only when the next one agrees (a damaged packet may look valid).
 const LEAP: i64 = 1 << 44;
-/// So many times between known times, and the longest tells how long they are.
-const MANY_GAPS: u32 = 32;
 /// The same where no crystal confirms it.
 const UNSEEN: i64 = 1 << 39;
+/// So many times between known times, and the longest tells how long they are.
+const MANY_GAPS: u32 = 32;
 
 /// Packets of a stream by kind.
 pub(crate) type Counts = [u64; PacketKind::ALL.len()];
@@ -92,9 +92,7 @@ impl Node {
             pinned: true,
         }
     }
-}
 
-impl Node {
     /// It is not after `hi`.
     fn cap(&mut self, hi: i64) {
         self.span.hi = hi.max(self.span.lo);
