@@ -56,11 +56,13 @@ Scenarios:
   throttled         cpu.max stops a VM that wants more
   migration         a VM leaves this host, and another comes
   clock-jump        a guest's clock is set anew
+  lossy             a recorder that cannot keep up (writes a perf.data)
   big               64 cpus, 200 VMs
 
 Examples:
   havana simulate noisy-neighbour                 writes noisy-neighbour/, for analyze
   havana simulate big --seconds 10 --no-truth -o big10
+  havana simulate overcommit --form perf          a perf.data, for perf as for us
   havana simulate quiet --print > mine.toml       all that a scenario can say
   havana simulate mine.toml --seed 7")]
     Simulate(Simulate),
@@ -218,12 +220,22 @@ pub(crate) struct Simulate {
     /// Instead of the scenario's: logical processors
     #[arg(long, value_name = "N")]
     pub(crate) cpus: Option<u32>,
+    /// Instead of the scenario's: raw streams of packets, or a perf.data with what the kernel says beside them
+    #[arg(long)]
+    pub(crate) form: Option<Form>,
     /// Write no truth
     #[arg(long)]
     pub(crate) no_truth: bool,
     /// Print the scenario, with every default, and simulate nothing
     #[arg(long)]
     pub(crate) print: bool,
+}
+
+/// What a simulated trace is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Form {
+    Raw,
+    Perf,
 }
 
 fn hertz(text: &str) -> Result<u64, String> {

@@ -1,34 +1,33 @@
 //! Nodes that are simulated, against their truth: `havana simulate`, and scenarios drawn at random.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use havana_sim::{NAMED, Node, Scenario, Streams};
+use havana_sim::{NAMED, Node, Recording, Scenario};
 
 use crate::common::analyze;
 use crate::common::compare::Comparison;
 use crate::common::truth::Truth;
 
-/// Plays a scenario into a directory, and gives its truth.
-fn play(scenario: &Scenario, dir: &Path) -> Truth {
+/// Plays a scenario into a directory: what to analyze, and the truth of it.
+fn play(scenario: &Scenario, dir: &Path) -> (PathBuf, Truth) {
     std::fs::create_dir(dir).unwrap();
-    std::fs::write(dir.join("trace.toml"), scenario.facts()).unwrap();
     let mut node = Node::new(scenario);
-    let cr3 = node.host_cr3();
-    let files = cr3.iter().enumerate().map(|(c, cr3)| (*cr3, File::create(dir.join(format!("cpu{c}.pt"))).unwrap()));
-    let streams = Streams::new(&scenario.mode(), scenario.clock(), scenario.node.seed, node.begin(), files);
-    let truth = havana_sim::Truth::new(Vec::new(), node.begin(), &cr3, node.vcpu_threads()).unwrap();
-    let mut watch = (streams, truth);
+    let recording = Recording::new(scenario, &node, |name| File::create(dir.join(name))).unwrap();
+    let truth = havana_sim::Truth::new(Vec::new(), node.begin(), &node.host_cr3(), node.tasks()).unwrap();
+    let mut watch = (recording, truth);
     node.run(&mut watch);
     watch.0.finish(node.end()).unwrap();
-    Truth::parse(&String::from_utf8(watch.1.finish(node.end()).unwrap()).unwrap())
+    let truth = Truth::parse(&String::from_utf8(watch.1.finish(node.end()).unwrap()).unwrap());
+    let perf_data = dir.join("perf.data");
+    (if perf_data.exists() { perf_data } else { dir.to_path_buf() }, truth)
 }
 
 /// What `analyze` makes of a scenario, against its truth.
 fn compare(scenario: &Scenario) -> Comparison {
     let dir = tempfile::tempdir().unwrap();
-    let truth = play(scenario, &dir.path().join("node"));
-    let dataset = analyze(&dir.path().join("node"), &dir.path().join("dataset"));
+    let (input, truth) = play(scenario, &dir.path().join("node"));
+    let dataset = analyze(&input, &dir.path().join("dataset"));
     Comparison::of(&dataset, &truth)
 }
 

@@ -64,6 +64,22 @@ pub enum Hw {
         /// Which.
         tid: i32,
     },
+    /// The processor makes more packets than it can write: from here on they are lost.
+    Overflow,
+    /// It can write again, and says that some were lost.
+    OverflowEnds,
+    /// The driver turns the trace off, in root operation.
+    TraceOff {
+        /// The ring is full.
+        full: bool,
+    },
+    /// And on.
+    TraceOn,
+    /// A thread is no more.
+    Ended {
+        /// Which.
+        tid: i32,
+    },
 }
 
 /// Somebody who watches a node. Things come in the order of time.

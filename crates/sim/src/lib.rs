@@ -4,6 +4,7 @@
 //! scenario ─► node (cpus, scheduler, KVM) ◄─► guest (processes, timer)
 //!                  │ Hw: what each processor does, in the order of time
 //!                  ├─► record: pt, a processor's trace ─► cpuN.pt
+//!                  ├─► perf: the same, and the kernel's records ─► perf.data
 //!                  └─► truth: a line for each thing ────► truth
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! | [`hw`] | what of it does a processor see? |
 //! | [`pt`] | which packets does it write? |
 //! | [`record`] | where do they go? |
+//! | `perf` | what does Linux say beside them? |
 //! | [`truth`] | what really happened? |
 //!
 //! Nothing here knows how traces are read: two readers of one rule, and not one.
@@ -23,6 +25,7 @@
 mod guest;
 pub mod hw;
 pub mod node;
+mod perf;
 pub mod pt;
 pub mod record;
 mod rng;
@@ -30,7 +33,8 @@ pub mod scenario;
 pub mod truth;
 
 pub use node::Node;
-pub use record::Streams;
+pub use perf::PerfData;
+pub use record::{Recording, Streams};
 pub use rng::Rng;
 pub use scenario::{NAMED, Scenario, ScenarioError};
 pub use truth::Truth;

@@ -14,19 +14,23 @@ use crate::guest::{Act, Guest, Pages, reason};
 use crate::hw::{Hw, Watch};
 use crate::pt::GuestClock;
 use crate::rng::Rng;
-use crate::scenario::{Process, Scenario};
+use crate::scenario::{Loss, Process, Scenario};
 
 /// Where things lie in memory.
 const SWAPPER: u64 = 0x1c0_a000;
 const VMM_PAGES: u64 = 0x1_0000_0000;
 const PROCESS_PAGES: u64 = 0x2_0000_0000;
 const VMCS_PAGES: u64 = 0x3_0000_0000;
+const VMM: &str = "/usr/bin/qemu-system-x86_64";
 /// Guests that are alike use the same pages of theirs.
 const GUEST_PAGES: u64 = 0x540_0000;
 /// A thread that has waited is not more than this ahead of others, microseconds.
 const CREDIT_US: f64 = 3000.0;
 /// And takes the cpu at once where it is more than this ahead.
 const WAKEUP_US: f64 = 1000.0;
+
+/// A driver that cannot turn a trace off or on now tries again after so long, microseconds.
+const RETRY_US: f64 = 15.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -36,6 +40,17 @@ enum Event {
     Wake(usize),
     /// An interrupt wakes a cpu.
     Interrupt(usize),
+    /// Trace of a cpu is lost, or no longer.
+    Loss(usize, Fault),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    Overflow,
+    OverflowEnds,
+    Full,
+    Off,
+    On,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,6 +65,24 @@ enum State {
     Running,
     Ready,
     Waiting,
+    Ended,
+}
+
+/// What the kernel knows of a thread by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Its number.
+    pub tid: i32,
+    /// Of its process.
+    pub pid: i32,
+    /// What it is called.
+    pub comm: String,
+    /// The file that its process runs; none: of the kernel.
+    pub program: Option<&'static str>,
+    /// VM/vcpuN, of a vCPU; VM/vmm, of the process it belongs to.
+    pub role: Option<String>,
+    /// TSC when it begins.
+    pub from: i64,
 }
 
 #[derive(Debug)]
@@ -128,6 +161,8 @@ struct Cpu {
     resched: bool,
     tick: i64,
     waking: bool,
+    /// Its trace is lost.
+    blind: bool,
     /// What it does next if nothing comes between, and when.
     due: i64,
 }
@@ -151,8 +186,11 @@ pub struct Node {
     guests: Vec<Guest>,
     pages: Vec<Pages>,
     processes: Vec<Process>,
-    names: Vec<(i32, String)>,
+    tasks: Vec<Task>,
     kernel: (f64, f64),
+    loss: Loss,
+    /// Losses have a row of their own: what happens does not hang on what of it is seen.
+    loss_rng: Rng,
 }
 
 impl Node {
@@ -179,8 +217,10 @@ impl Node {
             guests: Vec::new(),
             pages: Vec::new(),
             processes: scenario.process.clone(),
-            names: Vec::new(),
+            tasks: Vec::new(),
             kernel: (scenario.host.kernel_threads_hz, scenario.host.kernel_thread_us),
+            loss: scenario.loss,
+            loss_rng: Rng::new(!scenario.node.seed),
         };
         node.cpus.extend((0..count).map(|c| Cpu {
             doing: Doing::Asleep,
@@ -194,6 +234,7 @@ impl Node {
             // Not all at once.
             tick: begin + us(scenario.host.tick_us) * (c as i64 + 1) / (count as i64 + 1),
             waking: false,
+            blind: false,
             due: i64::MAX,
         }));
         // Awake, and about to see that there is nothing to do.
@@ -201,16 +242,21 @@ impl Node {
             node.cpus[c].doing = Doing::Steps;
             node.steps(c, &[(us(3.0), Step::Sleep)]);
         }
+        for c in 0..count {
+            [Fault::Overflow, Fault::Full, Fault::Off].into_iter().for_each(|fault| node.plan_loss(c, fault));
+        }
         node.vms(scenario);
         for (i, process) in scenario.process.iter().enumerate() {
             let pin = process.cpu.map(|c| c as usize);
             let thread = node.thread(Kind::Process(i), Some(PROCESS_PAGES + 0x2000 * i as u64), pin);
+            node.task(None, &process.name, Some("/usr/bin/program"), None, begin);
             let wait = if process.from_ms > 0.0 { process.from_ms * 1e3 } else { node.rng.unit() * 1e3 };
             node.plan(begin + us(wait), Event::Wake(thread));
         }
         if node.kernel.0 > 0.0 {
             for c in 0..count {
                 let thread = node.thread(Kind::Kernel, None, Some(c));
+                node.task(None, &format!("kworker/{c}:0"), None, None, begin);
                 let wait = node.rng.exponential(1e6 / node.kernel.0);
                 node.plan(begin + us(wait), Event::Wake(thread));
             }
@@ -235,6 +281,8 @@ impl Node {
                 ..Limits::NONE
             };
             let mm = VMM_PAGES + 0x2000 * v as u64;
+            let name = if vm.count > 1 { format!("{}-{v}", vm.name) } else { vm.name.clone() };
+            let pid = self.task(None, &name, Some(VMM), Some(format!("{name}/vmm")), from);
             for index in 0..vm.vcpus {
                 let specs: Vec<Process> = vm.process.iter().filter(|p| p.vcpu == index).cloned().collect();
                 let vmcs = VMCS_PAGES + 0x1000 * self.guests.len() as u64;
@@ -249,9 +297,11 @@ impl Node {
                 self.threads[thread].cpu = pin.unwrap_or(placed % self.cpus.len());
                 self.threads[thread].limits = limits;
                 placed += 1;
-                let name = if vm.count > 1 { format!("{}-{v}", vm.name) } else { vm.name.clone() };
-                self.names.push((self.threads[thread].tid, format!("{name}/vcpu{index}")));
+                self.task(Some(pid), &format!("CPU {index}/KVM"), Some(VMM), Some(format!("{name}/vcpu{index}")), from);
                 self.guests.push(guest);
+                if limits.until < self.end {
+                    self.plan(limits.until, Event::Wake(thread));
+                }
                 let wait = self.rng.below(2_000_000) as i64;
                 self.plan(from + 1 + wait, Event::Wake(thread));
             }
@@ -261,9 +311,8 @@ impl Node {
     fn thread(&mut self, kind: Kind, mm: Option<u64>, pin: Option<usize>) -> usize {
         let i = self.threads.len();
         let cpu = pin.unwrap_or(i % self.cpus.len());
-        let tid = 1000 + i as i32;
         self.threads.push(Thread {
-            tid,
+            tid: self.next_tid(),
             kind,
             mm,
             state: State::Waiting,
@@ -275,6 +324,24 @@ impl Node {
             limits: Limits::NONE,
         });
         i
+    }
+
+    fn next_tid(&self) -> i32 {
+        1000 + self.tasks.len() as i32
+    }
+
+    /// Names a thread, that was just made or never runs, and gives its number. Its process: none is itself.
+    fn task(
+        &mut self,
+        pid: Option<i32>,
+        comm: &str,
+        program: Option<&'static str>,
+        role: Option<String>,
+        from: i64,
+    ) -> i32 {
+        let tid = self.next_tid();
+        self.tasks.push(Task { tid, pid: pid.unwrap_or(tid), comm: comm.into(), program, role, from });
+        tid
     }
 
     /// TSC at which it is first watched.
@@ -292,9 +359,9 @@ impl Node {
         vec![SWAPPER; self.cpus.len()]
     }
 
-    /// The threads of vCPUs, and what they are called.
-    pub fn vcpu_threads(&self) -> &[(i32, String)] {
-        &self.names
+    /// All threads, by their numbers.
+    pub fn tasks(&self) -> &[Task] {
+        &self.tasks
     }
 
     /// Runs it to its end.
@@ -308,6 +375,7 @@ impl Node {
                 Event::Cpu(c, plan) if self.cpus[c].plan == plan => self.cpu(c, watch),
                 Event::Cpu(..) => {}
                 Event::Wake(thread) => self.wakes(thread, watch),
+                Event::Loss(c, fault) => self.lose(c, fault, watch),
                 Event::Interrupt(c) => {
                     self.cpus[c].waking = false;
                     if self.cpus[c].doing == Doing::Asleep {
@@ -398,6 +466,56 @@ impl Node {
         }
     }
 
+    // ── the trace ──
+
+    /// The next loss of this kind, if there are any.
+    fn plan_loss(&mut self, c: usize, fault: Fault) {
+        let hz = match fault {
+            Fault::Overflow => self.loss.overflow_hz,
+            Fault::Full => self.loss.full_hz,
+            _ => self.loss.off_hz,
+        };
+        if hz > 0.0 {
+            let after = self.loss_rng.exponential(1e6 / hz) * self.ticks_a_us;
+            self.plan(self.now + 1 + after as i64, Event::Loss(c, fault));
+        }
+    }
+
+    fn lose(&mut self, c: usize, fault: Fault, watch: &mut impl Watch) {
+        let Cpu { doing, blind, .. } = self.cpus[c];
+        let awake = doing != Doing::Asleep;
+        // The driver runs in root operation.
+        let can = match fault {
+            Fault::Overflow | Fault::OverflowEnds => awake,
+            Fault::Full | Fault::Off | Fault::On => awake && doing != Doing::Guest,
+        };
+        let ends = matches!(fault, Fault::OverflowEnds | Fault::On);
+        if !can && (ends || fault != Fault::Overflow) {
+            let later = (RETRY_US * self.ticks_a_us) as i64;
+            return self.plan(self.now + later.max(1), Event::Loss(c, fault));
+        }
+        let (us, end) = match fault {
+            Fault::Overflow => (self.loss.overflow_us, Fault::OverflowEnds),
+            Fault::Full => (self.loss.full_ms * 1e3, Fault::On),
+            _ => (self.loss.off_ms * 1e3, Fault::On),
+        };
+        if ends {
+            self.cpus[c].blind = false;
+            return watch.see(c, self.now, if fault == Fault::On { &Hw::TraceOn } else { &Hw::OverflowEnds });
+        }
+        if can && !blind {
+            self.cpus[c].blind = true;
+            let hw = match fault {
+                Fault::Overflow => Hw::Overflow,
+                _ => Hw::TraceOff { full: fault == Fault::Full },
+            };
+            watch.see(c, self.now, &hw);
+            let after = self.loss_rng.exponential(us) * self.ticks_a_us;
+            self.plan(self.now + 1 + after as i64, Event::Loss(c, end));
+        }
+        self.plan_loss(c, fault);
+    }
+
     // ── KVM ──
 
     fn enter(&mut self, c: usize, watch: &mut impl Watch) {
@@ -449,7 +567,9 @@ impl Node {
         let Some(v) = self.vcpu(c) else { return };
         if self.now >= self.threads[self.guests[v].thread].limits.until {
             // The VMM ends it.
-            return self.pick(c, false, watch);
+            let thread = self.guests[v].thread;
+            self.pick(c, false, watch);
+            return self.plan(self.now + 1, Event::Wake(thread));
         }
         let timer = self.guests[v].timer();
         if why == reason::HLT && timer.is_none_or(|timer| timer > self.now) {
@@ -578,8 +698,13 @@ impl Node {
     }
 
     fn wakes(&mut self, thread: usize, watch: &mut impl Watch) {
-        if self.threads[thread].state != State::Waiting || self.now >= self.threads[thread].limits.until {
+        if self.threads[thread].state != State::Waiting {
             return;
+        }
+        if self.now >= self.threads[thread].limits.until {
+            let t = &mut self.threads[thread];
+            t.state = State::Ended;
+            return watch.see(t.cpu, self.now, &Hw::Ended { tid: t.tid });
         }
         if let Some(again) = self.threads[thread].limits.ran(0, self.now) {
             return self.plan(again, Event::Wake(thread));

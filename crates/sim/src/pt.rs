@@ -6,6 +6,7 @@
 
 use havana_packet::{Ip, Packet, Unencodable, encode};
 
+use crate::hw::Hw;
 use crate::rng::Rng;
 
 /// How a processor is traced.
@@ -25,6 +26,18 @@ pub struct Mode {
     pub psb_bytes: u64,
     /// In PSB+ packets stand in any order.
     pub any_order: bool,
+    /// What it gets wrong (`havana_packet::Errata`).
+    pub skz84: bool,
+    /// As above.
+    pub skd007: bool,
+    /// As above.
+    pub skl168: bool,
+    /// As above.
+    pub bdm70: bool,
+    /// As above.
+    pub skd010: bool,
+    /// As above.
+    pub apl12: bool,
 }
 
 /// The clock of a node.
@@ -100,6 +113,10 @@ pub struct Pt {
     last: i64,
     last_ip: u64,
     asleep: bool,
+    /// Packets are lost, or none are made.
+    mute: bool,
+    /// The last packet is an MTC: where it begins in `out`, its CYC with it.
+    mtc_at: Option<usize>,
 }
 
 impl Pt {
@@ -122,17 +139,55 @@ impl Pt {
             last: tsc,
             last_ip: 0,
             asleep: false,
+            mute: false,
+            mtc_at: None,
         };
         pt.psb(tsc);
         pt
     }
 
+    /// What the processor does, at this TSC.
+    pub fn see(&mut self, tsc: i64, hw: &Hw) {
+        match *hw {
+            Hw::HostCr3 { cr3 } | Hw::GuestCr3 { cr3, .. } => self.cr3(tsc, cr3),
+            Hw::Load { vmcs } => self.load(tsc, Some(vmcs)),
+            Hw::Enter { cr3, clock, ip, .. } => self.enter(tsc, cr3, clock, ip),
+            Hw::Exit { host_cr3, reason, ip, .. } => self.exit(tsc, host_cr3, reason, ip),
+            Hw::Sleep => self.sleep(tsc),
+            Hw::Wake => self.wake(tsc),
+            Hw::Overflow => self.overflow(tsc),
+            Hw::OverflowEnds => self.overflow_ends(tsc),
+            Hw::TraceOff { .. } => self.off(tsc),
+            Hw::TraceOn => self.on(tsc),
+            Hw::Switch { .. } | Hw::Wakeup { .. } | Hw::Ended { .. } => {}
+        }
+    }
+
+    /// In root operation, and awake.
+    pub(crate) fn in_root(&self) -> bool {
+        !self.nr && !self.asleep
+    }
+
+    /// It sleeps.
+    pub(crate) fn asleep(&self) -> bool {
+        self.asleep
+    }
+
+    /// TSC of the last thing that it did.
+    pub(crate) fn last(&self) -> i64 {
+        self.last
+    }
+
     /// Appends one packet.
     fn put(&mut self, packet: Packet) {
+        if self.mute {
+            return;
+        }
         let before = self.out.len();
         let done: Result<(), Unencodable> = encode(&packet, &mut self.out);
         debug_assert!(done.is_ok(), "{packet:?}");
         self.bytes += (self.out.len() - before) as u64;
+        self.mtc_at = None;
         if packet == Packet::Psb {
             self.last_ip = 0;
         }
@@ -140,7 +195,7 @@ impl Pt {
 
     /// A CYC that dates the packet behind it.
     fn date(&mut self, tsc: i64) {
-        if self.mode.cyc {
+        if self.mode.cyc && !self.mute {
             let cycles = (tsc - self.cyc_at).max(0).unsigned_abs();
             self.cyc_at = tsc;
             self.put(Packet::Cyc { cycles });
@@ -162,7 +217,7 @@ impl Pt {
     }
 
     fn psb_if_due(&mut self) {
-        if self.bytes - self.psb_at >= self.mode.psb_bytes {
+        if !self.mute && self.bytes - self.psb_at >= self.mode.psb_bytes {
             self.psb(self.last);
         }
     }
@@ -178,8 +233,10 @@ impl Pt {
                 }
                 self.unit += 1;
                 self.last = edge;
+                let at = self.out.len();
                 self.date(edge);
                 self.put(Packet::Mtc { ctc: self.unit as u8 });
+                self.mtc_at = (!self.mute).then_some(at);
                 self.psb_if_due();
             }
         }
@@ -201,6 +258,9 @@ impl Pt {
 
     /// PSB+: what holds now.
     fn psb(&mut self, tsc: i64) {
+        if self.mode.cyc {
+            self.date_psb(tsc);
+        }
         self.psb_at = self.bytes;
         self.put(Packet::Psb);
         let mut state = vec![
@@ -222,8 +282,122 @@ impl Pt {
                 state.swap(i, self.rng.below(i as u64 + 1) as usize);
             }
         }
-        state.into_iter().flatten().for_each(|packet| self.put(packet));
+        let corrupt = self.mode.skz84 && self.nr && self.guest.is_some_and(|g| g.offset != 0 || g.scale != 1.0);
+        for packet in state.into_iter().flatten() {
+            match packet {
+                Packet::Tma { .. } if corrupt => self.corrupt_tma(),
+                _ => self.put(packet),
+            }
+        }
+        if self.mode.bdm70 && self.mode.branches && self.rng.chance(0.5) {
+            let at = self.ip(0xffff_ffff_c035_1000);
+            self.put(Packet::Fup(at));
+        }
         self.put(Packet::PsbEnd);
+    }
+
+    /// A CYC before a PSB, which erratum SKL168 may drop, and an MTC before it.
+    fn date_psb(&mut self, tsc: i64) {
+        if !(self.mode.skl168 && self.rng.chance(0.5)) {
+            return self.date(tsc);
+        }
+        self.cyc_at = tsc;
+        if let Some(at) = self.mtc_at.take_if(|_| self.rng.chance(0.5)) {
+            self.bytes -= (self.out.len() - at) as u64;
+            self.out.truncate(at);
+        }
+    }
+
+    /// Erratum SKZ84: a TMA that says nothing true, and a byte that is no packet of PSB+.
+    fn corrupt_tma(&mut self) {
+        let at = self.out.len();
+        let (ctc, fc) = (self.rng.below(1 << 16) as u16, self.rng.below(1 << 9) as u16);
+        self.put(Packet::Tma { ctc, fc });
+        if self.mute {
+            return;
+        }
+        // A reserved byte of the TMA, and the one behind it.
+        self.out[at + 4] = self.rng.below(256) as u8;
+        self.out.push((0x04 + 8 * self.rng.below(16)) as u8);
+        self.bytes += 1;
+    }
+
+    /// Packets are lost from here on.
+    fn overflow(&mut self, tsc: i64) {
+        self.branches(tsc);
+        self.until(tsc);
+        self.mute = true;
+    }
+
+    /// Up to here, and it says so.
+    fn overflow_ends(&mut self, tsc: i64) {
+        self.until(tsc);
+        (self.mute, self.last_ip) = (false, 0);
+        if self.mode.skd007 && self.mode.cyc {
+            // The first byte of a CYC that would have had more.
+            self.out.push((self.rng.below(32) << 3) as u8 | 7);
+            self.bytes += 1;
+        }
+        self.cyc_at = tsc;
+        self.put(Packet::Ovf);
+        let fup = self.mode.branches && !self.mode.skd010 || self.mode.apl12;
+        if fup {
+            let at = self.ip(0xffff_ffff_c035_1000);
+            self.put(Packet::Fup(at));
+        }
+        // When it says the time is up to the processor.
+        if self.rng.chance(0.5) {
+            self.times(tsc);
+        }
+        self.psb_if_due();
+    }
+
+    /// The trace is turned off.
+    fn off(&mut self, tsc: i64) {
+        self.branches(tsc);
+        self.until(tsc);
+        if self.mode.branches {
+            self.put(Packet::TipPgd(Ip::SUPPRESSED));
+        }
+        self.mute = true;
+    }
+
+    /// And on. No PSB says so.
+    fn on(&mut self, tsc: i64) {
+        (self.mute, self.last_ip) = (false, 0);
+        self.goes_on(tsc);
+        if self.mode.branches {
+            let at = self.ip(0xffff_ffff_c035_1000);
+            self.put(Packet::TipPge(at));
+        }
+    }
+
+    /// It is off for a moment.
+    pub(crate) fn pause(&mut self, from: i64, to: i64) {
+        self.off(from);
+        self.on(to);
+    }
+
+    /// Packets that tell time.
+    fn times(&mut self, tsc: i64) {
+        let packet = self.tsc_packet(tsc);
+        self.put(packet);
+        if self.mode.mtc_period.is_some() {
+            if self.mode.skz84 && self.nr {
+                self.corrupt_tma();
+            } else {
+                let tma = self.tma(tsc);
+                self.put(tma);
+            }
+        }
+        self.put(Packet::Cbr { ratio: self.clock.cbr });
+    }
+
+    /// Edges up to here have no MTC.
+    fn goes_on(&mut self, tsc: i64) {
+        self.unit = self.clock.ctc(tsc) >> self.mode.mtc_period.unwrap_or(0);
+        self.last = tsc;
+        self.cyc_at = tsc;
     }
 
     /// An IP in the shortest form.
@@ -234,7 +408,7 @@ impl Pt {
     }
 
     /// MOV CR3, in root operation or in the guest.
-    pub fn cr3(&mut self, tsc: i64, cr3: u64) {
+    fn cr3(&mut self, tsc: i64, cr3: u64) {
         self.come_to(tsc);
         self.cr3 = cr3;
         self.date(tsc);
@@ -242,7 +416,7 @@ impl Pt {
     }
 
     /// VMPTRLD.
-    pub fn load(&mut self, tsc: i64, vmcs: Option<u64>) {
+    fn load(&mut self, tsc: i64, vmcs: Option<u64>) {
         self.come_to(tsc);
         self.vmcs = vmcs;
         self.date(tsc);
@@ -250,7 +424,7 @@ impl Pt {
     }
 
     /// VM entry.
-    pub fn enter(&mut self, tsc: i64, cr3: u64, guest: GuestClock, ip: u64) {
+    fn enter(&mut self, tsc: i64, cr3: u64, guest: GuestClock, ip: u64) {
         if self.mode.event {
             self.event(tsc, Packet::Cfe { kind: 7, vector: 0, ip: true });
             let at = self.ip(0xffff_ffff_c035_139e);
@@ -269,7 +443,7 @@ impl Pt {
     }
 
     /// VM exit, for this basic reason, back to this CR3.
-    pub fn exit(&mut self, tsc: i64, host_cr3: u64, reason: u16, ip: u64) {
+    fn exit(&mut self, tsc: i64, host_cr3: u64, reason: u16, ip: u64) {
         self.come_to(tsc);
         if self.mode.event {
             self.put(Packet::Evd { kind: 2, payload: u64::from(reason) });
@@ -317,7 +491,7 @@ impl Pt {
     }
 
     /// The processor sleeps from `tsc` on.
-    pub fn sleep(&mut self, tsc: i64) {
+    fn sleep(&mut self, tsc: i64) {
         if self.mode.power {
             self.event(tsc, Packet::Pwre { state: 0, sub_state: 0, hw: false });
             self.put(Packet::Exstop { ip: false });
@@ -331,16 +505,8 @@ impl Pt {
     /// It wakes.
     pub fn wake(&mut self, tsc: i64) {
         self.asleep = false;
-        self.unit = self.clock.ctc(tsc) >> self.mode.mtc_period.unwrap_or(0);
-        self.last = tsc;
-        self.cyc_at = tsc;
-        let packet = self.tsc_packet(tsc);
-        self.put(packet);
-        if self.mode.mtc_period.is_some() {
-            let tma = self.tma(tsc);
-            self.put(tma);
-        }
-        self.put(Packet::Cbr { ratio: self.clock.cbr });
+        self.goes_on(tsc);
+        self.times(tsc);
         if self.mode.power {
             self.put(Packet::Pwrx { last: 0, deepest: 0, wake: 1 });
         }

@@ -1,10 +1,68 @@
-//! Raw streams of a watched node: a processor model each, whose bytes go to a writer as they come.
+//! The trace of a watched node, as files: raw streams, a processor model each, whose bytes go to a writer as they come;
+//! or a perf.data.
 
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 
 use crate::hw::{Hw, Watch};
+use crate::node::Node;
+use crate::perf::PerfData;
 use crate::pt::{Clock, Mode, Pt};
 use crate::rng::Rng;
+use crate::scenario::{Form, Scenario};
+
+/// A trace in the form that its scenario asks for.
+pub enum Recording<W: Write + Seek> {
+    /// Streams of packets, and what they do not say.
+    Raw(Streams<W>),
+    /// A perf.data.
+    Perf(Box<PerfData<W>>),
+}
+
+impl<W: Write + Seek> Recording<W> {
+    /// The recording of a node that is about to be run. Files are made by their names.
+    ///
+    /// # Errors
+    /// Those of `create` and of what it made.
+    pub fn new<E: From<io::Error>>(
+        scenario: &Scenario,
+        node: &Node,
+        mut create: impl FnMut(&str) -> Result<W, E>,
+    ) -> Result<Self, E> {
+        let (begin, cr3) = (node.begin(), node.host_cr3());
+        if scenario.trace.form == Form::Perf {
+            let out = create("perf.data")?;
+            return Ok(Recording::Perf(Box::new(PerfData::new(out, scenario, begin, &cr3, node.tasks())?)));
+        }
+        let mut facts = create("trace.toml")?;
+        facts.write_all(scenario.facts().as_bytes())?;
+        facts.flush()?;
+        let mut files = Vec::with_capacity(cr3.len());
+        for (cpu, cr3) in cr3.into_iter().enumerate() {
+            files.push((cr3, create(&format!("cpu{cpu}.pt"))?));
+        }
+        Ok(Recording::Raw(Streams::new(&scenario.mode(), scenario.clock(), scenario.node.seed, begin, files)))
+    }
+
+    /// The trace ends at `tsc`: how many bytes there are of it.
+    ///
+    /// # Errors
+    /// The writers' own.
+    pub fn finish(self, tsc: i64) -> io::Result<u64> {
+        match self {
+            Recording::Raw(streams) => Ok(streams.finish(tsc)?.iter().map(|(_, bytes)| bytes).sum()),
+            Recording::Perf(perf) => perf.finish(tsc).map(|(_, bytes)| bytes),
+        }
+    }
+}
+
+impl<W: Write + Seek> Watch for Recording<W> {
+    fn see(&mut self, cpu: usize, tsc: i64, hw: &Hw) {
+        match self {
+            Recording::Raw(streams) => streams.see(cpu, tsc, hw),
+            Recording::Perf(perf) => perf.see(cpu, tsc, hw),
+        }
+    }
+}
 
 /// Bytes are handed on in such pieces.
 const PIECE: usize = 1 << 18;
@@ -40,15 +98,7 @@ impl<W: Write> Streams<W> {
 impl<W: Write> Watch for Streams<W> {
     fn see(&mut self, cpu: usize, tsc: i64, hw: &Hw) {
         let (pt, out) = &mut self.cpus[cpu];
-        match *hw {
-            Hw::HostCr3 { cr3 } | Hw::GuestCr3 { cr3, .. } => pt.cr3(tsc, cr3),
-            Hw::Load { vmcs } => pt.load(tsc, Some(vmcs)),
-            Hw::Enter { cr3, clock, ip, .. } => pt.enter(tsc, cr3, clock, ip),
-            Hw::Exit { host_cr3, reason, ip, .. } => pt.exit(tsc, host_cr3, reason, ip),
-            Hw::Sleep => pt.sleep(tsc),
-            Hw::Wake => pt.wake(tsc),
-            Hw::Switch { .. } | Hw::Wakeup { .. } => {}
-        }
+        pt.see(tsc, hw);
         if pt.out.len() >= PIECE {
             if self.failed.is_none()
                 && let Err(error) = out.write_all(&pt.out)

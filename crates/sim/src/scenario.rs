@@ -17,6 +17,8 @@ pub struct Scenario {
     pub node: Node,
     /// How it is traced.
     pub trace: Trace,
+    /// What of the trace is lost.
+    pub loss: Loss,
     /// The kernel's scheduler and its latencies.
     pub host: Host,
     /// Programs of the host.
@@ -67,6 +69,79 @@ pub struct Trace {
     pub psb_bytes: u64,
     /// Inside PSB+ packets stand in any order.
     pub any_order: bool,
+    /// Raw streams, or a perf.data with what the kernel says beside it.
+    pub form: Form,
+    /// Of a perf.data: a cpu's ring of trace.
+    pub ring_kb: u64,
+    /// Of a perf.data: rings are overwritten, and have this size; 0: they are written out as they fill.
+    pub snapshot_kb: u64,
+    /// What its processors get wrong: names of errata of Intel's specification updates.
+    pub errata: Vec<Erratum>,
+}
+
+/// What a trace is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// A stream of packets a cpu, `cpuN.pt`.
+    #[default]
+    Raw,
+    /// `perf.data`.
+    Perf,
+}
+
+/// What processors get wrong (`Errata` in the packet crate says more).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Erratum {
+    /// A TMA in a guest whose TSC is offset is corrupt, and a bogus byte follows it.
+    SKZ84,
+    /// An OVF comes amid a CYC.
+    SKD007,
+    /// A CYC right before a PSB is dropped, perhaps its MTC too.
+    SKL168,
+    /// PSB+ holds a FUP and a MODE.Exec that do not belong there.
+    BDM70,
+    /// No FUP follows an OVF.
+    SKD010,
+    /// A FUP that does not belong there follows an OVF.
+    APL12,
+}
+
+/// What of a trace is lost. Rates are of each cpu; what hits a cpu that is lost already does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Loss {
+    /// The processor cannot write as fast as it makes packets, so often a second: OVF.
+    pub overflow_hz: f64,
+    /// For so long.
+    pub overflow_us: f64,
+    /// The ring is full, so often a second: AUX with TRUNCATED, and no trace until perf has come. In a perf.data.
+    pub full_hz: f64,
+    /// For so long.
+    pub full_ms: f64,
+    /// Somebody turns the trace off, so often a second. In a perf.data.
+    pub off_hz: f64,
+    /// And on again after so long.
+    pub off_ms: f64,
+    /// The kernel's other ring is full, so often a second: LOST. In a perf.data.
+    pub records_hz: f64,
+    /// For so long.
+    pub records_ms: f64,
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Loss {
+            overflow_hz: 0.0,
+            overflow_us: 30.0,
+            full_hz: 0.0,
+            full_ms: 4.0,
+            off_hz: 0.0,
+            off_ms: 4.0,
+            records_hz: 0.0,
+            records_ms: 1.0,
+        }
+    }
 }
 
 impl Default for Trace {
@@ -79,6 +154,10 @@ impl Default for Trace {
             event: false,
             psb_bytes: 16 << 10,
             any_order: false,
+            form: Form::Raw,
+            ring_kb: 1024,
+            snapshot_kb: 0,
+            errata: Vec::new(),
         }
     }
 }
@@ -274,6 +353,7 @@ impl Scenario {
             event: rng.chance(0.3),
             psb_bytes: pick(rng, &[512, 2 << 10, 4 << 10, 16 << 10]),
             any_order: rng.chance(0.3),
+            ..Trace::default()
         };
         let host = Host {
             tick_us: pick(rng, &[1000.0, 4000.0]),
@@ -285,7 +365,7 @@ impl Scenario {
         let mut vm: Vec<Vm> = (0..1 + rng.below(4)).map(|i| draw_vm(rng, i, cpus)).collect();
         // Without MTC a reader has the guests' clocks for its own, and cannot always tell that one is scaled.
         vm.iter_mut().filter(|_| trace.mtc_period < 0).for_each(|vm| vm.tsc_scale = 1.0);
-        Scenario { node, trace, host, process, vm }
+        Scenario { node, trace, loss: Loss::default(), host, process, vm }
     }
 
     /// Refuses values that no node has.
@@ -304,6 +384,22 @@ impl Scenario {
         is((0..1 << 54).contains(&tsc), "node.tsc", tsc as f64, "0 to 2^54")?;
         is(self.trace.mtc_period <= 15, "trace.mtc_period", f64::from(self.trace.mtc_period), "-1 to 15")?;
         is(self.trace.psb_bytes >= 256, "trace.psb_bytes", self.trace.psb_bytes as f64, "at least 256")?;
+        let Trace { form, ring_kb, snapshot_kb, .. } = self.trace;
+        is((16..=1 << 20).contains(&ring_kb), "trace.ring_kb", ring_kb as f64, "16 to 2^20")?;
+        let raw = form == Form::Raw;
+        is(snapshot_kb == 0 || !raw, "trace.snapshot_kb", snapshot_kb as f64, "0, where trace.form is raw")?;
+        let l = &self.loss;
+        for (what, hz, how_long, longest) in [
+            ("loss.overflow_hz", l.overflow_hz, l.overflow_us, 1e6),
+            ("loss.full_hz", l.full_hz, l.full_ms, 1e6),
+            ("loss.off_hz", l.off_hz, l.off_ms, 1e6),
+            ("loss.records_hz", l.records_hz, l.records_ms, 1e6),
+        ] {
+            is((0.0..=1e5).contains(&hz), what, hz, "0 to 1e5")?;
+            is(hz == 0.0 || how_long > 0.0 && how_long <= longest, what, how_long, "for more than 0, up to 1e6")?;
+            let said = !raw || what == "loss.overflow_hz" || hz == 0.0;
+            is(said, what, hz, "0, where trace.form is raw: a stream alone cannot say so")?;
+        }
         let Host { tick_us, exit_us, switch_us, wake_us, kernel_threads_hz, kernel_thread_us } = self.host;
         for (what, value) in [
             ("host.tick_us", tick_us),
@@ -356,14 +452,48 @@ impl Scenario {
 
     /// How its processors are traced.
     pub fn mode(&self) -> Mode {
-        let Trace { branches, mtc_period, cyc, power, event, psb_bytes, any_order } = self.trace;
-        Mode { branches, mtc_period: u8::try_from(mtc_period).ok(), cyc, power, event, psb_bytes, any_order }
+        let Trace { branches, mtc_period, cyc, power, event, psb_bytes, any_order, .. } = self.trace;
+        let has = |erratum| self.trace.errata.contains(&erratum);
+        Mode {
+            branches,
+            mtc_period: u8::try_from(mtc_period).ok(),
+            cyc,
+            power,
+            event,
+            psb_bytes,
+            any_order,
+            skz84: has(Erratum::SKZ84),
+            skd007: has(Erratum::SKD007),
+            skl168: has(Erratum::SKL168),
+            bdm70: has(Erratum::BDM70),
+            skd010: has(Erratum::SKD010),
+            apl12: has(Erratum::APL12),
+        }
+    }
+
+    /// Family, model and stepping of its processors: one that has the errata that are asked for.
+    pub fn cpu(&self) -> (u16, u8, u8) {
+        let has = |erratum| self.trace.errata.contains(&erratum);
+        if has(Erratum::SKD007) || has(Erratum::SKL168) || has(Erratum::SKD010) {
+            // A Skylake client.
+            (6, 0x5e, 3)
+        } else if has(Erratum::APL12) {
+            // Goldmont.
+            (6, 0x5c, 9)
+        } else {
+            // Sapphire Rapids.
+            (6, 0x8f, 8)
+        }
     }
 
     /// What a raw stream does not say: `trace.toml`.
     pub fn facts(&self) -> String {
         let [n, d] = self.node.tsc_ctc_ratio;
-        let mut text = format!("tsc_hz = {}\ntsc_ctc_ratio = [{n}, {d}]\ncpu = \"6/143/8\"\n", self.node.tsc_hz);
+        let (family, model, stepping) = self.cpu();
+        let mut text = format!(
+            "tsc_hz = {}\ntsc_ctc_ratio = [{n}, {d}]\ncpu = \"{family}/{model}/{stepping}\"\n",
+            self.node.tsc_hz
+        );
         if let Ok(period) = u8::try_from(self.trace.mtc_period) {
             text += &format!("mtc_period = {period}\n");
         }
@@ -422,6 +552,7 @@ pub const NAMED: &[(&str, &str)] = &[
     ("throttled", include_str!("../scenarios/throttled.toml")),
     ("migration", include_str!("../scenarios/migration.toml")),
     ("clock-jump", include_str!("../scenarios/clock-jump.toml")),
+    ("lossy", include_str!("../scenarios/lossy.toml")),
     ("big", include_str!("../scenarios/big.toml")),
 ];
 

@@ -9,12 +9,15 @@
 //! | `E,cpu,tsc,vmcs,guest_cr3,guest_rip,tsc_offset,injected_event` | VM entry |
 //! | `X,cpu,tsc,vmcs,basic_reason,guest_cr3,guest_rip,qualification,vector` | VM exit |
 //! | `H,cpu,tsc,how`, `W,cpu,tsc` | sleep, wake |
+//! | `R,cpu,tsc,value` | the driver writes IA32_RTIT_CTL; bit 0: the trace is on |
+//! | `O,cpu,tsc,1`, `O,cpu,tsc,0` | packets are lost from here on; up to here, and OVF says so |
 //! | `M,cpu,tsc,nonroot,vmcs,cr3,1006,0` | the end |
 //! | `K,cpu,tsc,switch,prev_tid,prev_state,next_tid`, `K,cpu,tsc,wake,tid,target_cpu` | the scheduler |
 
 use std::io::{self, Write};
 
 use crate::hw::{Hw, Watch};
+use crate::node::Task;
 
 /// The marker of the end.
 const END: u32 = 1006;
@@ -28,8 +31,8 @@ pub struct Truth<W> {
 
 impl<W: Write> Truth<W> {
     /// The truth of a node whose cpus begin at `tsc` in root operation with these CR3s; its vCPUs' threads and names.
-    pub fn new(mut out: W, tsc: i64, cr3: &[u64], threads: &[(i32, String)]) -> io::Result<Self> {
-        for (tid, name) in threads {
+    pub fn new(mut out: W, tsc: i64, cr3: &[u64], threads: &[Task]) -> io::Result<Self> {
+        for (tid, name) in threads.iter().filter_map(|t| Some((t.tid, t.role.as_ref()?))) {
             writeln!(out, "T,{tid},{name}")?;
         }
         for (cpu, cr3) in cr3.iter().enumerate() {
@@ -72,6 +75,11 @@ impl<W: Write> Truth<W> {
                 writeln!(out, "K,{cpu},{tsc},switch,{from},{},{to}", if runnable { "R" } else { "S" })
             }
             Hw::Wakeup { tid } => writeln!(out, "K,{cpu},{tsc},wake,{tid},{cpu}"),
+            Hw::Overflow => writeln!(out, "O,{cpu},{tsc},1"),
+            Hw::OverflowEnds => writeln!(out, "O,{cpu},{tsc},0"),
+            Hw::TraceOff { .. } => writeln!(out, "R,{cpu},{tsc},0"),
+            Hw::TraceOn => writeln!(out, "R,{cpu},{tsc},1"),
+            Hw::Ended { .. } => Ok(()),
         }
     }
 }

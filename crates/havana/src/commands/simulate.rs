@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use havana_sim::hw::{Hw, Watch};
-use havana_sim::{NAMED, Node, Scenario, Streams, Truth};
+use havana_sim::scenario::Form;
+use havana_sim::{NAMED, Node, Recording, Scenario, Truth};
 
-use crate::cli::Simulate;
+use crate::cli::{self, Simulate};
 use crate::units;
 
 /// The scenario as it was played, beside its trace: what makes a directory one of ours.
@@ -21,6 +22,11 @@ pub(crate) fn run(args: &Simulate) -> anyhow::Result<ExitCode> {
     node.seed = args.seed.unwrap_or(node.seed);
     node.seconds = args.seconds.unwrap_or(node.seconds);
     node.cpus = args.cpus.unwrap_or(node.cpus);
+    match args.form {
+        Some(cli::Form::Raw) => scenario.trace.form = Form::Raw,
+        Some(cli::Form::Perf) => scenario.trace.form = Form::Perf,
+        None => {}
+    }
     scenario.check().with_context(|| args.scenario.clone())?;
     if args.print {
         write!(io::stdout(), "{}", toml::to_string(&scenario)?)?;
@@ -95,31 +101,28 @@ fn play(scenario: &Scenario, output: &Path, with_truth: bool) -> anyhow::Result<
 
 fn write(scenario: &Scenario, dir: &Path, with_truth: bool) -> anyhow::Result<Made> {
     fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    let create = |name: &str| File::create(dir.join(name)).with_context(|| dir.join(name).display().to_string());
-    create("trace.toml")?.write_all(scenario.facts().as_bytes())?;
-    create(PLAYED)?.write_all(toml::to_string(scenario)?.as_bytes())?;
+    let create = |name: &str| {
+        let file = File::create(dir.join(name)).with_context(|| dir.join(name).display().to_string());
+        file.map(BufWriter::new)
+    };
+    fs::write(dir.join(PLAYED), toml::to_string(scenario)?).with_context(|| dir.join(PLAYED).display().to_string())?;
 
     let mut node = Node::new(scenario);
-    let (begin, cr3) = (node.begin(), node.host_cr3());
-    let mut files = Vec::with_capacity(cr3.len());
-    for (cpu, cr3) in cr3.iter().enumerate() {
-        files.push((*cr3, create(&format!("cpu{cpu}.pt"))?));
-    }
-    let streams = Streams::new(&scenario.mode(), scenario.clock(), scenario.node.seed, begin, files);
+    let recording = Recording::new(scenario, &node, create)?;
     let failed = || dir.display().to_string();
-    let (streams, exits) = if with_truth {
-        let out = zstd::Encoder::new(BufWriter::new(create("truth.zst")?), 1)?.auto_finish();
-        let truth = Truth::new(out, begin, &cr3, node.vcpu_threads())?;
-        let mut watch = ((streams, truth), Exits(0));
+    let (recording, exits) = if with_truth {
+        let out = zstd::Encoder::new(create("truth.zst")?, 1)?.auto_finish();
+        let truth = Truth::new(out, node.begin(), &node.host_cr3(), node.tasks())?;
+        let mut watch = ((recording, truth), Exits(0));
         node.run(&mut watch);
-        let ((streams, truth), exits) = watch;
+        let ((recording, truth), exits) = watch;
         drop(truth.finish(node.end()).with_context(failed)?);
-        (streams, exits)
+        (recording, exits)
     } else {
-        let mut watch = (streams, Exits(0));
+        let mut watch = (recording, Exits(0));
         node.run(&mut watch);
         watch
     };
-    let written = streams.finish(node.end()).with_context(failed)?;
-    Ok(Made { bytes: written.iter().map(|(_, bytes)| bytes).sum(), exits: exits.0 })
+    let bytes = recording.finish(node.end()).with_context(failed)?;
+    Ok(Made { bytes, exits: exits.0 })
 }

@@ -3,15 +3,22 @@
 //! With `cap_user_time_zero` the kernel says how its clock follows from the TSC:
 //! `ns = time_zero + tsc × mult / 2^shift`.
 
-/// From event time to TSC.
+/// From event time to TSC, and back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TimeConv {
-    shift: u32,
-    mult: u64,
-    zero: u64,
+pub struct TimeConv {
+    pub(super) shift: u32,
+    pub(super) mult: u64,
+    pub(super) zero: u64,
 }
 
 impl TimeConv {
+    /// What the kernel takes for a TSC of so many kHz, at least 466, whose clock stood at `zero` when that was 0
+    /// (`clocks_calc_mult_shift` in `kernel/time/clocksource.c`, `set_cyc2ns_scale` in `arch/x86/kernel/tsc.c`).
+    pub fn of_khz(khz: u32, zero: u64) -> Self {
+        let khz = u64::from(khz.max(466));
+        TimeConv { shift: 31, mult: ((1_000_000 << 31) + khz / 2) / khz, zero }
+    }
+
     /// `None` for numbers that no kernel gives.
     pub(super) fn new(shift: u64, mult: u64, zero: u64) -> Option<Self> {
         let shift = u32::try_from(shift).ok().filter(|s| *s < 64)?;
@@ -27,8 +34,7 @@ impl TimeConv {
     }
 
     /// The event time at a TSC.
-    #[cfg(test)]
-    fn ns(self, tsc: i64) -> u64 {
+    pub fn ns(self, tsc: i64) -> u64 {
         let ns = (u128::from(tsc.max(0).unsigned_abs()) * u128::from(self.mult)) >> self.shift;
         self.zero.wrapping_add(ns as u64)
     }
@@ -49,6 +55,7 @@ mod tests {
         // Of an emulated host of 2.1 GHz.
         let conv = TimeConv::new(31, 1_022_611_261, 0xffff_ffff_0dbe_31ab).unwrap();
         assert_eq!(conv.hz(), 2_100_000_000);
+        assert_eq!(conv, TimeConv::of_khz(2_100_000, 0xffff_ffff_0dbe_31ab));
         for tsc in [0, 1, 39_000_000_000, 123_456_789_012_345] {
             let back = conv.tsc(conv.ns(tsc));
             assert!((tsc - 3..=tsc).contains(&back), "{back} for {tsc}");

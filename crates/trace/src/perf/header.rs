@@ -19,19 +19,20 @@ pub(super) const MAGIC: &[u8] = b"PERFILE2";
 pub(super) const MAGIC_BIG_ENDIAN: &[u8] = b"2ELIFREP";
 
 const PIPE_HEADER: u64 = 16;
-const FILE_HEADER: usize = 104;
+pub(super) const FILE_HEADER: usize = 104;
 
 /// Bits of features that are read (perf's `util/header.h`).
-mod feature {
-    pub(super) const HOSTNAME: u64 = 3;
-    pub(super) const OSRELEASE: u64 = 4;
-    pub(super) const ARCH: u64 = 6;
-    pub(super) const NRCPUS: u64 = 7;
-    pub(super) const CPUDESC: u64 = 8;
-    pub(super) const CPUID: u64 = 9;
-    pub(super) const CMDLINE: u64 = 11;
-    pub(super) const EVENT_DESC: u64 = 12;
-    pub(super) const CLOCK_DATA: u64 = 29;
+pub(super) mod feature {
+    pub(in super::super) const HOSTNAME: u64 = 3;
+    pub(in super::super) const OSRELEASE: u64 = 4;
+    pub(in super::super) const ARCH: u64 = 6;
+    pub(in super::super) const NRCPUS: u64 = 7;
+    pub(in super::super) const CPUDESC: u64 = 8;
+    pub(in super::super) const CPUID: u64 = 9;
+    pub(in super::super) const CMDLINE: u64 = 11;
+    pub(in super::super) const EVENT_DESC: u64 = 12;
+    pub(in super::super) const AUXTRACE: u64 = 18;
+    pub(in super::super) const CLOCK_DATA: u64 = 29;
 }
 
 /// No more strings are read of one section, nor longer ones.
@@ -51,11 +52,11 @@ pub(super) mod sample {
 }
 
 /// Bits of `perf_event_attr`'s flags.
-mod flag {
-    pub(super) const EXCLUDE_USER: u64 = 1 << 4;
-    pub(super) const EXCLUDE_KERNEL: u64 = 1 << 5;
-    pub(super) const SAMPLE_ID_ALL: u64 = 1 << 18;
-    pub(super) const USE_CLOCKID: u64 = 1 << 25;
+pub(super) mod flag {
+    pub(in super::super) const EXCLUDE_USER: u64 = 1 << 4;
+    pub(in super::super) const EXCLUDE_KERNEL: u64 = 1 << 5;
+    pub(in super::super) const SAMPLE_ID_ALL: u64 = 1 << 18;
+    pub(in super::super) const USE_CLOCKID: u64 = 1 << 25;
 }
 
 /// An event that was recorded: `perf_event_attr`, as far as it matters.

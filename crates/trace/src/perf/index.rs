@@ -51,11 +51,15 @@ impl PtInfo {
 }
 
 /// Flags of an AUX record.
-mod aux_flag {
-    pub(super) const TRUNCATED: u64 = 1;
-    pub(super) const OVERWRITE: u64 = 2;
-    pub(super) const PARTIAL: u64 = 4;
-    pub(super) const COLLISION: u64 = 8;
+pub mod aux_flag {
+    /// The ring was full.
+    pub const TRUNCATED: u64 = 1;
+    /// The ring is overwritten.
+    pub const OVERWRITE: u64 = 2;
+    /// Trace is missing: VMX operation, on a processor that cannot trace it.
+    pub const PARTIAL: u64 = 4;
+    /// Samples collided.
+    pub const COLLISION: u64 = 8;
 }
 
 /// A piece of a ring's stream, as the recorder wrote it out.

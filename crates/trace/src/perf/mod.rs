@@ -9,6 +9,7 @@
 //! | `index` | first pass: each cpu's trace, what is missing of it |
 //! | `snapshot` | rings that were overwritten |
 //! | `events` | second pass: what the kernel said, in the order of time |
+//! | `write` | the other way: a perf.data is written |
 //!
 //! Trace bytes stay in the mapped file: a stream is a list of places in it. Nothing grows with the file but that list.
 //!
@@ -23,6 +24,7 @@ mod index;
 mod record;
 mod sample_id;
 mod snapshot;
+pub mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -23,6 +23,7 @@ use super::bytes::{u16_at, u32_at, u64_at};
 
 /// Types of records. Names are those of Linux.
 pub(super) mod kind {
+    pub(in super::super) const MMAP: u32 = 1;
     pub(in super::super) const LOST: u32 = 2;
     pub(in super::super) const COMM: u32 = 3;
     pub(in super::super) const EXIT: u32 = 4;

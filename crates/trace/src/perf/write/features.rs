@@ -1,0 +1,68 @@
+//! What a perf.data says of the machine it was recorded on: sections behind the records, each a bit of the header.
+
+use super::super::header::feature;
+use super::{Attribute, Event, words};
+
+/// What is known of a machine and a recording.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// Its name.
+    pub hostname: String,
+    /// Its kernel's release.
+    pub os_release: String,
+    /// Its processor in words,
+    pub cpu_name: String,
+    /// and in numbers: `GenuineIntel,6,85,4`.
+    pub cpu_id: String,
+    /// How the recording was made.
+    pub command: Vec<String>,
+}
+
+/// Strings are filled up to so many bytes.
+const STRING_ALIGN: usize = 64;
+
+fn string(text: &str) -> Vec<u8> {
+    let len = (text.len() + 1).next_multiple_of(STRING_ALIGN);
+    let mut bytes = (len as u32).to_le_bytes().to_vec();
+    bytes.extend(text.as_bytes());
+    bytes.resize(4 + len, 0);
+    bytes
+}
+
+fn numbers(numbers: &[u32]) -> Vec<u8> {
+    numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
+}
+
+impl About {
+    /// Sections by their bit, in its order.
+    pub(super) fn sections(&self, cpus: u32, events: &[Event], pieces: &[u64]) -> Vec<(u64, Vec<u8>)> {
+        let mut command = numbers(&[self.command.len() as u32]);
+        self.command.iter().for_each(|word| command.extend(string(word)));
+        let mut described = numbers(&[events.len() as u32, Attribute::SIZE as u32]);
+        for event in events {
+            described.extend(event.attribute.bytes());
+            described.extend(numbers(&[event.ids.len() as u32]));
+            described.extend(string(&event.name));
+            described.extend(words(&event.ids));
+        }
+        vec![
+            (feature::HOSTNAME, string(&self.hostname)),
+            (feature::OSRELEASE, string(&self.os_release)),
+            (feature::ARCH, string("x86_64")),
+            (feature::NRCPUS, numbers(&[cpus, cpus])),
+            (feature::CPUDESC, string(&self.cpu_name)),
+            (feature::CPUID, string(&self.cpu_id)),
+            (feature::CMDLINE, command),
+            (feature::EVENT_DESC, described),
+            (feature::AUXTRACE, auxtrace(pieces)),
+        ]
+    }
+}
+
+/// Where the trace is: how many records, and each one's offset and size, without the trace itself (`util/auxtrace.h`).
+fn auxtrace(pieces: &[u64]) -> Vec<u8> {
+    const SIZE: u64 = 48;
+    let mut bytes = words(&[pieces.len() as u64]);
+    pieces.iter().for_each(|at| bytes.extend(words(&[*at, SIZE])));
+    bytes
+}
