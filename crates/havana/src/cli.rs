@@ -58,6 +58,7 @@ Scenarios:
   clock-jump        a guest's clock is set anew
   lossy             a recorder that cannot keep up (writes a perf.data)
   big               64 cpus, 200 VMs
+  random            a small one, drawn from its --seed; random-lossy: with losses and errata
 
 Examples:
   havana simulate noisy-neighbour                 writes noisy-neighbour/, for analyze

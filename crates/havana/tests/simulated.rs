@@ -7,10 +7,11 @@ use havana_sim::{NAMED, Node, Recording, Scenario};
 
 use crate::common::analyze;
 use crate::common::compare::Comparison;
+use crate::common::lossy::Lossy;
 use crate::common::truth::Truth;
 
 /// Plays a scenario into a directory: what to analyze, and the truth of it.
-fn play(scenario: &Scenario, dir: &Path) -> (PathBuf, Truth) {
+fn play(scenario: &Scenario, dir: &Path) -> (PathBuf, String) {
     std::fs::create_dir(dir).unwrap();
     let mut node = Node::new(scenario);
     let recording = Recording::new(scenario, &node, |name| File::create(dir.join(name))).unwrap();
@@ -18,7 +19,7 @@ fn play(scenario: &Scenario, dir: &Path) -> (PathBuf, Truth) {
     let mut watch = (recording, truth);
     node.run(&mut watch);
     watch.0.finish(node.end()).unwrap();
-    let truth = Truth::parse(&String::from_utf8(watch.1.finish(node.end()).unwrap()).unwrap());
+    let truth = String::from_utf8(watch.1.finish(node.end()).unwrap()).unwrap();
     let perf_data = dir.join("perf.data");
     (if perf_data.exists() { perf_data } else { dir.to_path_buf() }, truth)
 }
@@ -28,7 +29,15 @@ fn compare(scenario: &Scenario) -> Comparison {
     let dir = tempfile::tempdir().unwrap();
     let (input, truth) = play(scenario, &dir.path().join("node"));
     let dataset = analyze(&input, &dir.path().join("dataset"));
-    Comparison::of(&dataset, &truth)
+    Comparison::of(&dataset, &Truth::parse(&truth))
+}
+
+/// The same where some of the trace is lost.
+fn compare_lossy(scenario: &Scenario) -> Lossy {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, truth) = play(scenario, &dir.path().join("node"));
+    let dataset = analyze(&input, &dir.path().join("dataset"));
+    Lossy::of(&dataset, &truth, scenario.trace.snapshot_kb > 0)
 }
 
 /// A second of each named scenario, the large one on a few cpus.
@@ -37,6 +46,10 @@ fn every_named_scenario() {
     for (name, _) in NAMED {
         let mut scenario = Scenario::named(name).unwrap();
         scenario.node.seconds = 1.0;
+        if *name == "lossy" {
+            // Its comparison is another.
+            continue;
+        }
         if *name == "big" {
             scenario.node.cpus = 4;
             scenario.vm.iter_mut().for_each(|vm| vm.count /= 10);
@@ -105,4 +118,37 @@ fn random_scenarios() {
     }
     assert_eq!(wrong, 0);
     assert!(unordered[0] * 1000 <= stretches && unordered[1] * 20 <= stretches, "{unordered:?} of {stretches}");
+}
+
+/// Nodes whose trace is lost in parts. `HAVANA_SCENARIOS=FROM..TO`: these instead.
+#[test]
+fn lossy_scenarios() {
+    let said = std::env::var("HAVANA_SCENARIOS").unwrap_or_else(|_| "0..300".into());
+    let (from, to) = said.split_once("..").unwrap();
+    let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());
+    let lossy = Scenario { node: Scenario::random(0).node, ..Scenario::named("lossy").unwrap() };
+    let mut found: Vec<(String, Lossy)> = vec![("lossy".into(), compare_lossy(&lossy))];
+    for seed in from..to {
+        let scenario = Scenario::random_lossy(seed);
+        let what = format!("seed {seed}: {:?} {:?}", scenario.trace, scenario.loss);
+        found.push((what, compare_lossy(&scenario)));
+    }
+    for (what, found) in found.iter().filter(|(_, found)| !found.wrong.is_empty()) {
+        println!("{what}\n{found}");
+    }
+    let sum = |of: fn(&Lossy) -> usize| found.iter().map(|(_, found)| of(found)).sum::<usize>();
+    println!(
+        "{} nodes: {} guest stretches, {} not touched by a loss, {} told; {} re-entries told, {} more wrongly inferred, {} not though no loss hides them; {} losses, {} told; {} threads",
+        found.len(),
+        sum(|f| f.stretches),
+        sum(|f| f.whole),
+        sum(|f| f.told),
+        sum(|f| f.reentries),
+        sum(|f| f.mistaken),
+        sum(|f| f.untold),
+        sum(|f| f.windows),
+        sum(|f| f.losses),
+        sum(|f| f.threads)
+    );
+    assert_eq!(sum(|f| f.wrong.len()), 0);
 }

@@ -510,7 +510,7 @@ impl Node {
                 _ => Hw::TraceOff { full: fault == Fault::Full },
             };
             watch.see(c, self.now, &hw);
-            let after = self.loss_rng.exponential(us) * self.ticks_a_us;
+            let after = self.loss_rng.about(us) * self.ticks_a_us;
             self.plan(self.now + 1 + after as i64, Event::Loss(c, end));
         }
         self.plan_loss(c, fault);

@@ -64,6 +64,8 @@ pub struct PerfData<W: Write + Seek> {
     /// Records of the kernel are lost: mean ticks from one time to the next, and for how long.
     losing: Option<(f64, f64)>,
     rng: Rng,
+    /// Of trace, written.
+    bytes: u64,
     failed: Option<io::Error>,
 }
 
@@ -75,7 +77,7 @@ impl<W: Write + Seek> PerfData<W> {
     pub fn new(out: W, scenario: &Scenario, tsc: i64, cr3: &[u64], tasks: &[Task]) -> io::Result<Self> {
         let khz = u32::try_from(scenario.node.tsc_hz / 1000).unwrap_or(u32::MAX);
         let clock = TimeConv::of_khz(khz, CLOCK_ZERO);
-        let snapshot = (scenario.trace.snapshot_kb > 0).then(|| scenario.trace.snapshot_kb << 10);
+        let snapshot = (scenario.trace.snapshot_kb > 0).then_some(scenario.trace.snapshot_kb << 10);
         let mut writer = Writer::new(out, &start(scenario, clock, snapshot.is_some()))?;
         writer.records(&record::kernel())?;
         let mut rng = Rng::new(scenario.node.seed);
@@ -107,6 +109,7 @@ impl<W: Write + Seek> PerfData<W> {
             cpu: scenario.cpu(),
             losing,
             rng,
+            bytes: 0,
             failed: None,
         };
         let mut found = Vec::new();
@@ -140,11 +143,10 @@ impl<W: Write + Seek> PerfData<W> {
                 self.aux(cpu, tsc, 0);
             }
         }
-        self.round(tsc);
+        self.round(tsc, true);
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let bytes = self.cpus.iter().map(|cpu| cpu.taken).sum();
         let (family, model, stepping) = self.cpu;
         let about = About {
             hostname: "simulated".into(),
@@ -153,7 +155,7 @@ impl<W: Write + Seek> PerfData<W> {
             cpu_id: format!("GenuineIntel,{family},{model},{stepping}"),
             command: ["perf", "record", "-a", "-e", "intel_pt//"].map(String::from).to_vec(),
         };
-        Ok((self.writer.finish(&about)?, bytes))
+        Ok((self.writer.finish(&about)?, self.bytes))
     }
 
     fn by(&self, cpu: usize, tsc: i64, event: u64) -> By {
@@ -198,13 +200,11 @@ impl<W: Write + Seek> PerfData<W> {
     /// An AUX record of what the ring has got since the last one.
     fn aux(&mut self, cpu: usize, tsc: i64, flags: u64) {
         let by = self.by(cpu, tsc, PT);
-        let flags = flags | if self.snapshot.is_some() { record::aux::OVERWRITE } else { 0 };
         let cpu = &mut self.cpus[cpu];
-        let size = cpu.pt.bytes - cpu.told;
-        let (at, size) = match self.snapshot {
-            // What it says of a ring that is overwritten is where it ends, and all of the ring.
-            Some(ring) => (cpu.pt.bytes.saturating_sub(ring), cpu.pt.bytes.min(ring)),
-            None => (cpu.told, size),
+        let (at, size, flags) = match self.snapshot {
+            // Of a ring that is overwritten: where it ends, and all of it.
+            Some(ring) => (cpu.pt.bytes, ring, flags | record::aux::OVERWRITE),
+            None => (cpu.told, cpu.pt.bytes - cpu.told, flags),
         };
         cpu.side.extend(record::aux(at, size, flags, &by));
         cpu.told = cpu.pt.bytes;
@@ -222,7 +222,7 @@ impl<W: Write + Seek> PerfData<W> {
     /// A ring has got its share: the trace stops for a moment, between two things that its cpu does.
     fn stop_if_due(&mut self, cpu: usize, tsc: i64) {
         let Cpu { pt, told, off, .. } = &mut self.cpus[cpu];
-        if *off || self.snapshot.is_some() || pt.bytes - *told < self.watermark || !pt.in_root() {
+        if *off || self.snapshot.is_some() || pt.bytes / self.watermark == *told / self.watermark || !pt.in_root() {
             return;
         }
         let (from, to) = (pt.last() + 1, (pt.last() + 1 + self.stop).min(tsc - 1));
@@ -230,40 +230,49 @@ impl<W: Write + Seek> PerfData<W> {
             return;
         }
         pt.pause(from, to);
-        self.aux(cpu, from, 0);
-        self.round(from);
+        // The driver says so a while after it.
+        let said = from + (to - from) / 2;
+        self.aux(cpu, said, 0);
+        self.round(said, false);
     }
 
     /// perf writes out what the rings hold.
-    fn round(&mut self, tsc: i64) {
+    fn round(&mut self, tsc: i64, ends: bool) {
         if self.failed.is_none()
-            && let Err(error) = self.write_round(tsc)
+            && let Err(error) = self.write_round(tsc, ends)
         {
             self.failed = Some(error);
         }
     }
 
-    fn write_round(&mut self, tsc: i64) -> io::Result<()> {
+    fn write_round(&mut self, tsc: i64, ends: bool) -> io::Result<()> {
         let mut wrote = false;
         for (index, cpu) in self.cpus.iter_mut().enumerate() {
             wrote |= !cpu.side.is_empty();
             self.writer.records(&cpu.side)?;
             cpu.side.clear();
-            // What the kernel has not told of yet is not there.
-            let mut len = (cpu.told - cpu.taken) as usize;
-            if let Some(ring) = self.snapshot {
-                let skip = len.saturating_sub(ring as usize);
-                cpu.pt.out.drain(..skip);
-                cpu.taken += skip as u64;
-                len -= skip;
+            let len = match self.snapshot {
+                // Nobody wants it before the end.
+                Some(ring) if ends => cpu.pt.out.len().min(ring as usize),
+                Some(_) => 0,
+                // What the kernel has not told of yet is not there.
+                None => (cpu.told - cpu.taken) as usize,
+            };
+            if len == 0 {
+                continue;
             }
-            if len > 0 {
-                let piece = Piece { index: index as u32, cpu: index as u32, at: cpu.taken, read: tsc.max(0) as u64 };
-                self.writer.trace(piece, &cpu.pt.out[..len])?;
+            let (from, at) = match self.snapshot {
+                Some(_) => (cpu.pt.out.len() - len, cpu.pt.bytes - len as u64),
+                None => (0, cpu.taken),
+            };
+            let piece = Piece { index: index as u32, cpu: index as u32, at, read: tsc.max(0) as u64 };
+            self.writer.trace(piece, &cpu.pt.out[from..from + len])?;
+            self.bytes += len as u64;
+            cpu.taken = at + len as u64;
+            if self.snapshot.is_none() {
                 cpu.pt.out.drain(..len);
-                cpu.taken += len as u64;
-                wrote = true;
             }
+            wrote = true;
         }
         if wrote { self.writer.finished_round() } else { Ok(()) }
     }
@@ -299,7 +308,7 @@ impl<W: Write + Seek> Watch for PerfData<W> {
         }
         if let Hw::TraceOn = hw {
             // Whoever was late has come, and made room.
-            self.round(tsc);
+            self.round(tsc, false);
             self.cpus[cpu].off = false;
         }
         self.cpus[cpu].pt.see(tsc, hw);
@@ -308,22 +317,21 @@ impl<W: Write + Seek> Watch for PerfData<W> {
             Hw::Switch { from, runnable, to } => self.switch(cpu, tsc, (from, to), runnable),
             Hw::Ended { tid } => self.ended(cpu, tsc, tid),
             Hw::TraceOff { full } => {
-                self.aux(cpu, tsc, if full { record::aux::TRUNCATED } else { 0 });
+                let flags = if full { record::aux::TRUNCATED } else { 0 };
+                self.aux(cpu, tsc + self.stop / 2, flags);
                 self.cpus[cpu].off = true;
             }
             _ => {}
         }
         if let Some(ring) = self.snapshot {
             // What is overwritten anyway need not be held.
-            let Cpu { pt, taken, .. } = &mut self.cpus[cpu];
-            let (len, ring) = (pt.out.len(), ring as usize);
-            if len > 2 * ring {
-                pt.out.drain(..len - ring);
-                *taken += (len - ring) as u64;
+            let out = &mut self.cpus[cpu].pt.out;
+            if out.len() > 2 * ring as usize {
+                out.drain(..out.len() - ring as usize);
             }
         }
         if self.cpus[cpu].side.len() >= SIDE {
-            self.round(tsc);
+            self.round(tsc, false);
         }
     }
 }

@@ -368,6 +368,45 @@ impl Scenario {
         Scenario { node, trace, loss: Loss::default(), host, process, vm }
     }
 
+    /// The same, recorded by perf, with losses and errata drawn too.
+    pub fn random_lossy(seed: u64) -> Scenario {
+        let mut scenario = Scenario::random(seed);
+        let mut rng = Rng::new(!seed);
+        let rng = &mut rng;
+        let mut hz = |most: f64| if rng.chance(0.4) { most * rng.unit() } else { 0.0 };
+        let loss = Loss {
+            overflow_hz: hz(400.0),
+            full_hz: hz(100.0),
+            off_hz: hz(50.0),
+            records_hz: hz(100.0),
+            ..Loss::default()
+        };
+        scenario.loss = Loss {
+            overflow_us: 2.0 + 200.0 * rng.unit() * rng.unit(),
+            full_ms: 0.5 + 8.0 * rng.unit() * rng.unit(),
+            off_ms: 0.5 + 8.0 * rng.unit() * rng.unit(),
+            records_ms: 0.1 + 4.0 * rng.unit(),
+            ..loss
+        };
+        let trace = &mut scenario.trace;
+        trace.form = Form::Perf;
+        trace.ring_kb = if trace.branches { 256 } else { pick(rng, &[16, 64, 256]) };
+        trace.snapshot_kb = if rng.chance(0.1) { (trace.psb_bytes >> 10).max(1) * pick(rng, &[3, 8]) } else { 0 };
+        if trace.snapshot_kb > 0 {
+            // Such a ring is never full; and that it was off, its bytes do not say.
+            (scenario.loss.full_hz, scenario.loss.off_hz) = (0.0, 0.0);
+        }
+        trace.errata = match rng.below(4) {
+            0 => vec![Erratum::SKZ84, Erratum::BDM70],
+            1 => vec![Erratum::SKD007, Erratum::SKL168, Erratum::SKD010, Erratum::BDM70],
+            2 => vec![Erratum::APL12],
+            _ => Vec::new(),
+        };
+        // Where the byte behind a TMA is bogus, what follows it is what tells.
+        trace.any_order &= !trace.errata.contains(&Erratum::SKZ84);
+        scenario
+    }
+
     /// Refuses values that no node has.
     ///
     /// # Errors
@@ -397,6 +436,8 @@ impl Scenario {
         ] {
             is((0.0..=1e5).contains(&hz), what, hz, "0 to 1e5")?;
             is(hz == 0.0 || how_long > 0.0 && how_long <= longest, what, how_long, "for more than 0, up to 1e6")?;
+            let ring = what == "loss.full_hz" || what == "loss.off_hz";
+            is(hz == 0.0 || snapshot_kb == 0 || !ring, what, hz, "0, where rings are overwritten")?;
             let said = !raw || what == "loss.overflow_hz" || hz == 0.0;
             is(said, what, hz, "0, where trace.form is raw: a stream alone cannot say so")?;
         }
@@ -566,9 +607,9 @@ mod tests {
             let scenario = Scenario::named(name).unwrap_or_else(|| panic!("{name}"));
             assert_eq!(Scenario::parse(&toml::to_string(&scenario).unwrap()).unwrap(), scenario, "{name}");
         }
-        for seed in 0..200 {
-            let scenario = Scenario::random(seed);
+        for scenario in (0..200).flat_map(|seed| [Scenario::random(seed), Scenario::random_lossy(seed)]) {
             scenario.check().unwrap();
+            let seed = scenario.node.seed;
             assert_eq!(Scenario::parse(&toml::to_string(&scenario).unwrap()).unwrap(), scenario, "{seed}");
         }
     }

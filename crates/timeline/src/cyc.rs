@@ -21,6 +21,8 @@ pub(crate) struct Cycles {
     pub(crate) direct: bool,
     /// The last known time had a CYC right before it.
     from_direct: bool,
+    /// Not all cycles since the last known time are counted.
+    broken: bool,
 }
 
 /// An event's place among the cycles since the last known time.
@@ -41,7 +43,15 @@ const ENOUGH: u64 = 256;
 
 impl Cycles {
     pub(crate) fn new() -> Self {
-        Cycles { shortest: [0.0; 256], ratio: 0, slowest: 0.0, count: 0, direct: false, from_direct: false }
+        Cycles {
+            shortest: [0.0; 256],
+            ratio: 0,
+            slowest: 0.0,
+            count: 0,
+            direct: false,
+            from_direct: false,
+            broken: false,
+        }
     }
 
     pub(crate) fn cyc(&mut self, cycles: u64) {
@@ -58,6 +68,12 @@ impl Cycles {
         self.direct = false;
     }
 
+    /// Trace is missing here, and with it cycles. Those that are counted went by all the same.
+    pub(crate) fn miss(&mut self) {
+        self.broken = true;
+        self.direct = false;
+    }
+
     pub(crate) fn at(&self) -> Cycle {
         Cycle { count: self.count, direct: self.direct }
     }
@@ -67,8 +83,10 @@ impl Cycles {
         let total = self.direct.then_some(self.count);
         if let (Some(from), Some(total), true) = (from, total, self.from_direct)
             && total >= ENOUGH
+            && !self.broken
         {
-            let ticks = (to.hi - from.lo) as f64 / total as f64;
+            // No longer than it can be: gaps are of all lengths, and what is uncertain of a short one grows in a long one.
+            let ticks = (to.lo - from.hi).max(1) as f64 / total as f64;
             let known = &mut self.shortest[usize::from(self.ratio)];
             if *known == 0.0 || ticks < *known {
                 *known = ticks;
@@ -80,7 +98,7 @@ impl Cycles {
         self.slowest = known;
         self.count = 0;
         self.from_direct = self.direct;
-        self.direct = false;
+        (self.direct, self.broken) = (false, false);
         gap
     }
 }

@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 
 use havana_packet::{BadReason, Decoder, Errata, Item, Packet, State, Sync};
-use havana_trace::{Cause, Join, Missing, Stream};
+use havana_trace::{Cause, Join, Missing, Pause, Stream};
 
 /// Bytes of the next segments that are looked at together with a cut packet: more than any packet, with room for a PSB
 /// behind damage and for the longest run of PSB bytes that a decoder looks at.
@@ -41,8 +41,8 @@ pub enum Content {
     Packet(Packet),
     /// Bytes that are no packet.
     Bad(BadReason),
-    /// Tracing paused, most often for a moment; by when it had, host TSC.
-    Paused(Option<i64>),
+    /// Tracing paused.
+    Paused(Pause),
     /// Trace is missing here.
     Missing(Missing),
 }
@@ -160,7 +160,7 @@ impl<'a> Feed<'a> {
     /// Says how a segment joins the one before it. `passed`: bytes of it up to a PSB.
     fn joined(&mut self, join: Join, passed: u64) {
         let what = match join {
-            Join::Paused { stopped } => Content::Paused(stopped),
+            Join::Paused(pause) => Content::Paused(pause),
             Join::Missing(missing) => Content::Missing(Missing { bytes: passed, ..missing }),
             _ if passed > 0 && self.begun => {
                 let (stopped, resumed) = (None, None);

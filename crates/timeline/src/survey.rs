@@ -147,7 +147,7 @@ fn begin(stream: &Stream, errata: Errata, rate: Rate) -> Begin {
         let more = feed.pump(1024, &mut |fed| match &fed.what {
             Content::Packet(packet) => walker.packet(packet, &mut |step| begin.step(step, rate)),
             Content::Bad(reason) => walker.bad(*reason, fed.len, &mut |step| begin.step(step, rate)),
-            Content::Paused(stopped) => walker.paused(*stopped, &mut |step| begin.step(step, rate)),
+            Content::Paused(pause) => walker.paused(*pause, &mut |step| begin.step(step, rate)),
             Content::Missing(missing) => walker.missing(*missing, &mut |step| begin.step(step, rate)),
         });
         if !more {

@@ -11,7 +11,7 @@
 //! * TMA belongs to the TSC before it.
 
 use havana_packet::{BadReason, Packet};
-use havana_trace::Missing;
+use havana_trace::{Missing, Pause};
 
 /// What stands between the bytes and the clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,8 +43,8 @@ pub(crate) enum Step {
     Lost(Lost),
     /// Trace is missing here: the recorder says so.
     Missing(Missing),
-    /// Tracing was off, most often for a moment: MTCs may be missing. By when it was, host TSC.
-    Paused(Option<i64>),
+    /// Tracing was off: MTCs may be missing.
+    Paused(Pause),
     /// The processor begins to sleep (PWRE).
     Sleep,
     /// It was woken (PWRX).
@@ -266,10 +266,10 @@ impl Walker {
         out(Step::Missing(missing));
     }
 
-    /// Tracing was off, most often for a moment.
-    pub(crate) fn paused(&mut self, stopped: Option<i64>, out: &mut impl FnMut(Step)) {
+    /// Tracing was off.
+    pub(crate) fn paused(&mut self, pause: Pause, out: &mut impl FnMut(Step)) {
         self.flush_tsc(out);
-        out(Step::Paused(stopped));
+        out(Step::Paused(pause));
     }
 
     /// The end of the stream.

@@ -26,4 +26,4 @@ pub use perf::write as perf_data;
 pub use raw::{RawOptions, open_raw};
 pub use recording::{Note, Recording, Wall};
 pub use sideband::{Record, Said, Sideband, Thread};
-pub use stream::{Cause, Join, Missing, Segment, Source, Stream, Trace};
+pub use stream::{Cause, Join, Missing, Pause, Segment, Source, Stream, Trace};

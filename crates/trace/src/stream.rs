@@ -47,12 +47,8 @@ pub enum Join {
     First,
     /// No byte is missing between: a packet may begin there and end here.
     Continues,
-    /// As [`Continues`](Join::Continues), but tracing was off. Most often for a moment, in which the recorder's own
-    /// interrupt handler ran and nothing else; for how long, the trace tells by when it goes on.
-    Paused {
-        /// Host TSC: tracing had stopped by then.
-        stopped: Option<i64>,
-    },
+    /// As [`Continues`](Join::Continues), but tracing was off.
+    Paused(Pause),
     /// Trace is missing between.
     Missing(Missing),
 }
@@ -60,8 +56,18 @@ pub enum Join {
 impl Join {
     /// Whether no byte is missing before it.
     pub const fn is_whole(self) -> bool {
-        matches!(self, Join::Continues | Join::Paused { .. })
+        matches!(self, Join::Continues | Join::Paused(_))
     }
+}
+
+/// Tracing was off, and no byte is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// Host TSC: it had stopped by then.
+    pub stopped: Option<i64>,
+    /// For a moment, in which the driver's own interrupt handler ran and nothing else. Where this is not said, the trace
+    /// tells for how long, by when it goes on.
+    pub moment: bool,
 }
 
 /// Trace that is missing between two segments, or at the end of a stream.
@@ -120,13 +126,15 @@ pub struct Stream {
     pub began: Option<i64>,
     /// What is missing at its end.
     pub end: Option<Missing>,
+    /// Host TSC: it had stopped by then.
+    pub stopped: Option<i64>,
     map: Arc<Map>,
     parts: Vec<Part>,
 }
 
 impl Stream {
     pub(crate) fn new(cpu: u32, name: String, map: Arc<Map>, parts: Vec<Part>) -> Self {
-        Stream { cpu, name, began: None, end: None, map, parts }
+        Stream { cpu, name, began: None, end: None, stopped: None, map, parts }
     }
 
     /// A whole file.

@@ -17,9 +17,10 @@ use crate::units;
 const PLAYED: &str = "scenario.toml";
 
 pub(crate) fn run(args: &Simulate) -> anyhow::Result<ExitCode> {
-    let (name, mut scenario) = scenario(&args.scenario)?;
+    let (name, mut scenario) = scenario(&args.scenario, args.seed)?;
     let node = &mut scenario.node;
-    node.seed = args.seed.unwrap_or(node.seed);
+    // What is drawn has another seed for what happens.
+    node.seed = args.seed.filter(|_| !name.starts_with("random")).unwrap_or(node.seed);
     node.seconds = args.seconds.unwrap_or(node.seconds);
     node.cpus = args.cpus.unwrap_or(node.cpus);
     match args.form {
@@ -51,7 +52,12 @@ pub(crate) fn run(args: &Simulate) -> anyhow::Result<ExitCode> {
 }
 
 /// A scenario of that name, or of that file; and what to call it.
-fn scenario(said: &str) -> anyhow::Result<(String, Scenario)> {
+fn scenario(said: &str, seed: Option<u64>) -> anyhow::Result<(String, Scenario)> {
+    match said {
+        "random" => return Ok((said.to_string(), Scenario::random(seed.unwrap_or(0)))),
+        "random-lossy" => return Ok((said.to_string(), Scenario::random_lossy(seed.unwrap_or(0)))),
+        _ => {}
+    }
     if let Some(scenario) = Scenario::named(said) {
         return Ok((said.to_string(), scenario));
     }

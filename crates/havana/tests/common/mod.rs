@@ -1,6 +1,7 @@
 //! Where things are, and running the program.
 
 pub(crate) mod compare;
+pub(crate) mod lossy;
 pub(crate) mod perf_file;
 pub(crate) mod truth;
 

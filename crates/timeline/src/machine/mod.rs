@@ -68,6 +68,8 @@ struct Cpu {
     /// When the guest that it is in was entered, where that was seen.
     entry: Option<Time>,
     takers: Takers,
+    /// Up to here, at the latest, nothing said which vCPU was on it.
+    blind_until: i64,
     /// The loss that is going on: since when, why, offset and bytes.
     lost: Option<(i64, LossCause, u64, u64)>,
     last: Time,
@@ -118,6 +120,16 @@ struct Proc {
     last: i64,
 }
 
+/// Where a vCPU may have been in its guest, and was not seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Unseen {
+    Nowhere,
+    /// On the cpu that it left, or on that where it is seen again.
+    Here,
+    /// On another.
+    Elsewhere,
+}
+
 /// Whether the trace shows that a cpu is awake: then what it does in root is seen, and not only inferred.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
@@ -146,6 +158,10 @@ pub(crate) struct Machine {
     threads: Option<Threads>,
     /// The kernel spoke of all cpus: a thread that is off one is off all.
     all_cpus: bool,
+    /// The latest `blind_until`.
+    blind_until: i64,
+    /// Cpus that are blind now.
+    blind_now: usize,
     /// The first moment of all cpus.
     first: i64,
     exits: i64,
@@ -157,6 +173,13 @@ const OF_HOST: u32 = u32::MAX;
 
 fn id(i: Id) -> i32 {
     i32::try_from(i).unwrap_or(i32::MAX)
+}
+
+impl Mode {
+    /// Any vCPU may be in its guest here.
+    fn blind(self) -> bool {
+        matches!(self, Mode::Unknown | Mode::Lost | Mode::Guest(None))
+    }
 }
 
 impl Machine {
@@ -177,6 +200,7 @@ impl Machine {
                     current: None,
                     entry: None,
                     takers: Takers::new(),
+                    blind_until: i64::MIN,
                     lost: None,
                     last: Time::default(),
                     source,
@@ -195,6 +219,8 @@ impl Machine {
             owners: FxHashMap::default(),
             threads: None,
             all_cpus: true,
+            blind_until: i64::MIN,
+            blind_now: 0,
             first: 0,
             exits: 0,
             nameless_exits: 0,
@@ -330,7 +356,7 @@ impl Machine {
     fn turn<S: Sink>(&mut self, c: Id, mode: Mode, at: Time, sink: &mut S) -> Result<(), S::Error> {
         self.close_row(c, at, sink)?;
         let was = self.cpus[c].mode;
-        self.cpus[c].mode = mode;
+        self.set_mode(c, mode, at);
         self.cpus[c].since = at;
         self.taken(c, mode, at);
         let hidden = |mode| matches!(mode, Mode::Lost | Mode::Idle(_));
@@ -338,6 +364,15 @@ impl Machine {
             self.seen_anew(c, at, sink)?;
         }
         Ok(())
+    }
+
+    fn set_mode(&mut self, c: Id, mode: Mode, at: Time) {
+        let was = std::mem::replace(&mut self.cpus[c].mode, mode);
+        if was.blind() {
+            self.cpus[c].blind_until = at.hi;
+            self.blind_until = self.blind_until.max(at.hi);
+        }
+        self.blind_now = self.blind_now + usize::from(mode.blind()) - usize::from(was.blind());
     }
 
     /// Who has the cpu, told to those who are off it. Where the kernel says, it is not told from the trace.
@@ -357,7 +392,7 @@ impl Machine {
         self.close_loss(c, at, sink)?;
         if self.cpus[c].ran.take().is_some_and(|ran| ran < at.lo) && self.cpus[c].mode == Mode::Idle(false) {
             // No sleep: its trace was off, and nothing in it says so.
-            self.cpus[c].mode = Mode::Lost;
+            self.set_mode(c, Mode::Lost, at);
             self.cpus[c].lost = Some((self.cpus[c].since.tsc, LossCause::TraceOff, 0, 0));
             self.close_loss(c, at, sink)?;
         }
@@ -491,13 +526,38 @@ impl Machine {
             }
         }
         let before = std::mem::replace(&mut vcpu.unordered, unordered);
-        if let Some(mut exit) = vcpu.exit.take() {
-            if entered && !unordered && !before {
-                (exit.reentry, exit.reentry_cpu) = (Some(at), Some(number));
+        let Some(mut exit) = vcpu.exit.take() else { return Ok(()) };
+        if entered && !unordered && !before {
+            match self.unseen_between(&exit, c) {
+                Unseen::Nowhere => (exit.reentry, exit.reentry_cpu) = (Some(at), Some(number)),
+                Unseen::Elsewhere => {
+                    (exit.reentry, exit.reentry_cpu) = (Some(at), Some(number));
+                    exit.evidence = Evidence::Inferred;
+                }
+                Unseen::Here => {}
             }
-            vcpu.told.push_back(exit);
         }
+        self.vcpus[v].told.push_back(exit);
         Ok(())
+    }
+
+    /// Where, between an exit and an entry now on cpu `c`, a vCPU may have been in its guest and was not seen.
+    fn unseen_between(&self, exit: &Exit, c: Id) -> Unseen {
+        let since = exit.exit.lo;
+        let anywhere = self.blind_until > since || self.blind_now > 0;
+        if !anywhere {
+            return Unseen::Nowhere;
+        }
+        let mut unseen = Unseen::Nowhere;
+        for (x, cpu) in self.cpus.iter().enumerate() {
+            if cpu.blind_until > since || x != c && cpu.mode.blind() {
+                if x == c || self.cpu_numbers[x] == exit.cpu {
+                    return Unseen::Here;
+                }
+                unseen = Unseen::Elsewhere;
+            }
+        }
+        unseen
     }
 
     /// No entry of a vCPU follows in what is seen.
@@ -594,7 +654,8 @@ impl Machine {
         self.load_host(c, cr3, at);
         let p = self.process(None, cr3, at) as usize;
         // The row is closed already.
-        self.cpus[c].mode = if before == Mode::Before { Mode::Before } else { Mode::Host(Some(p)) };
+        let mode = if before == Mode::Before { Mode::Before } else { Mode::Host(Some(p)) };
+        self.set_mode(c, mode, at);
         self.taken(c, Mode::Host(Some(p)), at);
         self.maybe_back(c, at);
         Ok(())

@@ -3,7 +3,7 @@
 use havana_rows::LossCause;
 use havana_trace::Missing;
 
-use super::{Inner, LEAP, MANY_GAPS, Node};
+use super::{Inner, LEAP, MANY_GAPS, MOMENT, Node, Off};
 use crate::ctc::Ctc;
 use crate::event::What;
 use crate::offset::{Offsets, Seen};
@@ -12,7 +12,12 @@ use crate::spread::{Kind, Link};
 
 impl Inner<'_> {
     /// A known time: the events of the gap lie before it. `slept`: when sleep began at the latest, and when it ended.
-    pub(super) fn close(&mut self, at: Known, slept: Option<(i64, Span)>) {
+    pub(super) fn close(&mut self, at: Known, mut slept: Option<(i64, Span)>) {
+        if let Some(off) = self.off.take_if(|off| !off.moment && at.span.hi < FAR) {
+            slept = None;
+            self.was_off(off, at.span);
+        }
+        self.known_at = self.at;
         let Some(from) = self.opened else { return self.first(at) };
         let span = Span { lo: at.span.lo.max(from.span.lo), hi: at.span.hi.max(from.span.lo) };
         let cycles = self.has_cycles.then(|| self.cycles.close(Some(from.span), span));
@@ -26,6 +31,7 @@ impl Inner<'_> {
         let at = Known { span, best: span.clamp(at.best.max(from.best)), guest: at.guest };
         let asleep = slept.filter(|_| self.nr != Some(true));
         if self.gap.is_empty() && asleep.is_none() && !self.lost {
+            self.off = self.off.filter(|_| span.hi >= FAR);
             self.opened = Some(at);
             self.opened_stands = false;
             return;
@@ -35,6 +41,10 @@ impl Inner<'_> {
         }
         let end = slept.map_or(span.hi, |(due, _)| due.min(span.hi)).max(from.span.lo);
         let within = Span { lo: from.span.lo, hi: end };
+        // Edges went by unseen while the driver's handler ran.
+        let period = self.ctc.as_ref().map_or(0, Ctc::period);
+        let off = self.off.filter(|_| slept.is_some()).map(|off| (off.before, off.stopped + MOMENT + period));
+        let late = off.map_or(end, |(_, hi)| hi.min(span.hi).max(end));
         let likely = Span { lo: from.best, hi: end.min(at.best).max(from.best) };
         let mut lo = from.span.lo;
         // The first event behind that has a later CYC.
@@ -43,6 +53,8 @@ impl Inner<'_> {
         for i in 0..self.gap.len() {
             let mut node = self.gap[i];
             node.link.slack = slack;
+            let behind = off.is_some_and(|(before, _)| i >= before);
+            let within = if behind { Span { hi: late, ..within } } else { within };
             (node.span, node.link.span) =
                 if node.pinned { (from.span, Span::exact(from.best)) } else { (within, likely) };
             if let (Some(cycles), false) = (&cycles, node.pinned)
@@ -62,9 +74,10 @@ impl Inner<'_> {
         self.events += self.gap.len();
         self.order(self.gap.len());
         self.gap.clear();
+        self.off = self.off.filter(|_| span.hi >= FAR).map(|off| Off { before: 0, ..off });
         if let Some((_, wake)) = asleep {
             if !std::mem::take(&mut self.asleep) {
-                self.push_free(What::Sleep { seen: false }, Span { lo, hi: end.max(lo) });
+                self.push_free(What::Sleep { seen: false }, Span { lo, hi: late.max(lo) });
             }
             lo = wake.lo.max(lo);
             self.push_free(What::Wake, Span { lo, hi: wake.hi.max(lo) });
@@ -190,12 +203,14 @@ impl Inner<'_> {
             return (due, due);
         }
         let after = |gap: i64| self.latest.saturating_add(gap).min(FAR).max(opened.span.lo);
-        let longest = if self.gaps >= MANY_GAPS { self.longest_gap.saturating_mul(2) } else { LEAP };
+        // Those were seen with the crystal's help.
+        let longest =
+            if self.gaps >= MANY_GAPS && self.ctc.is_none() { self.longest_gap.saturating_mul(2) } else { LEAP };
         (after(longest), after(self.longest_gap))
     }
 
-    /// The end of the stream; what is missing there.
-    pub(super) fn end(&mut self, missing: Option<Missing>, offsets: &mut Offsets) {
+    /// The end of the stream; what is missing there, and by when it had stopped.
+    pub(super) fn end(&mut self, missing: Option<Missing>, stopped: Option<i64>, offsets: &mut Offsets) {
         self.ended = true;
         self.close_stretch(self.length);
         if let Some(missing) = missing {
@@ -215,6 +230,8 @@ impl Inner<'_> {
             // How long the last stretch went on nothing says.
             node.link.free = true;
             let (hi, best) = self.end_of_trace(opened);
+            let least = opened.span.lo;
+            let [hi, best] = [hi, best].map(|at| at.min(stopped.unwrap_or(FAR)).max(least));
             self.close(Known { span: Span { lo: opened.span.lo, hi }, best, guest: None }, None);
         }
         let last = self.queue.iter().rev().find(|n| n.what != What::Known).map(|n| (n.span, n.link.span));

@@ -58,7 +58,7 @@ const MOST_SAMPLES: usize = 1 << 12;
 const SLEPT_TIMES: f64 = 3.0;
 const SLEPT_TICKS: f64 = 100_000.0;
 /// A pause in which the recorder's interrupt handler ran and nothing else is shorter than this, ticks.
-const PAUSE: i64 = 300_000;
+const MOMENT: i64 = 300_000;
 /// A TSC this far ahead of the last is taken only when the next one agrees (a damaged packet may look valid).
 const LEAP: i64 = 1 << 44;
 /// The same where no crystal confirms it.
@@ -101,11 +101,23 @@ impl Node {
     }
 }
 
+/// Where tracing was off.
+#[derive(Debug, Clone, Copy)]
+struct Off {
+    /// It had stopped by then.
+    stopped: i64,
+    /// Events of the gap that are before it.
+    before: usize,
+    /// For a moment only.
+    moment: bool,
+}
+
 /// Reads one cpu's stream.
 pub(crate) struct Track<'a> {
     pub(crate) cpu: u32,
     pub(crate) source: &'a str,
     missing_at_end: Option<Missing>,
+    stopped: Option<i64>,
     feed: Feed<'a>,
     walker: Walker,
     pub(crate) counts: Counts,
@@ -121,6 +133,7 @@ impl<'a> Track<'a> {
             cpu: stream.cpu,
             source: &stream.name,
             missing_at_end: stream.end,
+            stopped: steps::possible(stream.stopped),
             feed,
             walker: Walker::new(),
             counts: [0; PacketKind::ALL.len()],
@@ -163,13 +176,13 @@ impl<'a> Track<'a> {
                     inner.bad(*reason);
                     walker.bad(*reason, fed.len, &mut |step| inner.step(step, offsets));
                 }
-                Content::Paused(stopped) => walker.paused(*stopped, &mut |step| inner.step(step, offsets)),
+                Content::Paused(pause) => walker.paused(*pause, &mut |step| inner.step(step, offsets)),
                 Content::Missing(missing) => walker.missing(*missing, &mut |step| inner.step(step, offsets)),
             }
         });
         if !more {
             self.walker.end(&mut |step| self.inner.step(step, offsets));
-            self.inner.end(self.missing_at_end, offsets);
+            self.inner.end(self.missing_at_end, self.stopped, offsets);
         }
         self.inner.release();
     }
@@ -230,6 +243,8 @@ struct Inner<'a> {
     /// The last known time, and whether it stands in the queue.
     opened: Option<Known>,
     opened_stands: bool,
+    /// Bytes of the stream before the packet that told it.
+    known_at: u64,
     gap: Vec<Node>,
     /// The stretch that is going on, where the gap has no event yet.
     stretch: (Kind, u64),
@@ -239,8 +254,8 @@ struct Inner<'a> {
     latest: i64,
     siblings: FxHashMap<u64, Vec<u64>>,
     lost: bool,
-    /// Tracing was off since then, and no time is known since.
-    paused: Option<i64>,
+    /// Tracing was off, for a moment or for long, and no time is known since.
+    off: Option<Off>,
     /// A packet said that the cpu sleeps, and nothing since that it woke.
     asleep: bool,
     doubt: Option<i64>,
@@ -285,6 +300,7 @@ impl<'a> Inner<'a> {
             epoch: 0,
             opened: None,
             opened_stands: false,
+            known_at: 0,
             gap: Vec::new(),
             stretch: (Kind::default(), 0),
             longest_gap: 0,
@@ -293,7 +309,7 @@ impl<'a> Inner<'a> {
             siblings: FxHashMap::default(),
             lost: false,
             asleep: false,
-            paused: None,
+            off: None,
             doubt: None,
             samples: Vec::new(),
             last_host: None,

@@ -4,7 +4,7 @@ use havana_packet::BadReason;
 use havana_rows::LossCause;
 use havana_trace::{Cause, Missing};
 
-use super::{Inner, LONGEST, MOST_SIBLINGS, Node, PAUSE};
+use super::{Inner, LONGEST, MOMENT, MOST_SIBLINGS, Node, Off};
 use crate::ctc::Ctc;
 use crate::event::{Loaded, What};
 use crate::offset::Offsets;
@@ -40,11 +40,18 @@ impl Inner<'_> {
                 self.ratio = ratio;
                 return self.cycles.cbr(ratio);
             }
-            Step::Paused(stopped) => {
-                if let Some(ctc) = &mut self.ctc {
-                    ctc.veil();
+            Step::Paused(pause) => {
+                // An MTC has eight bits: of a long time they say nothing.
+                match &mut self.ctc {
+                    Some(ctc) if pause.moment => ctc.veil(),
+                    Some(ctc) => ctc.lose(),
+                    None => {}
                 }
-                self.paused = possible(stopped).or(self.opened.map(|o| o.span.hi));
+                self.cycles.miss();
+                let before = self.gap.len();
+                let stopped = possible(pause.stopped).or(self.opened.map(|o| o.span.hi));
+                let off = stopped.map(|stopped| Off { stopped, before, moment: pause.moment });
+                self.off = self.off.filter(|off| !off.moment).or(off);
             }
             Step::Missing(missing) => self.missing(missing),
             Step::Sleep => self.sleep(),
@@ -91,7 +98,8 @@ impl Inner<'_> {
                 }
                 let what = What::Found { nr, cr3, host_cr3: self.host_cr3, loaded: self.loaded };
                 self.event(what, Kind::new(nr, cr3, false));
-                if let (true, Some(node)) = (psb, self.gap.last_mut()) {
+                // Where PSB+ says the time, and that is known.
+                if let (true, [node]) = (psb && self.known_at == self.at, &mut self.gap[..]) {
                     node.pinned = true;
                 }
             }
@@ -233,15 +241,24 @@ impl Inner<'_> {
         }
     }
 
-    /// Where the trace was off before `at`: a moment, in which the cpu was awake; or longer, and then it is lost, and not
-    /// the sleep that it looks like. Whether it was off.
-    pub(super) fn was_off(&mut self, at: Span) -> bool {
-        let Some(stopped) = self.paused.take() else { return false };
-        if at.hi - stopped > PAUSE {
-            let (stopped, resumed) = (Some(stopped), None);
-            self.missing(Missing { cause: Cause::Off, stopped, resumed, at_packet: false, bytes: 0 });
+    /// The trace was off, and `at` is the first known time since. For long, then what was meanwhile is lost.
+    pub(super) fn was_off(&mut self, Off { stopped, before, .. }: Off, at: Span) {
+        if at.hi - stopped <= MOMENT {
+            return;
         }
-        true
+        // What came behind it is told as it was, but for what was known from before.
+        let mut behind = self.gap.split_off(before.min(self.gap.len()));
+        let (nr, host_cr3, loaded) = (self.nr, self.host_cr3, self.loaded);
+        let (stopped, resumed) = (Some(stopped), None);
+        self.missing(Missing { cause: Cause::Off, stopped, resumed, at_packet: false, bytes: 0 });
+        let told = forget_before(&mut behind, self.loaded);
+        if !behind.is_empty() {
+            self.lost = false;
+            self.nr = nr;
+            self.host_cr3 = host_cr3.filter(|_| told.host);
+            self.loaded = if told.vmcs { loaded } else { self.loaded };
+        }
+        self.gap = behind;
     }
 
     /// Something happens that a sleeping cpu does not do.
@@ -285,6 +302,7 @@ impl Inner<'_> {
     pub(super) fn forget(&mut self) {
         self.lost = true;
         self.asleep = false;
+        self.cycles.miss();
         self.nr = None;
         self.host_cr3 = None;
         self.epoch += 1;
@@ -293,4 +311,30 @@ impl Inner<'_> {
             ctc.lose();
         }
     }
+}
+
+/// What events say of the state of a cpu.
+struct Told {
+    vmcs: bool,
+    host: bool,
+}
+
+/// Nothing is known of the state of a cpu before these events but that it was in root operation: what they took for
+/// known is not, until they say so.
+fn forget_before(events: &mut [Node], unknown: Loaded) -> Told {
+    let mut told = Told { vmcs: false, host: false };
+    for node in events {
+        match &mut node.what {
+            What::Load(_) => told.vmcs = true,
+            What::HostCr3(_) | What::Exit { .. } => told.host = true,
+            What::Entry { host_cr3, loaded, .. } => {
+                *host_cr3 = host_cr3.filter(|_| told.host);
+                if !told.vmcs {
+                    *loaded = unknown;
+                }
+            }
+            _ => {}
+        }
+    }
+    told
 }

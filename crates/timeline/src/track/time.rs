@@ -1,6 +1,6 @@
 //! Packets that tell time: MTC, and TSC of the host or a guest.
 
-use super::{Inner, LEAP, MOST_SAMPLES, PAUSE, SLEPT_TICKS, SLEPT_TIMES, UNSEEN};
+use super::{Inner, LEAP, MOMENT, MOST_SAMPLES, SLEPT_TICKS, SLEPT_TIMES, UNSEEN};
 use havana_rows::LossCause;
 
 use crate::ctc::Edge;
@@ -19,17 +19,12 @@ impl Inner<'_> {
         let period = ctc.period();
         match ctc.mtc(payload) {
             Edge::Next(at) => {
-                self.paused = None;
                 let at = Known::at(at);
                 self.kinds.edge(self.stretch.0, period as f64);
                 self.close(at, None);
             }
-            Edge::Skipped(at) if self.was_off(at) => {
-                self.close(Known::at(at), None);
-                if let Some(ctc) = &mut self.ctc {
-                    ctc.resume(at.mid());
-                }
-            }
+            // They went by while the driver's handler ran.
+            Edge::Skipped(at) if self.off.is_some() => self.close(Known::at(at), None),
             Edge::Skipped(at) => {
                 let wake = Span { lo: at.lo - period, hi: at.hi };
                 self.close(Known::at(at), due.map(|due| (due, wake)));
@@ -58,7 +53,7 @@ impl Inner<'_> {
             let crystal = self.ctc.as_ref().zip(packet.tma).map(|(ctc, tma)| ctc.agrees(tsc, tma));
             let leap = if crystal == Some(true) { LEAP } else { UNSEEN };
             // A step of less than the crystal can tell is no leap.
-            let off = crystal == Some(false) && tsc - opened.span.hi > PAUSE;
+            let off = crystal == Some(false) && tsc - opened.span.hi > MOMENT;
             let astray = tsc < opened.span.lo || tsc - opened.span.hi > leap || off;
             let agrees = self.doubt.is_some_and(|d| (0..LEAP).contains(&(tsc - d)));
             if astray && !(agrees && tsc >= opened.span.lo) {
@@ -86,13 +81,10 @@ impl Inner<'_> {
             // However short it was: this TSC is of the wake.
             slept = slept.or(Some(tsc));
         }
-        if slept.is_some() && self.was_off(Span::exact(tsc)) {
+        if self.off.is_some() && packet.psb {
+            // As above. Who makes a PSB has been awake.
             slept = None;
-            if let Some(ctc) = &mut self.ctc {
-                ctc.host_tsc(tsc, packet.tma);
-            }
         }
-        self.paused = None;
         self.host_samples(tsc, offsets);
         self.close(Known::exact(tsc), slept.map(|due| (due, Span::exact(tsc))));
     }
@@ -103,9 +95,10 @@ impl Inner<'_> {
         let after = self.opened.map_or(-FAR, |o| o.span.lo);
         if let Some(ctc) = &mut self.ctc {
             let due = ctc.due();
-            // Outside PSB+ the cpu may have slept: then only the guest's clock says for how long.
+            // Outside PSB+ the cpu may have slept, and after a loss any time may have gone by: then only the guest's clock
+            // says for how long.
             let about = match vmcs {
-                Some(vmcs) if !packet.psb => {
+                Some(vmcs) if !packet.psb || due.is_none() => {
                     offsets.host_time(vmcs, value, after).and_then(|span| span.and(Span { lo: after, hi: FAR }))
                 }
                 _ => None,
@@ -119,7 +112,7 @@ impl Inner<'_> {
                     if let Some(vmcs) = vmcs {
                         offsets.sample(vmcs, value, at, None);
                     }
-                    let due = if slept { due } else { None };
+                    let due = if slept && self.off.is_none() { due } else { None };
                     return self.close(Known::at(at), due.map(|due| (due, at)));
                 }
                 None if packet.psb => {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use havana_rows::LossCause;
-use havana_trace::{Cause, Facts, Join, Map, Missing, Trace, open_perf};
+use havana_trace::{Cause, Facts, Join, Map, Missing, Pause, Trace, open_perf};
 
 use crate::check::{Rows, analyze, whole};
 use crate::inputs::{Rng, captures, slices};
@@ -96,7 +96,7 @@ fn trace_missing_anywhere() {
                 for _ in 0..1 + rng.below(6) {
                     let at = rng.below(stream.len());
                     let join = if rng.once_in(3) {
-                        Join::Paused { stopped: time(&mut rng) }
+                        Join::Paused(Pause { stopped: time(&mut rng), moment: rng.once_in(2) })
                     } else {
                         Join::Missing(missing(&mut rng))
                     };

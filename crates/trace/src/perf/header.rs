@@ -68,6 +68,8 @@ pub(super) struct Event {
     pub(super) sample_type: Option<u64>,
     flags: u64,
     clockid: i32,
+    /// Bytes of trace from one interrupt to the next; 0 where the recorder leaves that to the kernel.
+    pub(super) aux_watermark: u32,
     pub(super) ids: Vec<u64>,
 }
 
@@ -82,6 +84,7 @@ impl Event {
             sample_type: u64_at(bytes, 24).filter(|_| flags & flag::SAMPLE_ID_ALL != 0),
             flags,
             clockid: i32_at(bytes, 92).filter(|_| size >= 96).unwrap_or(0),
+            aux_watermark: u32_at(bytes, 104).filter(|_| size >= 108).unwrap_or(0),
             ids: Vec::new(),
         };
         // The oldest attribute had 64 bytes.

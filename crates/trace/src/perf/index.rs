@@ -20,7 +20,7 @@ use super::record::{Fault, Record, Records, kind};
 use super::sample_id::{SampleId, SampleIds};
 use super::snapshot;
 use crate::stream::Part;
-use crate::{Cause, Join, Missing, Note};
+use crate::{Cause, Join, Missing, Note, Pause};
 
 /// AUXTRACE_INFO of Intel PT, as perf writes it (`tools/perf/util/intel-pt.h`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,6 +93,12 @@ struct Stretch {
 }
 
 impl Stretch {
+    /// The driver's interrupt ended it: that comes each time that so many bytes have come (Linux
+    /// `perf_aux_output_begin`, `pt_buffer_reset_markers`), so what ends before has another end.
+    fn interrupted(&self, due: u64) -> bool {
+        self.end() / due > self.at / due
+    }
+
     fn end(&self) -> u64 {
         self.at.saturating_add(self.size)
     }
@@ -120,6 +126,8 @@ pub(super) struct Found {
     pub(super) parts: Vec<Part>,
     /// Host TSC: it did not begin before.
     pub(super) began: Option<i64>,
+    /// Host TSC: it had stopped by then.
+    pub(super) stopped: Option<i64>,
     /// What is missing at its end.
     pub(super) end: Option<Missing>,
 }
@@ -258,8 +266,8 @@ impl Index {
         self.rings.values().filter(|ring| ring.last_seen.is_some()).count()
     }
 
-    /// The cpus that have trace.
-    pub(super) fn streams(&mut self, file: &[u8], conv: Option<TimeConv>) -> Vec<Found> {
+    /// The cpus that have trace. `due`: bytes of it from one interrupt of the driver to the next, where that is known.
+    pub(super) fn streams(&mut self, file: &[u8], conv: Option<TimeConv>, due: Option<u64>) -> Vec<Found> {
         let tsc = |ns: Option<u64>| Some(conv?.tsc(ns?));
         let mut flags = 0;
         let mut silent = Vec::new();
@@ -280,13 +288,14 @@ impl Index {
                 snapshot::parts(file, &ring.chunks)
             } else {
                 ring.tidy();
-                ring.parts(self.threads, &tsc)
+                ring.parts(self.threads, due, &tsc)
             };
             if parts.is_empty() {
                 continue;
             }
             let end = ring.ending(self.threads, overwrite, last_seen.filter(|_| self.fault.is_some()), &tsc);
-            streams.push(Found { cpu: key, parts, began: tsc(ring.started), end });
+            let stopped = tsc(ring.stretches.iter().filter_map(|s| s.stopped).max());
+            streams.push(Found { cpu: key, parts, began: tsc(ring.started), stopped, end });
         }
         if !silent.is_empty() {
             self.notes.push(Note::NoTraceOf { cpus: silent });
@@ -314,7 +323,7 @@ impl Ring {
     }
 
     /// The ring's stream, cut where it was stopped.
-    fn parts(&self, threads: bool, tsc: &dyn Fn(Option<u64>) -> Option<i64>) -> Vec<Part> {
+    fn parts(&self, threads: bool, due: Option<u64>, tsc: &dyn Fn(Option<u64>) -> Option<i64>) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
         // Up to here the stream is told.
         let mut told: Option<u64> = None;
@@ -341,7 +350,7 @@ impl Ring {
                 let to = chunk.end().min(cut);
                 let join = match told {
                     None => Join::First,
-                    Some(end) if begins && next > 0 => self.join(next, from.saturating_sub(end), threads, tsc),
+                    Some(end) if begins && next > 0 => self.join(next, from.saturating_sub(end), threads, due, tsc),
                     Some(end) if end >= from => Join::Continues,
                     Some(end) => Join::Missing(Missing {
                         cause: Cause::Dropped,
@@ -364,7 +373,14 @@ impl Ring {
     }
 
     /// How stretch `next` joins the one before it.
-    fn join(&self, next: usize, hole: u64, threads: bool, tsc: &dyn Fn(Option<u64>) -> Option<i64>) -> Join {
+    fn join(
+        &self,
+        next: usize,
+        hole: u64,
+        threads: bool,
+        due: Option<u64>,
+        tsc: &dyn Fn(Option<u64>) -> Option<i64>,
+    ) -> Join {
         let (before, this) = (&self.stretches[next - 1], &self.stretches[next]);
         let missing = |cause| {
             Join::Missing(Missing {
@@ -381,7 +397,8 @@ impl Ring {
         } else if threads && (this.switched.is_some() || !self.sees_switches) {
             missing(Cause::Off)
         } else {
-            Join::Paused { stopped: tsc(before.stopped) }
+            let moment = due.is_some_and(|due| before.interrupted(due));
+            Join::Paused(Pause { stopped: tsc(before.stopped), moment })
         }
     }
 

@@ -76,7 +76,8 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
     let clock = header.events.iter().find_map(Event::clock);
     let conv = info.conv.or(index.time_conv).filter(|_| clock.is_none());
     let name = path.display().to_string();
-    let found = index.streams(file, conv);
+    let due = event.map(|e| u64::from(e.aux_watermark)).filter(|due| *due > 0);
+    let found = index.streams(file, conv, due);
     let in_samples = |e: &Event| e.sample_type.is_some_and(|t| t & header::sample::AUX != 0);
     if found.is_empty() && header.events.iter().any(in_samples) {
         return Err(TraceError::AuxSamples { path: at() });
@@ -84,9 +85,9 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
     if found.is_empty() {
         return Err(TraceError::NoTrace { path: at(), offset: index.fault.map_or(file.len() as u64, |f| f.0) });
     }
-    let streams = found.into_iter().map(|Found { cpu, parts, began, end }| {
+    let streams = found.into_iter().map(|Found { cpu, parts, began, stopped, end }| {
         let mut stream = Stream::new(cpu, name.clone(), map.clone(), parts);
-        (stream.began, stream.end) = (began, end);
+        (stream.began, stream.stopped, stream.end) = (began, stopped, end);
         stream
     });
     let streams = streams.collect();
