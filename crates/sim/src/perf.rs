@@ -219,21 +219,23 @@ impl<W: Write + Seek> PerfData<W> {
         }
     }
 
-    /// A ring has got its share: the trace stops for a moment, between two things that its cpu does.
-    fn stop_if_due(&mut self, cpu: usize, tsc: i64) {
-        let Cpu { pt, told, off, .. } = &mut self.cpus[cpu];
-        if *off || self.snapshot.is_some() || pt.bytes / self.watermark == *told / self.watermark || !pt.in_root() {
-            return;
+    /// Up to `tsc` rings get their share, each time: an interrupt stops the trace for a moment.
+    fn interrupts(&mut self, cpu: usize, tsc: i64) {
+        loop {
+            let Cpu { pt, told, off, .. } = &mut self.cpus[cpu];
+            let due = (*told / self.watermark + 1) * self.watermark;
+            if *off || self.snapshot.is_some() || !pt.until_full(tsc, due) {
+                return;
+            }
+            // Not longer than up to the next thing that happens.
+            let from = pt.last();
+            let to = (from + self.stop).min(tsc);
+            pt.pause(from, to);
+            // The driver says so a while after it.
+            let said = from + (to - from) / 2;
+            self.aux(cpu, said, 0);
+            self.round(said, false);
         }
-        let (from, to) = (pt.last() + 1, (pt.last() + 1 + self.stop).min(tsc - 1));
-        if from >= to {
-            return;
-        }
-        pt.pause(from, to);
-        // The driver says so a while after it.
-        let said = from + (to - from) / 2;
-        self.aux(cpu, said, 0);
-        self.round(said, false);
     }
 
     /// perf writes out what the rings hold.
@@ -301,7 +303,7 @@ impl<W: Write + Seek> PerfData<W> {
 
 impl<W: Write + Seek> Watch for PerfData<W> {
     fn see(&mut self, cpu: usize, tsc: i64, hw: &Hw) {
-        self.stop_if_due(cpu, tsc);
+        self.interrupts(cpu, tsc);
         // The record of an arrival follows the new address space.
         if !matches!(hw, Hw::HostCr3 { .. }) {
             self.arrive(cpu, |soon| soon.min(tsc));

@@ -115,6 +115,8 @@ pub struct Pt {
     asleep: bool,
     /// Packets are lost, or none are made.
     mute: bool,
+    /// When it has written so many bytes it stops.
+    full_at: u64,
     /// The last packet is an MTC: where it begins in `out`, its CYC with it.
     mtc_at: Option<usize>,
 }
@@ -140,6 +142,7 @@ impl Pt {
             last_ip: 0,
             asleep: false,
             mute: false,
+            full_at: u64::MAX,
             mtc_at: None,
         };
         pt.psb(tsc);
@@ -163,9 +166,18 @@ impl Pt {
         }
     }
 
-    /// In root operation, and awake.
-    pub(crate) fn in_root(&self) -> bool {
-        !self.nr && !self.asleep
+    /// Time goes on to `tsc`, or until it has written so many bytes. Whether it has.
+    pub(crate) fn until_full(&mut self, tsc: i64, bytes: u64) -> bool {
+        if self.mute || self.asleep {
+            return false;
+        }
+        self.full_at = bytes;
+        self.branches(tsc);
+        if self.bytes < bytes {
+            self.until(tsc);
+        }
+        self.full_at = u64::MAX;
+        self.bytes >= bytes
     }
 
     /// It sleeps.
@@ -238,6 +250,9 @@ impl Pt {
                 self.put(Packet::Mtc { ctc: self.unit as u8 });
                 self.mtc_at = (!self.mute).then_some(at);
                 self.psb_if_due();
+                if self.bytes >= self.full_at {
+                    return;
+                }
             }
         }
         self.last = self.last.max(tsc);
@@ -472,6 +487,9 @@ impl Pt {
         let (from, span) = (self.last, tsc - self.last);
         for i in 0..count {
             self.until(from + span * i / count);
+            if self.bytes >= self.full_at {
+                return;
+            }
             if i % 7 == 6 {
                 let ip = self.last_ip & !0xffff | self.rng.below(1 << 16);
                 let at = self.ip(ip);
@@ -481,6 +499,9 @@ impl Pt {
                 self.put(Packet::Tnt8 { bits, count: 6 });
             }
             self.psb_if_due();
+            if self.bytes >= self.full_at {
+                return;
+            }
         }
     }
 

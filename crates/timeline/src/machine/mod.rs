@@ -550,7 +550,7 @@ impl Machine {
         }
         let mut unseen = Unseen::Nowhere;
         for (x, cpu) in self.cpus.iter().enumerate() {
-            if cpu.blind_until > since || x != c && cpu.mode.blind() {
+            if cpu.blind_until > since || cpu.mode.blind() {
                 if x == c || self.cpu_numbers[x] == exit.cpu {
                     return Unseen::Here;
                 }

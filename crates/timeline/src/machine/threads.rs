@@ -117,6 +117,8 @@ pub(super) struct OnCpu {
     entered: Option<(Id, i64)>,
     /// It has told already which vCPU it is, or is not.
     told: bool,
+    /// The vCPU that it was taken for last.
+    voted: Option<Id>,
 }
 
 /// All threads.
@@ -280,7 +282,7 @@ impl Threads {
 
     /// The cpu runs another thread from now on; `None` where nothing says which.
     pub(super) fn put(&mut self, cpu: Id, thread: Option<Thread>, at: Option<i64>) {
-        self.on[cpu] = OnCpu { thread, since: at, entered: None, told: false };
+        self.on[cpu] = OnCpu { thread, since: at, entered: None, told: false, voted: None };
     }
 
     /// A vCPU entered its guest on a cpu between these moments: which thread it is, if that is known now.
@@ -290,6 +292,10 @@ impl Threads {
             on.entered = Some((vcpu, hi));
         }
         if self.tid_of.contains_key(&vcpu) {
+            return;
+        }
+        // Once a stay: where a gap is wide, guesses of many entries fall on one moment.
+        if on.voted.replace(vcpu) == Some(vcpu) {
             return;
         }
         if let Some(thread) = on.thread.filter(|t| t.pid != 0) {
@@ -334,7 +340,9 @@ impl Threads {
         if self.tid_of.contains_key(&vcpu) {
             return None;
         }
-        self.votes.get(&vcpu)?.leads_by(VOTES)
+        // A thread is one vCPU.
+        let free = |tid: &i32| self.threads.get(tid).is_none_or(|info| info.vcpus.is_empty());
+        self.votes.get(&vcpu)?.leads_by(VOTES).filter(free)
     }
 
     /// This thread is that vCPU.

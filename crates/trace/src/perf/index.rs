@@ -90,13 +90,15 @@ struct Stretch {
     stopped: Option<u64>,
     /// Event time of the last switch to a traced thread before it.
     switched: Option<u64>,
+    /// It went on after it, and stopped before it had another byte.
+    twice: bool,
 }
 
 impl Stretch {
     /// The driver's interrupt ended it: that comes each time that so many bytes have come (Linux
     /// `perf_aux_output_begin`, `pt_buffer_reset_markers`), so what ends before has another end.
     fn interrupted(&self, due: u64) -> bool {
-        self.end() / due > self.at / due
+        self.end() / due > self.at / due && !self.twice
     }
 
     fn end(&self) -> u64 {
@@ -248,7 +250,7 @@ impl Index {
                     return;
                 };
                 let switched = ring.switched.take();
-                ring.stretches.push(Stretch { at, size, flags, stopped: time, switched });
+                ring.stretches.push(Stretch { at, size, flags, stopped: time, switched, twice: false });
             }
             kind::SWITCH | kind::SWITCH_CPU_WIDE => {
                 ring.sees_switches = true;
@@ -315,6 +317,7 @@ impl Ring {
         self.stretches.dedup_by(|this, before| {
             let of_before = this.size == 0 && before.end() == this.at;
             if of_before {
+                before.twice = true;
                 before.flags |= this.flags;
                 before.stopped = this.stopped.or(before.stopped);
             }
