@@ -266,9 +266,13 @@ impl Walker {
         out(Step::Missing(missing));
     }
 
-    /// Tracing was off.
+    /// Tracing was off. Longer than for a moment, and the address space may be another.
     pub(crate) fn paused(&mut self, pause: Pause, out: &mut impl FnMut(Step)) {
-        self.flush_tsc(out);
+        self.end(out);
+        if !pause.moment {
+            self.forget();
+            (self.nr, self.cr3) = (Some(false), None);
+        }
         out(Step::Paused(pause));
     }
 

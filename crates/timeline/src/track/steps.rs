@@ -48,8 +48,13 @@ impl Inner<'_> {
                     None => {}
                 }
                 self.cycles.miss();
-                let before = self.gap.len();
                 let stopped = possible(pause.stopped).or(self.opened.map(|o| o.span.hi));
+                if let (Some(off), Some(hi)) = (self.off.filter(|off| !off.moment), stopped) {
+                    // Off, on, and off again: what came between was between.
+                    let span = Span { lo: off.stopped.min(hi), hi };
+                    self.close(Known { span, best: hi, guest: None }, None);
+                }
+                let before = self.gap.len();
                 let off = stopped.map(|stopped| Off { stopped, before, moment: pause.moment });
                 self.off = self.off.filter(|off| !off.moment).or(off);
             }

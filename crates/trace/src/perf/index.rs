@@ -319,7 +319,7 @@ impl Ring {
             if of_before {
                 before.twice = true;
                 before.flags |= this.flags;
-                before.stopped = this.stopped.or(before.stopped);
+                before.stopped = before.stopped.or(this.stopped);
             }
             of_before || this.at == before.at
         });
