@@ -123,10 +123,15 @@ fn after_damage(base: &Base, input: &Input, rows: &Rows, summary: &Summary, cpu:
         return Ok(false);
     };
 
-    // Cycles narrow bounds by how short a cycle was ever seen to be.
-    let exact =
-        base.sleep_shows && summary.sleep_shows && !base.items.iter().flatten().any(|i| i.what.is_ok_and(is_cyc));
-    let same = |a: &Stay, b: &Stay| a.0 == b.0 && a.1 == b.1 && a.2.iter().zip(&b.2).all(|(a, b)| alike(*a, *b, exact));
+    // Cycles narrow bounds by how short a cycle was ever seen to be; after an overflow guests' clocks tell the time.
+    let hangs = |i: &Item| i.what.is_ok_and(|packet| matches!(packet, Packet::Cyc { .. } | Packet::Ovf));
+    let exact = base.sleep_shows && summary.sleep_shows && !base.items.iter().flatten().any(hangs);
+    // An entry at that very time may be before it, where bounds are wider.
+    let first = |t: &Time| t.lo <= since + 64;
+    let alike = |a: &Option<Time>, b: &Option<Time>| {
+        alike(*a, *b, exact) || !exact && a.is_some() != b.is_some() && a.or(*b).is_some_and(|t| first(&t))
+    };
+    let same = |a: &Stay, b: &Stay| a.0 == b.0 && a.1 == b.1 && a.2.iter().zip(&b.2).all(|(a, b)| alike(a, b));
     let (mut a, b) = (stays_since(&base.rows, cpu, since), stays_since(rows, cpu, since));
     // When the last ones were at the latest, no packet says.
     a.retain(|stay| stay.2[1].is_some_and(|exit| exit.hi <= until));
@@ -146,10 +151,6 @@ fn after_damage(base: &Base, input: &Input, rows: &Rows, summary: &Summary, cpu:
 fn tells(packet: &Packet) -> bool {
     use havana_packet::Kind::*;
     matches!(packet.kind(), Psb | PsbEnd | Tsc | Tma | Mtc | Cyc | Cbr | Pip | Vmcs | Ovf | Evd | Cfe)
-}
-
-fn is_cyc(packet: Packet) -> bool {
-    matches!(packet, Packet::Cyc { .. })
 }
 
 /// The TSCs that the host made: outside PSB+, or in one that says so.
