@@ -391,7 +391,8 @@ impl Machine {
         let (host_cr3, guest_cr3) = (cpu.host_cr3, cpu.guest_cr3.filter(|_| guest));
         let known = !matches!(mode, Mode::Lost | Mode::Unknown);
         let process_id = match mode {
-            Mode::Guest(v) => v.and_then(|v| self.vcpus[v].process),
+            // Not what its vCPU has now: that may be on another cpu already.
+            Mode::Guest(v) => v.zip(guest_cr3).map(|(v, cr3)| self.process(Some(self.vcpus[v].vm), cr3, at)),
             Mode::Host(p) => p.map(id),
             Mode::Hypervisor(_) | Mode::Idle(_) => self.host_process(c, at).map(id),
             _ => None,
