@@ -131,6 +131,8 @@ impl Inner<'_> {
                     }
                 }
                 None => ctc.lose(),
+                        // Not once more with the next host TSC: that knows less, and a clock may have changed since.
+                        return;
             }
         }
         let Some(vmcs) = vmcs else { return };
