@@ -1,7 +1,9 @@
 //! Where things are, and running the program.
 
 pub(crate) mod compare;
+pub(crate) mod observed;
 pub(crate) mod perf_file;
+pub(crate) mod rows;
 pub(crate) mod truth;
 
 use std::io::Write;
