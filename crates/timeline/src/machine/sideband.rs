@@ -8,6 +8,7 @@ use super::takers::Whose;
 use super::threads::{ProcessInfo, Run, Threads, Why};
 use super::vcpus::History;
 use super::{Id, Machine, Mode, id};
+use crate::rule::{Rule, holds};
 
 /// The kernel's thread that makes its other threads.
 const KTHREADD: i32 = 2;
@@ -263,7 +264,7 @@ impl Threads {
     /// Why a thread leaves its cpu.
     fn why(&self, preempted: bool) -> Why {
         match preempted {
-            _ if !self.tells_preemption => Why::Unknown,
+            _ if !(self.tells_preemption && holds(Rule::SwitchTells)) => Why::Unknown,
             true => Why::Preempted,
             false => Why::Waiting,
         }

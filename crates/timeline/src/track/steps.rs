@@ -8,6 +8,7 @@ use super::{Inner, LONGEST, MOST_SIBLINGS, Node, PAUSE};
 use crate::ctc::Ctc;
 use crate::event::{Loaded, What};
 use crate::offset::Offsets;
+use crate::rule::{Rule, holds};
 use crate::span::{Known, Span};
 use crate::spread::{Kind, Link};
 use crate::walk::{Exit, Lost, Step, space_of};
@@ -27,7 +28,7 @@ impl Inner<'_> {
         match step {
             Step::Mtc(payload) => return self.mtc(payload),
             Step::Cyc(cycles) => {
-                self.has_cycles = true;
+                self.has_cycles = holds(Rule::CycDates);
                 return self.cycles.cyc(cycles);
             }
             Step::Branch => {
@@ -74,6 +75,9 @@ impl Inner<'_> {
             Step::HostCr3(cr3) => {
                 self.acts();
                 self.host_cr3 = Some(cr3);
+                if !holds(Rule::VmcsStays) {
+                    self.loaded = Loaded::Nothing;
+                }
                 self.event(What::HostCr3(cr3), Kind::new(false, cr3, false));
             }
             Step::Vmcs(vmcs) => {
@@ -236,7 +240,7 @@ impl Inner<'_> {
     /// Where the trace was off before `at`: a moment, in which the cpu was awake; or longer, and then it is lost, and not
     /// the sleep that it looks like. Whether it was off.
     pub(super) fn was_off(&mut self, at: Span) -> bool {
-        let Some(stopped) = self.paused.take() else { return false };
+        let Some(stopped) = self.paused.take().filter(|_| holds(Rule::PauseIsNoSleep)) else { return false };
         if at.hi - stopped > PAUSE {
             let (stopped, resumed) = (Some(stopped), None);
             self.missing(Missing { cause: Cause::Off, stopped, resumed, at_packet: false, bytes: 0 });
@@ -287,8 +291,10 @@ impl Inner<'_> {
         self.asleep = false;
         self.nr = None;
         self.host_cr3 = None;
-        self.epoch += 1;
-        self.loaded = Loaded::Unknown(self.epoch);
+        if holds(Rule::LossHidesVmcs) {
+            self.epoch += 1;
+            self.loaded = Loaded::Unknown(self.epoch);
+        }
         if let Some(ctc) = &mut self.ctc {
             ctc.lose();
         }
