@@ -6,6 +6,7 @@
 //! | [`score`] | all captures at hand, judged by a program that is not ours |
 //! | [`perf`] | perf.data in every form, whole and not |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
+//! | [`rules`] | each rule of the hardware, taken away: its loss is noticed |
 //! | [`skylake`] | traces of real processors |
 //! | [`cli`] | what is printed, exit statuses, errors |
 //! | [`common`] | the truth's format, the comparison, where things are |
@@ -19,6 +20,7 @@
 mod cli;
 mod common;
 mod perf;
+mod rules;
 mod score;
 mod simulated;
 mod skylake;

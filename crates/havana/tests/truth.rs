@@ -4,6 +4,7 @@
 //! reached, and some room.
 
 use crate::common::compare::Comparison;
+use crate::common::rows::Rows;
 use crate::common::truth::Truth;
 use crate::common::{analyze, bundled};
 
@@ -24,7 +25,7 @@ fn holds(name: &str, limits: &Limits) {
     let capture = bundled(name);
     let out = tempfile::tempdir().unwrap();
     let dataset = analyze(&capture, &out.path().join("dataset"));
-    let found = Comparison::of(&dataset, &Truth::read(&capture.join("truth.zst")));
+    let found = Comparison::of(&Rows::read(&dataset), &Truth::read(&capture.join("truth.zst")));
     println!("{name}\n{found}");
     assert!(found.wrong.is_empty(), "{name}\n{found}");
     assert_eq!(

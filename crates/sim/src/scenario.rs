@@ -479,6 +479,12 @@ impl Scenario {
         Ok(())
     }
 
+    /// Some of its trace is lost.
+    pub fn loses(&self) -> bool {
+        let Loss { overflow_hz, full_hz, off_hz, records_hz, .. } = self.loss;
+        [overflow_hz, full_hz, off_hz, records_hz].iter().any(|hz| *hz > 0.0) || self.trace.snapshot_kb > 0
+    }
+
     /// The node's clock.
     pub fn clock(&self) -> Clock {
         let [n, d] = self.node.tsc_ctc_ratio;

@@ -10,6 +10,7 @@ use havana_trace::{CpuModel, Said, Sideband, Trace};
 use crate::event::{Told, What};
 use crate::machine::{Machine, Options};
 use crate::offset::Offsets;
+use crate::rule::{Rule, holds};
 use crate::span::{FAR, Span};
 use crate::survey::{Clocks, survey};
 use crate::track::Track;
@@ -97,7 +98,7 @@ impl<'a> Analysis<'a> {
         let mut machine = Machine::new(tracks.iter().map(|t| (t.cpu, t.source.to_owned())), Options { sleep_shows });
         let sideband = trace.sideband.as_ref();
         if let Some(sideband) = sideband.filter(|s| s.tells_switches()) {
-            machine.listen(sideband.tells_preemption, sideband.all_cpus);
+            machine.listen(sideband.tells_preemption, sideband.all_cpus, sideband.resolution);
         }
         let mut analysis = Analysis {
             sideband,
@@ -165,7 +166,7 @@ impl<'a> Analysis<'a> {
         }
         summary.nameless_exits = self.machine.nameless_exits;
         summary.nested = self.machine.nested();
-        let guests = self.tracks.iter().any(Track::ever_guest);
+        let guests = self.tracks.iter().any(Track::ever_guest) || !holds(Rule::GuestsHidden);
         summary.never_in_guest = !guests && summary.packets.contains_key(PacketKind::Vmcs.name());
         Ok(summary)
     }

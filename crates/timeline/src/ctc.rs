@@ -11,6 +11,7 @@
 //! With N ≥ 9 an MTC carries bits that no TMA has. They are learnt from the first MTC after a TMA: a cpu that is awake
 //! makes one within a period. The bits above both are free, and chosen such that k is small and not negative.
 
+use crate::rule::{Rule, holds};
 use crate::span::Span;
 
 /// What is fixed for a machine.
@@ -66,7 +67,7 @@ impl Origin {
     pub(crate) fn learn(rate: Rate, tsc: i64, (ctc, fc): (u16, u16), next_mtc: Option<u8>) -> Option<Origin> {
         let edge = edge_of(rate, tsc, fc)?;
         let mut ctc = i64::from(ctc);
-        if let (Some(payload), true) = (next_mtc, rate.shift + 8 > 16) {
+        if let (Some(payload), true) = (next_mtc, rate.shift + 8 > 16 && holds(Rule::TmaLacksBits)) {
             // Bits 16 and up of the next unit, as the MTC says them.
             let unit = (ctc >> rate.shift) + 1;
             let known = 1i64 << (16u32.saturating_sub(rate.shift));

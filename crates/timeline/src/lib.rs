@@ -18,6 +18,7 @@
 //! | `sure` | how long was each vCPU surely in its guest? |
 //! | `track` | one cpu: all of the above, to events with times |
 //! | `machine` | all cpus: which VM, vCPU, process, in which state? |
+//! | `rule` | what are the hardware's rules called, for tests to take them away? |
 //!
 //! Nothing here knows a file format or where the rows go.
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ mod event;
 mod feed;
 mod machine;
 mod offset;
+mod rule;
 mod span;
 mod spread;
 mod sure;
@@ -38,3 +40,5 @@ mod walk;
 
 pub use analyze::{Analysis, Progress, Summary, Survey, errata_of};
 pub use feed::{Content, Fed, Feed};
+#[cfg(feature = "faults")]
+pub use rule::{Rule, without};

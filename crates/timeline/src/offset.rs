@@ -10,6 +10,7 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::rule::{Rule, holds};
 use crate::span::{FAR, Span};
 
 /// More clocks than this are bounded one by one against the host; the closure would cost their square.
@@ -157,6 +158,9 @@ impl Offsets {
     /// bracket has started a new clock where it could be told.
     fn tighten(&mut self, i: usize, j: usize, bound: i64) {
         let n = self.rows;
+        if !holds(Rule::Bracketing) {
+            return;
+        }
         if bound >= self.closure[i * n + j] || bound + self.closure[j * n + i] < 0 {
             return;
         }
@@ -195,7 +199,7 @@ impl Offsets {
                 && closed.and(both).is_some()
             {
                 let clock = &mut self.clocks[current];
-                if clock.scale.is_none() {
+                if clock.scale.is_none() && holds(Rule::Bracketing) {
                     clock.alone = both;
                 }
                 clock.last = clock.last.max(guest);
@@ -204,9 +208,12 @@ impl Offsets {
                 keep(&mut entry.kept, sample);
                 return current;
             }
+            if !holds(Rule::OffsetChanges) {
+                return current;
+            }
             entry.restless += 1;
             keep(&mut entry.kept, sample);
-            if entry.restless >= LINE - 1 {
+            if entry.restless >= LINE - 1 && holds(Rule::OffsetScales) {
                 let tail = &entry.kept[entry.kept.len().saturating_sub(entry.restless + 1)..];
                 if let Some((scale, offset)) = line(tail) {
                     // The short clocks were steps of one that is scaled.

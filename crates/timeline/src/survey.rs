@@ -11,6 +11,7 @@ use havana_trace::{Facts, Stream, Trace};
 use crate::ctc::{Ctc, Origin, Rate};
 use crate::feed::{Content, Feed};
 use crate::offset::{Offsets, Seen};
+use crate::rule::{Rule, holds};
 use crate::span::{FAR, Span};
 use crate::walk::{Step, Tsc, Walker};
 
@@ -45,13 +46,13 @@ pub(crate) struct Clocks {
 impl Clocks {
     /// The crystal clock for one cpu; `None` where the trace has no MTC, or nothing ties it to the TSC.
     pub(crate) fn crystal(&self, start: &Start) -> Option<Ctc> {
-        Some(Ctc::new(self.rate?, self.origin?, start.unit))
+        Some(Ctc::new(self.rate?, self.origin?, start.unit)).filter(|_| holds(Rule::MtcTells))
     }
 }
 
 /// Surveys a trace.
 pub(crate) fn survey(trace: &Trace, errata: Errata) -> Clocks {
-    let guest_tma = trace.facts.cpu.is_some() && !errata.skz84;
+    let guest_tma = trace.facts.cpu.is_some() && !(errata.skz84 && holds(Rule::Skz84));
     let mut clocks = Clocks { offsets: Offsets::new(), guest_tma, ..Clocks::default() };
     if let Facts { tsc_ctc_ratio: Some(ratio), mtc_period: Some(period), .. } = trace.facts {
         clocks.rate = Some(Rate::new(ratio, period));

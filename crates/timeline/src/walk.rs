@@ -13,6 +13,8 @@
 use havana_packet::{BadReason, Packet};
 use havana_trace::{Missing, Pause};
 
+use crate::rule::{Rule, holds};
+
 /// What stands between the bytes and the clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Step {
@@ -121,12 +123,12 @@ impl PsbPlus {
 const NO_VMCS: u64 = 0x000f_ffff_ffff_f000;
 
 pub(crate) fn vmcs_of(base: u64) -> Option<u64> {
-    (base & NO_VMCS != NO_VMCS).then_some(base & NO_VMCS)
+    (base & NO_VMCS != NO_VMCS || !holds(Rule::AllOnesIsNone)).then_some(base & NO_VMCS)
 }
 
 /// Clears PCID, and the half bit of KPTI: what is left names an address space.
-pub(crate) const fn space_of(cr3: u64) -> u64 {
-    cr3 & 0x000f_ffff_ffff_e000
+pub(crate) fn space_of(cr3: u64) -> u64 {
+    if holds(Rule::MaskCr3) { cr3 & 0x000f_ffff_ffff_e000 } else { cr3 }
 }
 
 /// EVD type and CFE types that speak of VM exits (SDM, "Event Trace").
@@ -161,11 +163,11 @@ impl Walker {
                 Packet::Vmcs { base } => psb.vmcs = Some(base),
                 Packet::Tsc { tsc } => psb.time(Timed::Tsc(tsc)),
                 Packet::Tma { ctc, fc } => psb.time(Timed::Tma(ctc, fc)),
-                Packet::Mtc { ctc } => psb.time(Timed::Mtc(ctc)),
-                Packet::Cyc { cycles } => psb.time(Timed::Cyc(cycles)),
+                Packet::Mtc { ctc } if holds(Rule::PsbTimesAreReal) => psb.time(Timed::Mtc(ctc)),
+                Packet::Cyc { cycles } if holds(Rule::PsbTimesAreReal) => psb.time(Timed::Cyc(cycles)),
                 Packet::Cbr { ratio } => psb.time(Timed::Cbr(ratio)),
                 Packet::PsbEnd => self.psb_end(out),
-                Packet::Ovf => {
+                Packet::Ovf if holds(Rule::OvfEndsPsb) => {
                     self.psb_end(out);
                     self.overflow(out);
                 }
@@ -211,22 +213,24 @@ impl Walker {
             }
             Packet::Psb => {
                 self.flush_tsc(out);
-                self.psb = Some(PsbPlus::new());
+                self.psb = holds(Rule::PsbIsState).then(PsbPlus::new);
             }
             Packet::Ovf => {
                 self.flush_tsc(out);
                 self.overflow(out);
             }
-            Packet::Pwre { .. } => {
+            Packet::Pwre { .. } if holds(Rule::PowerTells) => {
                 self.flush_tsc(out);
                 out(Step::Sleep);
             }
-            Packet::Pwrx { .. } => {
+            Packet::Pwrx { .. } if holds(Rule::PowerTells) => {
                 self.flush_tsc(out);
                 out(Step::Wake);
             }
-            Packet::Fup(ip) => self.fup = ip.ip,
-            Packet::Evd { kind, payload } if kind == EVD_VM_EXIT_REASON => self.evd_reason = Some(payload as u16),
+            Packet::Fup(ip) if holds(Rule::FupIsGuests) => self.fup = ip.ip,
+            Packet::Evd { kind: EVD_VM_EXIT_REASON, payload } if holds(Rule::EventsName) => {
+                self.evd_reason = Some(payload as u16);
+            }
             Packet::Cfe { kind, .. } => {
                 if kind == CFE_VM_EXIT || kind == CFE_VM_EXIT_INTR {
                     self.reason = self.evd_reason;
@@ -305,13 +309,16 @@ impl Walker {
     fn pip(&mut self, cr3: u64, nr: bool, out: &mut impl FnMut(Step)) {
         let before = self.nr.replace(nr);
         self.cr3 = Some(cr3);
-        match (before, nr) {
-            (None, _) => out(Step::Found { nr, cr3, psb: false }),
-            (Some(false), true) => out(Step::Entry(cr3)),
-            (Some(true), false) => out(Step::Exit(Exit { cr3, guest_ip: self.fup, reason: self.reason.take() })),
-            (Some(true), true) => out(Step::GuestCr3(cr3)),
-            (Some(false), false) => out(Step::HostCr3(cr3)),
+        if before.is_none() && holds(Rule::LossHidesHow) {
+            return out(Step::Found { nr, cr3, psb: false });
         }
+        let turns = before != Some(nr) && holds(Rule::NrDecides);
+        out(match (turns, nr) {
+            (false, true) if holds(Rule::GuestWritesCr3) => Step::GuestCr3(cr3),
+            (_, true) => Step::Entry(cr3),
+            (true, false) => Step::Exit(Exit { cr3, guest_ip: self.fup, reason: self.reason.take() }),
+            (false, false) => Step::HostCr3(cr3),
+        });
     }
 
     /// PSB+ is whole. What contradicts it comes first, then what the TSC's meaning hangs on, then its times in their
@@ -319,6 +326,7 @@ impl Walker {
     fn psb_end(&mut self, out: &mut impl FnMut(Step)) {
         let Some(psb) = self.psb.take() else { return };
         let mut found = None;
+        let before = self.nr;
         if let Some((cr3, nr)) = psb.pip {
             let other = self.cr3.is_some_and(|known| space_of(known) != space_of(cr3));
             let agrees = self.nr == Some(nr) && self.cr3.is_some() && !other;
@@ -332,16 +340,17 @@ impl Walker {
             self.nr = Some(nr);
             self.cr3 = Some(cr3);
         }
-        if let Some(base) = psb.vmcs {
+        if let Some(base) = psb.vmcs.filter(|_| holds(Rule::PsbNamesVmcs)) {
             out(Step::VmcsState(vmcs_of(base)));
         }
+        let nr = if holds(Rule::PsbIsWhole) { self.nr } else { before };
         for time in &psb.times[..psb.count] {
             if let (Timed::Tma(ctc, fc), Some(tsc)) = (time, &mut self.tsc) {
                 tsc.tma = Some((*ctc, *fc));
             }
             self.flush_tsc(out);
             match *time {
-                Timed::Tsc(tsc) => self.tsc = Some(Tsc { tsc, tma: None, nr: self.nr, psb: true }),
+                Timed::Tsc(tsc) => self.tsc = Some(Tsc { tsc, tma: None, nr, psb: true }),
                 Timed::Tma(..) => {}
                 Timed::Mtc(ctc) => out(Step::Mtc(ctc)),
                 Timed::Cyc(cycles) => out(Step::Cyc(cycles)),

@@ -12,6 +12,9 @@ pub struct Sideband {
     pub tells_preemption: bool,
     /// It is of all cpus of the node: a thread that is off one of them is off all.
     pub all_cpus: bool,
+    /// Ticks of the TSC from one moment of the kernel's clock to the next, at the most: a record's time is not before
+    /// what it says, and not after that.
+    pub resolution: i64,
 }
 
 /// One thing that it says.

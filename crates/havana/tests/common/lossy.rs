@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use havana_rows::{Evidence, Exit, Loss, LossCause};
-use havana_store::Dataset;
+use havana_rows::{Evidence, Exit, Loss, LossCause, VcpuStateKind as V};
 
+use super::rows::Rows;
 use super::truth::{Stretch, Truth, page};
 
 /// From when to when the trace of a cpu was lost.
@@ -83,16 +83,11 @@ impl fmt::Display for Lossy {
     }
 }
 
-/// What a truth file says of losses and of threads.
-fn read(text: &str) -> (BTreeMap<i32, Seen>, HashMap<i32, String>) {
+/// What a truth file says of losses.
+fn read(text: &str) -> BTreeMap<i32, Seen> {
     let mut cpus: BTreeMap<i32, Seen> = BTreeMap::new();
-    let mut threads = HashMap::new();
-    for line in text.lines() {
+    for line in text.lines().filter(|line| !line.starts_with('T')) {
         let f: Vec<&str> = line.split(',').collect();
-        if f[0] == "T" {
-            threads.insert(f[1].parse().unwrap(), f[2].to_string());
-            continue;
-        }
         let (cpu, tsc): (i32, i64) = (f[1].parse().unwrap(), f[2].parse().unwrap());
         let seen = cpus.entry(cpu).or_default();
         match (f[0], *f.get(3).unwrap_or(&"")) {
@@ -105,25 +100,23 @@ fn read(text: &str) -> (BTreeMap<i32, Seen>, HashMap<i32, String>) {
             _ => {}
         }
     }
-    (cpus, threads)
+    cpus
 }
 
 impl Lossy {
     /// `snapshot`: the trace of each cpu begins where its ring did, which the dataset says.
-    pub(crate) fn of(dataset: &Dataset, text: &str, snapshot: bool) -> Lossy {
+    pub(crate) fn of(rows: &Rows, text: &str, snapshot: bool) -> Lossy {
         let truth = Truth::parse(text);
-        let (mut seen, threads) = read(text);
+        let mut seen = read(text);
         let mut this = Lossy::default();
-        let vmcs: HashMap<i32, i64> = dataset.vcpus().unwrap().iter().map(|v| (v.vcpu_id, v.vmcs)).collect();
+        let vmcs: HashMap<i32, i64> = rows.vcpus.iter().map(|v| (v.vcpu_id, v.vmcs)).collect();
         let mut exits: BTreeMap<i32, Vec<Exit>> = BTreeMap::new();
-        for exit in dataset.exits().unwrap() {
-            let exit = exit.unwrap();
-            exits.entry(exit.cpu).or_default().push(exit);
+        for exit in &rows.exits {
+            exits.entry(exit.cpu).or_default().push(*exit);
         }
         if snapshot {
             seen.values_mut().for_each(|seen| seen.begins = i64::MAX);
-            for state in dataset.cpu_states().unwrap() {
-                let state = state.unwrap();
+            for state in &rows.cpu_states {
                 let seen = seen.get_mut(&state.cpu).unwrap();
                 seen.begins = seen.begins.min(state.start.hi.max(1));
             }
@@ -133,9 +126,10 @@ impl Lossy {
             got.sort_by_key(|e| (e.exit.tsc, e.exit_id));
             this.cpu(*cpu, &true_cpu.stretches, &got, &seen, &vmcs);
         }
-        this.losses(dataset, &seen, &truth);
-        this.sure(dataset, &truth);
-        this.threads(dataset, &threads, text);
+        this.losses(rows, &seen, &truth);
+        this.sure(rows, &truth);
+        this.threads = rows.vcpus.iter().filter(|vcpu| vcpu.tid.is_some()).count();
+        this.wrong.extend(threads(rows, text));
         this
     }
 
@@ -212,8 +206,8 @@ impl Lossy {
     }
 
     /// Every loss is told, and nothing else is. When an overflow was, only its neighbours tell: those are counted.
-    fn losses(&mut self, dataset: &Dataset, seen: &BTreeMap<i32, Seen>, truth: &Truth) {
-        let told: Vec<Loss> = dataset.losses().unwrap().map(Result::unwrap).collect();
+    fn losses(&mut self, rows: &Rows, seen: &BTreeMap<i32, Seen>, truth: &Truth) {
+        let told = &rows.losses;
         self.losses = told.len();
         self.lost[1] = told.iter().map(|loss| loss.end_tsc - loss.start_tsc).sum();
         for (cpu, seen) in seen {
@@ -238,8 +232,8 @@ impl Lossy {
     }
 
     /// What is sure of a vCPU's time in its guest is no more than all of it, and no less than what is told.
-    fn sure(&mut self, dataset: &Dataset, truth: &Truth) {
-        for vcpu in dataset.vcpus().unwrap() {
+    fn sure(&mut self, rows: &Rows, truth: &Truth) {
+        for vcpu in &rows.vcpus {
             let stretches = truth.cpus.values().flat_map(|cpu| &cpu.stretches).filter(|s| s.vmcs == vcpu.vmcs);
             let all: i64 = stretches.map(|s| s.exit - s.entry.unwrap_or(s.exit)).sum();
             let told = self.guest.get(&vcpu.vmcs).copied().unwrap_or(0);
@@ -256,29 +250,75 @@ impl Lossy {
         let stretches = truth.cpus.values().flat_map(|cpu| &cpu.stretches).filter(|s| s.vmcs == vmcs);
         stretches.map(|s| s.exit).max().unwrap_or(0)
     }
+}
 
-    /// A vCPU's thread is its own. Which VMCS is whose, only a thread that enters it says.
-    fn threads(&mut self, dataset: &Dataset, threads: &HashMap<i32, String>, text: &str) {
-        // Who runs on a cpu when it enters.
+/// What is said of vCPUs' threads, and of what a vCPU did off its cpu where its thread says so.
+#[derive(Debug, Default)]
+struct Threads {
+    /// Of each VMCS: the thread that enters it.
+    of_vmcs: HashMap<i64, i32>,
+    /// When each thread was off its cpus, and whether it would have run on.
+    off: HashMap<i32, Vec<(i64, i64, bool)>>,
+    names: HashMap<i32, String>,
+}
+
+impl Threads {
+    fn read(text: &str) -> Threads {
+        let mut this = Threads::default();
+        // Who runs on a cpu; since when a thread is off.
         let mut running: HashMap<&str, i32> = HashMap::new();
-        let mut of_vmcs: HashMap<i64, i32> = HashMap::new();
+        let mut left: HashMap<i32, (i64, bool)> = HashMap::new();
         for line in text.lines() {
             let f: Vec<&str> = line.split(',').collect();
             match (f[0], *f.get(3).unwrap_or(&"")) {
-                ("K", "switch") => _ = running.insert(f[1], f[6].parse().unwrap()),
-                ("E", vmcs) => _ = of_vmcs.insert(i64::from_str_radix(vmcs, 16).unwrap(), running[f[1]]),
+                ("T", _) => _ = this.names.insert(f[1].parse().unwrap(), f[2].to_string()),
+                ("K", "switch") => {
+                    let (tsc, from, to) = (f[2].parse().unwrap(), f[4].parse().unwrap(), f[6].parse().unwrap());
+                    left.insert(from, (tsc, f[5].starts_with('R')));
+                    if let Some((since, runnable)) = left.remove(&to) {
+                        this.off.entry(to).or_default().push((since, tsc, runnable));
+                    }
+                    running.insert(f[1], to);
+                }
+                ("E", vmcs) => _ = this.of_vmcs.insert(i64::from_str_radix(vmcs, 16).unwrap(), running[f[1]]),
                 _ => {}
             }
         }
-        for vcpu in dataset.vcpus().unwrap() {
-            let Some(tid) = vcpu.tid else { continue };
-            self.threads += 1;
-            let want = of_vmcs[&vcpu.vmcs];
-            if i64::from(tid) != i64::from(want) || !threads.contains_key(&want) {
-                self.wrong.push(format!("VMCS {:x}: thread {tid}, not {want}", vcpu.vmcs));
-            }
+        this
+    }
+}
+
+/// What is wrong of threads: each vCPU's is its own; and off its cpus it was as its thread's switches say, where that
+/// is called observed.
+pub(crate) fn threads(rows: &Rows, text: &str) -> Vec<String> {
+    let truth = Threads::read(text);
+    let mut wrong = Vec::new();
+    let mut tids: HashMap<i32, i32> = HashMap::new();
+    for vcpu in &rows.vcpus {
+        let Some(tid) = vcpu.tid else { continue };
+        let want = truth.of_vmcs[&vcpu.vmcs];
+        if tid != want || !truth.names.contains_key(&want) {
+            wrong.push(format!("VMCS {:x}: thread {tid}, not {want}", vcpu.vmcs));
+        }
+        tids.insert(vcpu.vcpu_id, tid);
+    }
+    for row in &rows.vcpu_states {
+        let (Some(tid), Evidence::Observed) = (tids.get(&row.vcpu_id), row.evidence) else { continue };
+        let runnable = match row.state {
+            V::Preempted => true,
+            V::Waiting => false,
+            _ => continue,
+        };
+        let off = truth.off.get(tid).map_or(&[][..], |off| off);
+        let middle = row.start.hi.midpoint(row.end.lo);
+        let at = off.partition_point(|(_, to, _)| *to <= middle);
+        // One that is off to the end has no end here.
+        let is = off.get(at).is_none_or(|(from, _, ran_on)| middle < *from || *ran_on == runnable);
+        if row.start.hi < row.end.lo && !is {
+            wrong.push(format!("thread {tid} would{} have run on: {row:?}", if runnable { " not" } else { "" }));
         }
     }
+    wrong
 }
 
 /// Which of two rows are the same, in order, so that least is wrong; their ends at last. One that is whole and not told

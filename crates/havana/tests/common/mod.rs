@@ -2,7 +2,9 @@
 
 pub(crate) mod compare;
 pub(crate) mod lossy;
+pub(crate) mod observed;
 pub(crate) mod perf_file;
+pub(crate) mod rows;
 pub(crate) mod truth;
 
 use std::io::Write;

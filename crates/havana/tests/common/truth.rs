@@ -31,17 +31,38 @@ pub(crate) struct Stretch {
     pub(crate) vmcs: i64,
     /// Masked, at the exit.
     pub(crate) guest_cr3: i64,
+    /// Guest TSC minus host TSC.
+    pub(crate) offset: i64,
+    /// Basic exit reason, and the guest's instruction.
+    pub(crate) reason: i32,
+    pub(crate) guest_ip: i64,
     /// The next entry of this VMCS: its time and cpu.
     pub(crate) reentry: Option<(i64, i32)>,
 }
 
-/// A guest process on a cpu.
+/// What a cpu does. CR3s are masked; none where the capture began with it and does not say.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Doing {
+    Guest {
+        vmcs: i64,
+        cr3: i64,
+    },
+    /// In root after an exit, with the VM's host CR3 still loaded, awake.
+    Hypervisor {
+        cr3: Option<i64>,
+    },
+    Host {
+        cr3: Option<i64>,
+    },
+    Idle,
+}
+
+/// And from when to when.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Run {
-    pub(crate) vmcs: i64,
-    pub(crate) guest_cr3: i64,
+pub(crate) struct Piece {
     pub(crate) start: i64,
     pub(crate) end: i64,
+    pub(crate) doing: Doing,
 }
 
 /// One cpu.
@@ -53,11 +74,8 @@ pub(crate) struct Cpu {
     pub(crate) sleeps_from: Option<i64>,
     /// In the order of their exits.
     pub(crate) stretches: Vec<Stretch>,
-    pub(crate) runs: Vec<Run>,
-    /// Ticks asleep.
-    pub(crate) sleep: i64,
-    /// Ticks in root with a VM's host CR3 loaded, awake.
-    pub(crate) hypervisor: i64,
+    /// All of its time, in order.
+    pub(crate) pieces: Vec<Piece>,
 }
 
 /// All of it.
@@ -68,6 +86,9 @@ pub(crate) struct Truth {
     pub(crate) host_cr3: BTreeMap<i64, i64>,
     /// Guest TSC minus host TSC, of each VMCS.
     pub(crate) offsets: BTreeMap<i64, BTreeSet<i64>>,
+    /// Where the kernel's switches, which are dated to the nanosecond, cut what is not: how far a vCPU's stretch in its
+    /// guest may seem to be from where it was.
+    pub(crate) cut: i64,
 }
 
 /// What a cpu is in the middle of.
@@ -75,22 +96,20 @@ pub(crate) struct Truth {
 struct Now {
     root_cr3: Option<i64>,
     entry: Option<i64>,
-    run: Option<Run>,
-    asleep: Option<i64>,
-    hypervisor: Option<i64>,
+    offset: i64,
+    /// Since when it does what.
+    piece: Option<(i64, Doing)>,
 }
 
 impl Now {
-    fn leave_hypervisor(&mut self, cpu: &mut Cpu, tsc: i64) {
-        if let Some(since) = self.hypervisor.take() {
-            cpu.hypervisor += tsc - since;
+    /// From `tsc` on it does something, and if that is something else, a piece ends.
+    fn turn(&mut self, cpu: &mut Cpu, tsc: i64, doing: Doing) {
+        match self.piece {
+            Some((_, before)) if before == doing => return,
+            Some((start, before)) => cpu.pieces.push(Piece { start, end: tsc, doing: before }),
+            None => {}
         }
-    }
-
-    fn end_run(&mut self, cpu: &mut Cpu, tsc: i64) -> Option<Run> {
-        let run = self.run.take()?;
-        cpu.runs.push(Run { end: tsc, ..run });
-        Some(run)
+        self.piece = Some((tsc, doing));
     }
 }
 
@@ -120,19 +139,20 @@ impl Truth {
             let cpu = truth.cpus.entry(id).or_insert_with(|| Cpu { first: tsc, ..Cpu::default() });
             cpu.last = tsc;
             match f[0] {
-                "S" if f[3] == "1" => {
-                    now.run = Some(Run { vmcs: hex(f[4]), guest_cr3: page(hex(f[5])), start: tsc, end: tsc });
+                "S" if f[3] == "1" => now.turn(cpu, tsc, Doing::Guest { vmcs: hex(f[4]), cr3: page(hex(f[5])) }),
+                "S" => {
+                    now.root_cr3 = Some(page(hex(f[5])));
+                    now.turn(cpu, tsc, Doing::Host { cr3: now.root_cr3 });
                 }
-                "S" => now.root_cr3 = Some(page(hex(f[5]))),
                 "E" => {
                     let vmcs = hex(f[3]);
-                    now.leave_hypervisor(cpu, tsc);
                     now.entry = Some(tsc);
-                    now.run = Some(Run { vmcs, guest_cr3: page(hex(f[4])), start: tsc, end: tsc });
+                    now.offset = hex(f[6]);
+                    now.turn(cpu, tsc, Doing::Guest { vmcs, cr3: page(hex(f[4])) });
                     if let Some(cr3) = now.root_cr3 {
                         truth.host_cr3.insert(vmcs, cr3);
                     }
-                    truth.offsets.entry(vmcs).or_default().insert(hex(f[6]));
+                    truth.offsets.entry(vmcs).or_default().insert(now.offset);
                     if let Some((on, index)) = waiting.remove(&vmcs) {
                         let cpu = truth.cpus.get_mut(&on).unwrap();
                         cpu.stretches[index].reentry = Some((tsc, id));
@@ -140,47 +160,59 @@ impl Truth {
                 }
                 "X" => {
                     let vmcs = hex(f[3]);
-                    now.end_run(cpu, tsc);
-                    now.hypervisor = Some(tsc);
+                    now.turn(cpu, tsc, Doing::Hypervisor { cr3: now.root_cr3 });
                     waiting.insert(vmcs, (id, cpu.stretches.len()));
                     cpu.stretches.push(Stretch {
                         entry: now.entry.take(),
                         exit: tsc,
                         vmcs,
                         guest_cr3: page(hex(f[5])),
+                        offset: now.offset,
+                        reason: f[4].parse().unwrap(),
+                        guest_ip: hex(f[6]),
                         reentry: None,
                     });
                 }
                 "C" => {
                     let cr3 = page(hex(f[5]));
                     if f[3] == "1" {
-                        if let Some(run) = now.end_run(cpu, tsc) {
-                            now.run = Some(Run { guest_cr3: cr3, start: tsc, ..run });
+                        if let Some((_, Doing::Guest { vmcs, .. })) = now.piece {
+                            now.turn(cpu, tsc, Doing::Guest { vmcs, cr3 });
                         }
-                    } else {
-                        if now.root_cr3 != Some(cr3) {
-                            now.leave_hypervisor(cpu, tsc);
-                        }
-                        now.root_cr3 = Some(cr3);
+                    } else if now.root_cr3.replace(cr3) != Some(cr3) {
+                        now.turn(cpu, tsc, Doing::Host { cr3: Some(cr3) });
                     }
                 }
-                "H" => {
-                    now.leave_hypervisor(cpu, tsc);
-                    now.asleep = Some(tsc);
+                "H" => now.turn(cpu, tsc, Doing::Idle),
+                "W" => {
+                    // It slept from the begin on.
+                    if cpu.pieces.is_empty() && !matches!(now.piece, Some((_, Doing::Idle))) {
+                        now.piece = Some((cpu.first, Doing::Idle));
+                    }
+                    now.turn(cpu, tsc, Doing::Host { cr3: now.root_cr3 });
                 }
-                "W" => cpu.sleep += tsc - now.asleep.take().unwrap_or(cpu.first),
                 _ => {}
             }
         }
         for (id, cpu) in &mut truth.cpus {
-            let now = now.entry(*id).or_default();
-            let last = cpu.last;
-            now.end_run(cpu, last);
-            now.leave_hypervisor(cpu, last);
-            cpu.sleep += now.asleep.map_or(0, |since| last - since);
-            cpu.sleeps_from = now.asleep;
+            if let Some((start, doing)) = now.entry(*id).or_default().piece {
+                cpu.pieces.push(Piece { start, end: cpu.last, doing });
+                cpu.sleeps_from = (doing == Doing::Idle).then_some(start);
+            }
         }
         truth
+    }
+
+    /// Half of a VMCS's stretches in its guest, and half of those from an exit to its re-entry, are longer than this.
+    pub(crate) fn usual(&self, vmcs: i64) -> i64 {
+        let mine = || self.cpus.values().flat_map(|cpu| &cpu.stretches).filter(|stretch| stretch.vmcs == vmcs);
+        let median = |mut ticks: Vec<i64>| {
+            ticks.sort_unstable();
+            ticks.get(ticks.len() / 2).copied().unwrap_or(0)
+        };
+        let guest = mine().filter_map(|stretch| Some(stretch.exit - stretch.entry?)).collect();
+        let root = mine().filter_map(|stretch| Some(stretch.reentry?.0 - stretch.exit)).collect();
+        median(guest).min(median(root))
     }
 }
 
@@ -276,7 +308,8 @@ fn a_reentry_is_the_next_entry_in_order() {
     );
     let stretch = &truth.cpus[&0].stretches[0];
     assert_eq!((stretch.entry, stretch.exit, stretch.reentry), (Some(10), 10, Some((50, 0))));
-    assert_eq!(truth.cpus[&0].hypervisor, 40);
+    let piece = truth.cpus[&0].pieces[2];
+    assert_eq!((piece.start, piece.end, piece.doing), (10, 50, Doing::Hypervisor { cr3: Some(0x2000) }));
     assert_eq!(truth.offsets[&0xaa], [-256].into());
 }
 

@@ -29,6 +29,7 @@ use threads::{Threads, Vote};
 use vcpus::{Off, Place};
 
 use crate::event::{Loaded, What};
+use crate::rule::{Rule, holds};
 use crate::sure::Share;
 use crate::walk::space_of;
 
@@ -158,6 +159,8 @@ pub(crate) struct Machine {
     threads: Option<Threads>,
     /// The kernel spoke of all cpus: a thread that is off one is off all.
     all_cpus: bool,
+    /// Ticks from one moment of its clock to the next.
+    resolution: i64,
     /// The latest `blind_until`.
     blind_until: i64,
     /// Cpus that are blind now.
@@ -219,6 +222,7 @@ impl Machine {
             owners: FxHashMap::default(),
             threads: None,
             all_cpus: true,
+            resolution: 0,
             blind_until: i64::MIN,
             blind_now: 0,
             first: 0,
@@ -261,6 +265,7 @@ impl Machine {
         self.cpus[c].last = at;
         match what {
             What::Known => Ok(()),
+            What::Lost { .. } | What::Resume if !holds(Rule::LossIsInterval) => Ok(()),
             What::Entry { cr3, host_cr3, loaded } => {
                 self.cpus[c].loaded = loaded;
                 let v = self.vcpu(loaded, host_cr3.or(self.cpus[c].host_cr3), at);
@@ -284,6 +289,9 @@ impl Machine {
 
     fn vm(&mut self, host_cr3: u64, at: Time) -> Id {
         let space = space_of(host_cr3);
+        if !holds(Rule::VmIsHostCr3) {
+            self.vm_of_cr3.remove(&space);
+        }
         let vms = &mut self.vms;
         *self.vm_of_cr3.entry(space).or_insert_with(|| {
             vms.push(VmInfo { host_cr3: space, first: at.tsc, last: at.tsc, vmcs: Vec::new(), pid: None });
@@ -295,6 +303,7 @@ impl Machine {
         let vmcs = loaded.vmcs()?;
         let known = self.vcpu_of.get(&vmcs).copied();
         let host_cr3 = match (known, host_cr3) {
+            (Some(v), _) if !holds(Rule::VmcsIsReused) => return Some(v),
             (Some(v), None) => return Some(v),
             (Some(v), Some(cr3)) if self.vms[self.vcpus[v].vm].host_cr3 == space_of(cr3) => return Some(v),
             (_, cr3) => cr3?,
@@ -330,7 +339,8 @@ impl Machine {
     fn process(&mut self, vm: Option<Id>, cr3: u64, at: Time) -> i32 {
         let space = space_of(cr3);
         let processes = &mut self.processes;
-        let p = *self.process_of.entry((vm.map_or(OF_HOST, |vm| vm as u32), space)).or_insert_with(|| {
+        let whose = |vm| if holds(Rule::KeyHasVm) { vm as u32 } else { 0 };
+        let p = *self.process_of.entry((vm.map_or(OF_HOST, whose), space)).or_insert_with(|| {
             processes.push(Proc { vm, cr3: space, first: at.tsc, last: at.tsc });
             processes.len() - 1
         });
@@ -426,7 +436,8 @@ impl Machine {
         let (host_cr3, guest_cr3) = (cpu.host_cr3, cpu.guest_cr3.filter(|_| guest));
         let known = !matches!(mode, Mode::Lost | Mode::Unknown);
         let process_id = match mode {
-            Mode::Guest(v) => v.and_then(|v| self.vcpus[v].process),
+            // Not what its vCPU has now: that may be on another cpu already.
+            Mode::Guest(v) => v.zip(guest_cr3).map(|(v, cr3)| self.process(Some(self.vcpus[v].vm), cr3, at)),
             Mode::Host(p) => p.map(id),
             Mode::Hypervisor(_) | Mode::Idle(_) => self.host_process(c, at).map(id),
             _ => None,
@@ -607,7 +618,8 @@ impl Machine {
             self.tell_exits(v, sink)?;
         }
         self.vcpus[v].exit = Some(exit);
-        self.turn(c, Mode::Hypervisor(v), at, sink)?;
+        let mode = if holds(Rule::Hypervisor) { Mode::Hypervisor(v) } else { Mode::Host(None) };
+        self.turn(c, mode, at, sink)?;
         self.load_host(c, host_cr3, at);
         if self.is_on(v, c) {
             self.put_on(v, c, V::Hypervisor, at, sink)?;
@@ -617,7 +629,7 @@ impl Machine {
 
     fn guest_cr3<S: Sink>(&mut self, c: Id, cr3: u64, at: Time, sink: &mut S) -> Result<(), S::Error> {
         let before = self.cpus[c].guest_cr3;
-        if before.map(space_of) == Some(space_of(cr3)) {
+        if before.map(space_of) == Some(space_of(cr3)) && holds(Rule::HalfIsNoSwitch) {
             self.cpus[c].guest_cr3 = Some(cr3);
             return Ok(());
         }
@@ -639,7 +651,7 @@ impl Machine {
     }
 
     fn host_cr3<S: Sink>(&mut self, c: Id, cr3: u64, at: Time, sink: &mut S) -> Result<(), S::Error> {
-        let same = self.cpus[c].host_cr3.map(space_of) == Some(space_of(cr3));
+        let same = self.cpus[c].host_cr3.map(space_of) == Some(space_of(cr3)) && holds(Rule::HalfIsNoSwitch);
         if same && matches!(self.cpus[c].mode, Mode::Host(_) | Mode::Hypervisor(_)) {
             // The user half of the same address space, or a switch between threads of one.
             self.load_host(c, cr3, at);
@@ -711,7 +723,11 @@ impl Machine {
             self.take_off(v, c, at, true, sink)?;
         }
         self.not_back(c);
-        self.turn(c, Mode::Idle(seen), at, sink)
+        let mode = match self.cpus[c].mode {
+            Mode::Hypervisor(v) if !holds(Rule::IdleGoesFirst) => Mode::Hypervisor(v),
+            _ => Mode::Idle(seen),
+        };
+        self.turn(c, mode, at, sink)
     }
 
     fn wake<S: Sink>(&mut self, c: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {

@@ -8,15 +8,22 @@ use super::takers::Whose;
 use super::threads::{ProcessInfo, Run, Threads, Why};
 use super::vcpus::History;
 use super::{Id, Machine, Mode, id};
+use crate::rule::{Rule, holds};
 
 /// The kernel's thread that makes its other threads.
 const KTHREADD: i32 = 2;
 
 impl Machine {
     /// The kernel's records come too: from now on states are as it knows them.
-    pub(crate) fn listen(&mut self, tells_preemption: bool, all_cpus: bool) {
+    pub(crate) fn listen(&mut self, tells_preemption: bool, all_cpus: bool, resolution: i64) {
         self.all_cpus = all_cpus;
+        self.resolution = resolution;
         self.threads = Some(Threads::new(self.cpus.len(), tells_preemption));
+    }
+
+    /// A moment that the kernel's clock says, which counts nanoseconds.
+    pub(super) fn when(&self, at: i64) -> Time {
+        Time { tsc: at, lo: at, hi: at.saturating_add(self.resolution) }
     }
 
     /// One of its records. They come in the order of time, among the events.
@@ -75,7 +82,7 @@ impl Machine {
             self.vcpus[v].thread = Some((tid, name));
         }
         for v in vcpus {
-            self.gone(v, Time::exact(at), sink)?;
+            self.gone(v, self.when(at), sink)?;
         }
         let Some(threads) = &mut self.threads else { return Ok(()) };
         let names = |process: &ProcessInfo| {
@@ -104,11 +111,12 @@ impl Machine {
             let came_in = self.cpus[c].takers.come_in();
             self.thread_turns(missed, Run::Off(c, Why::Unknown, came_in), at, sink)?;
         }
+        let when = self.when(at);
         let cpu = &mut self.cpus[c];
         if cpu.mode == Mode::Idle(false) && thread.pid != 0 && at > cpu.since.hi {
             cpu.ran.get_or_insert(at);
         }
-        cpu.takers.take(Time::exact(at), whose);
+        cpu.takers.take(when, whose);
         self.thread_turns(thread, Run::On(c), at, sink)?;
         self.cpu_has(c, Some(thread.tid), at, sink)
     }
@@ -163,7 +171,7 @@ impl Machine {
         let Some(threads) = &mut self.threads else { return Ok(()) };
         threads.turn(thread, at, run);
         let vcpus = threads.info(thread).vcpus.clone();
-        vcpus.into_iter().try_for_each(|(v, _)| self.watch(v, Time::exact(at), |w| w.run = run, sink))
+        vcpus.into_iter().try_for_each(|(v, _)| self.watch(v, self.when(at), |w| w.run = run, sink))
     }
 
     /// A vCPU entered its guest, within these bounds; it left it again, or is about to be seen to, at `at`.
@@ -189,7 +197,7 @@ impl Machine {
         let born = info.born;
         self.vms[vm].pid.get_or_insert(thread.pid);
         let history = History { turns: &turns, forgot, born };
-        self.watch_from(v, Time::exact(at), run, history, sink)
+        self.watch_from(v, self.when(at), run, history, sink)
     }
 
     /// Who has a cpu that runs this thread.
@@ -233,7 +241,7 @@ impl Machine {
         let cpu = &self.cpus[c];
         let in_root = matches!(cpu.mode, Mode::Host(_) | Mode::Hypervisor(_));
         if cpu.tid != tid && in_root && at > cpu.since.tsc {
-            let at = Time::exact(at);
+            let at = self.when(at);
             self.close_row(c, at, sink)?;
             self.cpus[c].since = at;
         }
@@ -263,7 +271,7 @@ impl Threads {
     /// Why a thread leaves its cpu.
     fn why(&self, preempted: bool) -> Why {
         match preempted {
-            _ if !self.tells_preemption => Why::Unknown,
+            _ if !(self.tells_preemption && holds(Rule::SwitchTells)) => Why::Unknown,
             true => Why::Preempted,
             false => Why::Waiting,
         }

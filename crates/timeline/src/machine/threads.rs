@@ -16,6 +16,9 @@ const MOST_TURNS: usize = 64;
 /// Entries that must agree where none is sure.
 const VOTES: i32 = 24;
 
+/// An entry of which no more is known, ticks, says nothing of threads.
+const WIDE: i64 = 1 << 26;
+
 /// Times in a row that a vCPU surely was another thread than was known.
 const DOUBTS: u32 = 4;
 
@@ -292,6 +295,10 @@ impl Threads {
             on.entered = Some((vcpu, hi));
         }
         if self.tid_of.contains_key(&vcpu) {
+            return;
+        }
+        // What may be at any time is no witness.
+        if hi.saturating_sub(lo) > WIDE {
             return;
         }
         // Once a stay: where a gap is wide, guesses of many entries fall on one moment.

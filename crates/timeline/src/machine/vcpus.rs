@@ -14,6 +14,7 @@ use havana_rows::{Evidence, Sink, Taker, TakerKind, Time, VcpuState, VcpuStateKi
 use super::takers::Told;
 use super::threads::{Run, Why};
 use super::{Id, Machine, Mode, id};
+use crate::rule::{Rule, holds};
 
 /// Basic exit reason (SDM, appendix C).
 const HLT: i32 = 12;
@@ -220,7 +221,7 @@ impl Machine {
         }
         self.settle(v, at, Some(c), sink)?;
         let takers = self.cpus[c].takers.come_in();
-        let halted = self.vcpus[v].exit.as_ref().is_some_and(|exit| exit.reason == Some(HLT));
+        let halted = self.vcpus[v].exit.as_ref().is_some_and(|exit| exit.reason == Some(HLT) && holds(Rule::HaltWaits));
         self.vcpus[v].place = Place::Off(Off { cpu: c, since: at, waiting: waiting || halted, takers, back: None });
         self.vcpus[v].last = at.tsc;
         Ok(())
@@ -377,7 +378,7 @@ impl Machine {
             let until = until.min(end);
             if until > from {
                 let sure = std::mem::replace(&mut sure, true) || state.0 != V::OffCpu;
-                let row = Row { cpu: state.1, seen: sure, ..Row::new(Time::exact(from), Time::exact(until), state.0) };
+                let row = Row { cpu: state.1, seen: sure, ..Row::new(self.when(from), self.when(until), state.0) };
                 self.vcpu_row(v, None, row, sink)?;
                 from = until;
             }

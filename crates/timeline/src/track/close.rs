@@ -7,6 +7,7 @@ use super::{Inner, LEAP, MANY_GAPS, MOMENT, Node, Off};
 use crate::ctc::Ctc;
 use crate::event::What;
 use crate::offset::{Offsets, Seen};
+use crate::rule::{Rule, holds};
 use crate::span::{FAR, Known, Span};
 use crate::spread::{Kind, Link};
 
@@ -29,6 +30,7 @@ impl Inner<'_> {
         }
         let from = self.opened.unwrap_or(from);
         let at = Known { span, best: span.clamp(at.best.max(from.best)), guest: at.guest };
+        let slept = slept.filter(|_| holds(Rule::SleepGaps));
         let asleep = slept.filter(|_| self.nr != Some(true));
         if self.gap.is_empty() && asleep.is_none() && !self.lost {
             self.off = self.off.filter(|_| span.hi >= FAR);

@@ -4,7 +4,8 @@ use havana_rows::Time;
 
 use super::{AHEAD, BLOCK, FIRST_BLOCK, FIRST_ROUNDS, FIRST_ROUNDS_SAMPLED, Inner, LONGEST, Node};
 use crate::event::{Loaded, Told, What};
-use crate::span::Known;
+use crate::rule::{Rule, holds};
+use crate::span::{Known, Span};
 use crate::walk::space_of;
 
 impl Inner<'_> {
@@ -88,6 +89,7 @@ impl Inner<'_> {
                 self.sure.boundary(known, &mut self.shares);
             } else if let Some(&tsc) = times_left.next() {
                 left -= 1;
+                let span = if holds(Rule::Bounds) { span } else { Span::exact(tsc) };
                 self.tell(node, Time { tsc, lo: span.lo, hi: span.hi });
             }
             self.told.extend(self.shares.drain(..).map(Told::Share));

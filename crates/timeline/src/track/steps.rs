@@ -8,6 +8,7 @@ use super::{Inner, LONGEST, MOMENT, MOST_SIBLINGS, Node, Off};
 use crate::ctc::Ctc;
 use crate::event::{Loaded, What};
 use crate::offset::Offsets;
+use crate::rule::{Rule, holds};
 use crate::span::{Known, Span};
 use crate::spread::{Kind, Link};
 use crate::walk::{Exit, Lost, Step, space_of};
@@ -27,7 +28,7 @@ impl Inner<'_> {
         match step {
             Step::Mtc(payload) => return self.mtc(payload),
             Step::Cyc(cycles) => {
-                self.has_cycles = true;
+                self.has_cycles = holds(Rule::CycDates);
                 return self.cycles.cyc(cycles);
             }
             Step::Branch => {
@@ -86,6 +87,9 @@ impl Inner<'_> {
             Step::HostCr3(cr3) => {
                 self.acts();
                 self.host_cr3 = Some(cr3);
+                if !holds(Rule::VmcsStays) {
+                    self.loaded = Loaded::Nothing;
+                }
                 self.event(What::HostCr3(cr3), Kind::new(false, cr3, false));
             }
             Step::Vmcs(vmcs) => {
@@ -248,7 +252,7 @@ impl Inner<'_> {
 
     /// The trace was off, and `at` is the first known time since. For long, then what was meanwhile is lost.
     pub(super) fn was_off(&mut self, Off { stopped, before, .. }: Off, at: Span) {
-        if at.hi - stopped <= MOMENT {
+        if at.hi - stopped <= MOMENT || !holds(Rule::PauseIsNoSleep) {
             return;
         }
         // What came behind it is told as it was, but for what was known from before.
@@ -310,8 +314,10 @@ impl Inner<'_> {
         self.cycles.miss();
         self.nr = None;
         self.host_cr3 = None;
-        self.epoch += 1;
-        self.loaded = Loaded::Unknown(self.epoch);
+        if holds(Rule::LossHidesVmcs) {
+            self.epoch += 1;
+            self.loaded = Loaded::Unknown(self.epoch);
+        }
         if let Some(ctc) = &mut self.ctc {
             ctc.lose();
         }

@@ -5,6 +5,7 @@ use havana_rows::LossCause;
 
 use crate::ctc::Edge;
 use crate::offset::{Offsets, Seen};
+use crate::rule::{Rule, holds};
 use crate::span::{FAR, Known, Span};
 use crate::spread::Link;
 use crate::walk::{Tsc, space_of};
@@ -36,11 +37,11 @@ impl Inner<'_> {
 
     pub(super) fn tsc(&mut self, tsc: Tsc, offsets: &mut Offsets) {
         let value = tsc.tsc as i64;
-        if let (Some(ctc), true) = (&mut self.ctc, tsc.psb && self.errata.skl168) {
+        if let (Some(ctc), true) = (&mut self.ctc, tsc.psb && self.errata.skl168 && holds(Rule::Skl168)) {
             ctc.veil();
         }
         match tsc.nr {
-            Some(true) => self.guest_tsc(value, tsc, offsets),
+            Some(true) if holds(Rule::GuestTsc) => self.guest_tsc(value, tsc, offsets),
             // Where nothing is known of NR, only a trace without guests can be trusted.
             None if self.ever_guest => {}
             _ => self.host_tsc(value, tsc, offsets),
@@ -104,7 +105,9 @@ impl Inner<'_> {
                 _ => None,
             };
             let known = match packet.tma {
-                Some(tma) if self.clocks.guest_tma && (packet.psb || about.is_some()) => ctc.guest_tma(tma, about),
+                Some(tma) if self.clocks.guest_tma && (packet.psb || about.is_some()) && holds(Rule::TmaIsHosts) => {
+                    ctc.guest_tma(tma, about)
+                }
                 _ => None,
             };
             match known {
@@ -120,7 +123,11 @@ impl Inner<'_> {
                     // A cpu that makes a PSB is awake: it is before the next edge, or the one after, where the TSC stood
                     // for an MTC.
                     if let (Some(vmcs), Some(hi)) = (vmcs, ctc.due()) {
-                        offsets.sample(vmcs, value, Span { lo: after, hi: hi.max(after) }, None);
+                        // While the driver's handler ran, edges may have gone by unseen.
+                        let unseen = if self.off.is_some() { MOMENT } else { 0 };
+                        offsets.sample(vmcs, value, Span { lo: after, hi: hi.max(after) + unseen }, None);
+                        // Not once more with the next host TSC: that knows less, and a clock may have changed since.
+                        return;
                     }
                 }
                 None => ctc.lose(),
@@ -143,7 +150,7 @@ impl Inner<'_> {
 
     /// Nothing says how this vCPU's clock stands. Those of a VM mostly stand alike: that bounds nothing, and is a good guess.
     pub(super) fn sibling_time(&mut self, vmcs: u64, value: i64, after: i64) {
-        let Some(from) = self.opened else { return };
+        let Some(from) = self.opened.filter(|_| holds(Rule::OffsetIsShared)) else { return };
         let Some(vmcss) = self.host_cr3.and_then(|cr3| self.siblings.get(&space_of(cr3))) else { return };
         let offsets = &self.clocks.offsets;
         let guess = vmcss.iter().find_map(|&sibling| offsets.host_time(sibling, value, after));

@@ -39,6 +39,11 @@ impl TimeConv {
         self.zero.wrapping_add(ns as u64)
     }
 
+    /// Ticks from one nanosecond to the next, at the most.
+    pub(super) fn resolution(self) -> i64 {
+        i64::try_from(self.hz().div_ceil(1_000_000_000)).unwrap_or(i64::MAX / 4).saturating_add(1)
+    }
+
     /// Ticks a second. The kernel knows its TSC in kHz, so that is what the numbers stand for.
     pub(super) fn hz(self) -> u64 {
         let khz = ((1_000_000u128 << self.shift) + u128::from(self.mult) / 2) / u128::from(self.mult);

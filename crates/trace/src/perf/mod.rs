@@ -96,6 +96,7 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
     let release = header.os_release.as_deref().map(release_of);
     let all_cpus = header.cpus.is_none_or(|cpus| index.seen_cpus() >= cpus as usize);
     let tells_preemption = index.preemptions || release.is_some_and(|r| r >= (4, 17));
+    let resolution = conv.map_or(0, clock::TimeConv::resolution);
     let events = Events::new(map.clone(), header.records, std::mem::take(&mut index.ids), conv, index.switches);
     let wall = header
         .clocks
@@ -106,7 +107,7 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
         streams,
         facts,
         recording: Recording { wall, ..recording },
-        sideband: Some(Sideband { perf: events, tells_preemption, all_cpus }),
+        sideband: Some(Sideband { perf: events, tells_preemption, all_cpus, resolution }),
         sources: vec![Source { name, map }],
     })
 }
