@@ -36,7 +36,7 @@ type Id = usize;
 
 /// Exits of a vCPU that wait for what may yet come between them and their re-entries.
 const MOST_TOLD: usize = 512;
-/// Of a vCPU that runs on several cpus so many wait in any case: what comes next on another cpu may be earlier.
+/// Where there are several cpus so many wait in any case: what comes next on another may be earlier.
 const LEAST_TOLD: usize = 64;
 
 /// Who has a cpu.
@@ -479,9 +479,8 @@ impl Machine {
             Some((_, hi)) => *hi = at.hi.max(*hi),
             None => vcpu.entered.push((c, at.hi)),
         }
-        let alone = vcpu.entered.len() == 1;
         while let Some(first) = vcpu.told.front()
-            && (first.reentry.is_none_or(|reentry| reentry.hi <= at.lo) && (alone || vcpu.told.len() > LEAST_TOLD)
+            && (first.reentry.is_none_or(|reentry| reentry.hi <= at.lo) && (!many_cpus || vcpu.told.len() > LEAST_TOLD)
                 || vcpu.told.len() > MOST_TOLD)
         {
             let Some(mut exit) = vcpu.told.pop_front() else { break };
