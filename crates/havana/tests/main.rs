@@ -5,6 +5,7 @@
 //! | [`truth`] | the captures of this repository, whose every VM entry and exit is known |
 //! | [`score`] | all captures at hand, judged by a program that is not ours |
 //! | [`perf`] | perf.data in every form, whole and not |
+//! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
 //! | [`skylake`] | traces of real processors |
 //! | [`cli`] | what is printed, exit statuses, errors |
@@ -18,6 +19,7 @@
 
 mod cli;
 mod common;
+mod fit;
 mod perf;
 mod score;
 mod simulated;
