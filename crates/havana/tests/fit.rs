@@ -27,7 +27,7 @@ fn off(capture: &Path) -> Vec<(String, f64)> {
         off.push((kind.into(), percent(of(&real), of(&simulated))));
     }
     for (i, (stretch, _)) in STRETCHES.iter().enumerate() {
-        // A second without a sleep, or with two.
+        // A busy cpu does not sleep.
         if let Some((a, b)) = real.length(i, 50).zip(simulated.length(i, 50)) {
             off.push((format!("median of {stretch}"), percent(a, b)));
         }

@@ -265,7 +265,7 @@ impl Default for Vm {
             tick_us: 14.0,
             idle_us: 5.5,
             timer_slack_us: 50.0,
-            interrupt_window: 0.01,
+            interrupt_window: 0.0,
             process: Vec::new(),
         }
     }
