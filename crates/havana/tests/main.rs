@@ -5,6 +5,7 @@
 //! | [`truth`] | the captures of this repository, whose every VM entry and exit is known |
 //! | [`score`] | all captures at hand, judged by a program that is not ours |
 //! | [`perf`] | perf.data in every form, whole and not |
+//! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
 //! | [`rules`] | each rule of the hardware, taken away: its loss is noticed |
 //! | [`skylake`] | traces of real processors |
@@ -19,6 +20,7 @@
 
 mod cli;
 mod common;
+mod fit;
 mod perf;
 mod rules;
 mod score;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! vCPU's thread:  … CR3 (VMM's) ─ VMPTRLD ─ entry ─ guest … exit ─ handled ─┬─ entry …
-//!                                                                          ├─ HLT: waits for its timer
+//!                                                                          ├─ HLT: polls, then waits for its timer
 //!                                                                          └─ another thread wants the cpu
 //! ```
 
@@ -28,6 +28,12 @@ const GUEST_PAGES: u64 = 0x540_0000;
 const CREDIT_US: f64 = 3000.0;
 /// And takes the cpu at once where it is more than this ahead.
 const WAKEUP_US: f64 = 1000.0;
+/// Those that want a cpu share so long a time, each at least for the second, before the next has it (`sched_latency_ns`,
+/// `sched_min_granularity_ns` of one cpu).
+const LATENCY_US: f64 = 6000.0;
+const LEAST_SLICE_US: f64 = 750.0;
+/// KVM's first time to poll (`halt_poll_ns_grow_start`).
+const POLL_US: f64 = 10.0;
 
 /// A driver that cannot turn a trace off or on now tries again after so long, microseconds.
 const RETRY_US: f64 = 15.0;
@@ -146,6 +152,8 @@ enum Doing {
     Asleep,
     Steps,
     Guest,
+    /// Its vCPU halted, and KVM polls for what ends that.
+    Polling,
     Running,
 }
 
@@ -160,6 +168,10 @@ struct Cpu {
     ready: Vec<usize>,
     resched: bool,
     tick: i64,
+    /// It found nothing to do at a tick, and sleeps through the next ones.
+    tickless: bool,
+    /// An interrupt for it has come while it is in a guest.
+    kicked: bool,
     waking: bool,
     /// Its trace is lost.
     blind: bool,
@@ -178,6 +190,13 @@ pub struct Node {
     switch: i64,
     wake: i64,
     tick: i64,
+    halt_poll: i64,
+    halt: i64,
+    interrupt: i64,
+    fault: i64,
+    vmm: i64,
+    enter: i64,
+    jitter: f64,
     rng: Rng,
     events: BinaryHeap<Reverse<(i64, u64, Event)>>,
     planned: u64,
@@ -209,6 +228,13 @@ impl Node {
             switch: us(scenario.host.switch_us),
             wake: us(scenario.host.wake_us),
             tick: us(scenario.host.tick_us),
+            halt_poll: (scenario.host.halt_poll_us * ticks_a_us) as i64,
+            halt: us(scenario.host.halt_us),
+            interrupt: us(scenario.host.interrupt_us),
+            fault: us(scenario.host.fault_us),
+            vmm: us(scenario.host.vmm_us),
+            enter: us(scenario.host.enter_us),
+            jitter: scenario.host.jitter,
             rng: Rng::new(scenario.node.seed),
             events: BinaryHeap::new(),
             planned: 0,
@@ -233,6 +259,8 @@ impl Node {
             resched: false,
             // Not all at once.
             tick: begin + us(scenario.host.tick_us) * (c as i64 + 1) / (count as i64 + 1),
+            tickless: false,
+            kicked: false,
             waking: false,
             blind: false,
             due: i64::MAX,
@@ -286,10 +314,8 @@ impl Node {
             for index in 0..vm.vcpus {
                 let specs: Vec<Process> = vm.process.iter().filter(|p| p.vcpu == index).cloned().collect();
                 let vmcs = VMCS_PAGES + 0x1000 * self.guests.len() as u64;
-                let flips = vm.kpti.then_some(vm.syscalls_hz);
                 let rng = self.rng.fork();
-                let mut guest =
-                    Guest::new(v, vmcs, clock, &specs, &mut self.pages[v], flips, from, self.ticks_a_us, rng);
+                let mut guest = Guest::new(v, vmcs, clock, vm, &specs, &mut self.pages[v], from, self.ticks_a_us, rng);
                 guest.jump = jump;
                 let pin = (!vm.pin.is_empty()).then(|| vm.pin[index as usize % vm.pin.len()] as usize);
                 guest.thread = self.thread(Kind::Vcpu(self.guests.len()), Some(mm), pin);
@@ -380,7 +406,10 @@ impl Node {
                     self.cpus[c].waking = false;
                     if self.cpus[c].doing == Doing::Asleep {
                         watch.see(c, self.now, &Hw::Wake);
-                        self.steps(c, &[(self.switch, Step::Pick)]);
+                        self.tick_served(c);
+                        self.cpus[c].tickless = self.cpus[c].ready.is_empty();
+                        let after = self.about(self.interrupt);
+                        self.steps(c, &[(after, Step::Pick)]);
                     }
                 }
             }
@@ -413,7 +442,7 @@ impl Node {
     }
 
     fn about(&mut self, ticks: i64) -> i64 {
-        (self.rng.about(ticks as f64) as i64).max(1)
+        (self.rng.near(ticks as f64, self.jitter) as i64).max(1)
     }
 
     fn cpu(&mut self, c: usize, watch: &mut impl Watch) {
@@ -430,6 +459,7 @@ impl Node {
                 }
             }
             Doing::Guest => self.in_guest(c, watch),
+            Doing::Polling => self.polled(c, watch),
             Doing::Running => self.running(c, watch),
         }
     }
@@ -453,6 +483,10 @@ impl Node {
             Step::Sleep if self.cpus[c].ready.is_empty() => {
                 self.cpus[c].doing = Doing::Asleep;
                 watch.see(c, self.now, &Hw::Sleep);
+                self.tick_served(c);
+                if !self.cpus[c].tickless {
+                    self.plan(self.cpus[c].tick, Event::Interrupt(c));
+                }
             }
             Step::Sleep => self.pick(c, false, watch),
             Step::Pick => self.pick(c, false, watch),
@@ -520,10 +554,11 @@ impl Node {
 
     fn enter(&mut self, c: usize, watch: &mut impl Watch) {
         let Some(v) = self.vcpu(c) else { return };
+        self.ticked(c);
         let guest = &mut self.guests[v];
         let ip = 0xffff_ffff_8100_0000 + (guest.vmcs >> 8 & 0xffff);
         let hw = Hw::Enter { vmcs: guest.vmcs, cr3: guest.cr3, clock: guest.clock_at(self.now), ip };
-        let next = guest.enter(self.now);
+        let next = guest.enter(self.now, &mut self.pages[guest.vm]);
         watch.see(c, self.now, &hw);
         self.cpus[c].doing = Doing::Guest;
         self.guest_due(c, next);
@@ -531,13 +566,14 @@ impl Node {
 
     fn guest_due(&mut self, c: usize, next: i64) {
         let tick = self.cpus[c].tick;
-        let at = if self.cpus[c].resched { self.now + 1 } else { next.min(tick.max(self.now + 1)) };
+        let at = if self.cpus[c].resched || self.cpus[c].kicked { self.now + 1 } else { next.min(tick) };
         self.due(c, at.max(self.now));
     }
 
     fn in_guest(&mut self, c: usize, watch: &mut impl Watch) {
         let Some(v) = self.vcpu(c) else { return };
-        if self.now >= self.cpus[c].tick || self.cpus[c].resched {
+        if self.now >= self.cpus[c].tick || self.cpus[c].resched || self.cpus[c].kicked {
+            self.cpus[c].kicked = false;
             self.ticked(c);
             self.guests[v].leave(self.now);
             return self.exit(c, v, reason::EXTERNAL_INTERRUPT, watch);
@@ -559,7 +595,16 @@ impl Node {
         let ip = 0xffff_ffff_8100_0000 + (self.now as u64 >> 4 & 0xffff);
         let hw = Hw::Exit { vmcs: guest.vmcs, reason, cr3: guest.cr3, host_cr3: self.cpus[c].host_cr3, ip };
         watch.see(c, self.now, &hw);
-        let after = self.about(self.exit / 2);
+        let us = |us: f64| (us * self.ticks_a_us) as i64;
+        let own = guest.exit_us(reason).map(|said| us(said) - self.exit / 2);
+        let after = own.unwrap_or(match reason {
+            reason::EXTERNAL_INTERRUPT => self.interrupt + self.exit / 2,
+            reason::HLT => self.halt,
+            reason::IO | reason::EPT_MISCONFIGURATION => self.vmm - self.exit / 2,
+            reason::EPT_VIOLATION => self.fault - self.exit / 2,
+            _ => self.exit / 2,
+        });
+        let after = self.about(after.max(1));
         self.steps(c, &[(after, Step::Handled(reason))]);
     }
 
@@ -571,19 +616,49 @@ impl Node {
             self.pick(c, false, watch);
             return self.plan(self.now + 1, Event::Wake(thread));
         }
-        let timer = self.guests[v].timer();
-        if why == reason::HLT && timer.is_none_or(|timer| timer > self.now) {
-            if let Some(timer) = timer {
-                let thread = self.guests[v].thread;
-                self.plan(timer, Event::Wake(thread));
-            }
-            return self.pick(c, false, watch);
+        self.ticked(c);
+        if why == reason::HLT {
+            self.guests[v].halt.since = Some(self.now);
+            self.cpus[c].doing = Doing::Polling;
+            return self.polled(c, watch);
         }
         if self.cpus[c].resched {
             return self.pick(c, true, watch);
         }
         let after = self.about(self.exit / 2);
         self.steps(c, &[(after, Step::Enter)]);
+    }
+
+    /// A halted vCPU goes on, or KVM polls, or its thread waits for what ends the halt (`kvm_vcpu_halt`).
+    fn polled(&mut self, c: usize, watch: &mut impl Watch) {
+        let Some(v) = self.vcpu(c) else { return };
+        let guest = &self.guests[v];
+        let poll_end = guest.halt.since.unwrap_or(self.now) + guest.halt.poll.min(self.halt_poll);
+        match guest.timer() {
+            Some(timer) if timer <= self.now => {
+                self.halt_over(v);
+                if self.cpus[c].resched {
+                    return self.pick(c, true, watch);
+                }
+                let after = self.about(self.exit / 2);
+                self.steps(c, &[(after, Step::Enter)]);
+            }
+            timer if self.now < poll_end && self.cpus[c].ready.is_empty() => {
+                self.due(c, timer.map_or(poll_end, |timer| timer.min(poll_end)));
+            }
+            timer => {
+                if let Some(timer) = timer {
+                    self.plan(timer, Event::Wake(self.guests[v].thread));
+                }
+                self.pick(c, false, watch);
+            }
+        }
+    }
+
+    /// A vCPU's halt is over.
+    fn halt_over(&mut self, v: usize) {
+        let start = (POLL_US * self.ticks_a_us) as i64;
+        self.guests[v].halt.over(self.now, start, self.halt_poll);
     }
 
     // ── the scheduler ──
@@ -599,7 +674,7 @@ impl Node {
         if self.now < self.cpus[c].tick {
             return;
         }
-        self.cpus[c].tick = self.now + self.tick;
+        self.tick_served(c);
         if let Some(current) = self.cpus[c].current {
             let (now, t) = (self.now, &self.threads[current]);
             let mut limits = t.limits;
@@ -607,7 +682,18 @@ impl Node {
         }
         let waits = self.cpus[c].ready.iter().map(|t| self.vruntime(*t)).min();
         if let (Some(current), Some(least)) = (self.cpus[c].current, waits) {
-            self.cpus[c].resched |= self.vruntime(current) > least;
+            let slice = (LATENCY_US / (self.cpus[c].ready.len() + 1) as f64).max(LEAST_SLICE_US);
+            let slice = (slice * self.ticks_a_us) as i64;
+            let ran = self.now - self.threads[current].since;
+            self.cpus[c].resched |= ran > slice || self.vruntime(current) - least > slice;
+        }
+    }
+
+    /// The ticks up to now are over; the next is on the same grid.
+    fn tick_served(&mut self, c: usize) {
+        let past = self.now - self.cpus[c].tick;
+        if past >= 0 {
+            self.cpus[c].tick += (past / self.tick + 1) * self.tick;
         }
     }
 
@@ -680,19 +766,24 @@ impl Node {
         let (now, cpu) = (self.now, c);
         let t = &mut self.threads[thread];
         (t.state, t.since, t.cpu) = (State::Running, now, cpu);
+        self.cpus[c].tickless = false;
         let mut steps = Vec::with_capacity(3);
-        if let Some(mm) = t.mm.filter(|mm| *mm != self.cpus[c].host_cr3) {
-            steps.push((self.switch / 2, Step::Cr3(mm)));
+        let (mm, kind) = (t.mm, t.kind);
+        let mut after = self.about(self.switch);
+        if let Some(mm) = mm.filter(|mm| *mm != self.cpus[c].host_cr3) {
+            steps.push((std::mem::take(&mut after), Step::Cr3(mm)));
         }
-        match t.kind {
+        match kind {
             Kind::Vcpu(v) => {
                 let vmcs = self.guests[v].vmcs;
+                after += self.about(self.switch / 4);
                 if self.cpus[c].loaded != Some(vmcs) {
-                    steps.push((self.switch / 2, Step::Load(vmcs)));
+                    steps.push((std::mem::take(&mut after), Step::Load(vmcs)));
                 }
-                steps.push((self.exit, Step::Enter));
+                steps.push((after + self.about(self.enter), Step::Enter));
+                self.halt_over(v);
             }
-            Kind::Process(_) | Kind::Kernel => steps.push((self.switch / 2, Step::Start)),
+            Kind::Process(_) | Kind::Kernel => steps.push((after + self.about(self.switch / 4), Step::Start)),
         }
         self.steps(c, &steps);
     }
@@ -736,14 +827,19 @@ impl Node {
                 self.plan(self.now + after, Event::Interrupt(c));
             }
             (doing, Some(current)) => {
+                let soon = self.now + (0.5 * self.ticks_a_us) as i64 + 1;
+                if matches!(doing, Doing::Guest | Doing::Polling) {
+                    // What wakes the thread is an interrupt here; and KVM polls no longer.
+                    self.cpus[c].kicked = doing == Doing::Guest;
+                    if soon < self.cpus[c].due {
+                        self.due(c, soon);
+                    }
+                }
                 let ahead = (WAKEUP_US * self.ticks_a_us) as i64;
                 if self.vruntime(current) - vruntime > ahead {
                     self.cpus[c].resched = true;
-                    if let Doing::Guest | Doing::Running = doing {
-                        let at = self.now + (0.5 * self.ticks_a_us) as i64 + 1;
-                        if at < self.cpus[c].due {
-                            self.due(c, at);
-                        }
+                    if doing == Doing::Running && soon < self.cpus[c].due {
+                        self.due(c, soon);
                     }
                 }
             }

@@ -42,7 +42,12 @@ impl Rng {
 
     /// Around `mean`, from half of it to one and a half.
     pub fn about(&mut self, mean: f64) -> f64 {
-        mean * (0.5 + self.unit())
+        self.near(mean, 0.5)
+    }
+
+    /// Around `mean`, off by this part of it at most.
+    pub fn near(&mut self, mean: f64, jitter: f64) -> f64 {
+        mean * (1.0 - jitter + 2.0 * jitter * self.unit())
     }
 
     /// A time until the next of events that know nothing of each other.

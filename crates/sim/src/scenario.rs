@@ -1,8 +1,6 @@
 //! A scenario: what is on the node and what it does. TOML, every value with a default.
 //!
-//! Defaults are what was measured on an unmodified Linux 6.1 KVM host: a guest's timer interrupt costs two exits (its
-//! preemption timer, and the WRMSR that arms it again), an exit is handled in 15,000 ticks, a switch to another VM takes
-//! 16,000 from its CR3 write to the entry, ticks of 2.1 GHz.
+//! Defaults are what was measured on an unmodified Linux 6.1 KVM host; docs/simulator.md says which, and where.
 
 use serde::{Deserialize, Serialize};
 
@@ -168,7 +166,7 @@ impl Default for Trace {
 pub struct Host {
     /// Its timer tick, and the shortest time that a thread has before another gets the cpu.
     pub tick_us: f64,
-    /// Handling an exit, entry included.
+    /// Handling an exit that KVM alone has to do with, entry included.
     pub exit_us: f64,
     /// A switch of threads, without what the new one does first.
     pub switch_us: f64,
@@ -178,17 +176,39 @@ pub struct Host {
     pub kernel_threads_hz: f64,
     /// And for so long.
     pub kernel_thread_us: f64,
+    /// The longest that KVM polls for a wake-up after an HLT, while no other thread wants the cpu (`halt_poll_ns`); 0: it
+    /// does not.
+    pub halt_poll_us: f64,
+    /// From an HLT's exit until the vCPU waits, or polls.
+    pub halt_us: f64,
+    /// Handling an interrupt: an exit by one takes as much longer.
+    pub interrupt_us: f64,
+    /// Handling an EPT violation.
+    pub fault_us: f64,
+    /// Handling I/O and MMIO, in the VMM.
+    pub vmm_us: f64,
+    /// From a switch to a vCPU's thread to its entry.
+    pub enter_us: f64,
+    /// How far each of these times may be off, as a part of it.
+    pub jitter: f64,
 }
 
 impl Default for Host {
     fn default() -> Self {
         Host {
             tick_us: 4000.0,
-            exit_us: 7.0,
-            switch_us: 2.0,
+            exit_us: 3.5,
+            switch_us: 4.2,
             wake_us: 5.0,
             kernel_threads_hz: 20.0,
             kernel_thread_us: 25.0,
+            halt_poll_us: 200.0,
+            halt_us: 9.0,
+            interrupt_us: 12.5,
+            fault_us: 9.4,
+            vmm_us: 34.6,
+            enter_us: 4.6,
+            jitter: 0.5,
         }
     }
 }
@@ -215,6 +235,18 @@ pub struct Process {
     pub vcpu: u32,
     /// Of the host: the only cpu that it may use.
     pub cpu: Option<u32>,
+    /// How far a run and a wait may be off, as a part of them.
+    pub jitter: f64,
+    /// Of a guest: how long its exits are handled; 0: as others of their reason.
+    pub exit_us: f64,
+    /// Of a guest: a process that begins (`forks`) executes CPUID so often.
+    pub cpuids: u32,
+    /// Of a guest: in its first run it touches so many pages that no guest touched before, an EPT violation each.
+    pub touches: u32,
+    /// Of a guest with KPTI: a run begins with so many short system calls.
+    pub syscalls: u32,
+    /// And has so many a second; none: as its VM.
+    pub syscalls_hz: Option<f64>,
 }
 
 impl Default for Process {
@@ -229,6 +261,12 @@ impl Default for Process {
             forks: false,
             vcpu: 0,
             cpu: None,
+            jitter: 0.5,
+            exit_us: 0.0,
+            cpuids: 61,
+            touches: 0,
+            syscalls: 2,
+            syscalls_hz: None,
         }
     }
 }
@@ -263,6 +301,22 @@ pub struct Vm {
     pub kpti: bool,
     /// How many system calls a second of running, where it has.
     pub syscalls_hz: f64,
+    /// And how long one takes.
+    pub syscall_us: f64,
+    /// Its kernel's timer ticks so often a second, unless it idles; 0: never.
+    pub tick_hz: f64,
+    /// It first does so long after the start, or the VM's coming; none: at some time.
+    pub tick_at_ms: Option<f64>,
+    /// From the timer's interrupt to the WRMSR that arms it again.
+    pub timer_us: f64,
+    /// What a tick does after that where no process runs.
+    pub tick_us: f64,
+    /// From the end of what there was to do to HLT.
+    pub idle_us: f64,
+    /// Timers that run out so soon after another run out with it.
+    pub timer_slack_us: f64,
+    /// Of how many of its timer's interrupts it is to be told when it takes interrupts again, as a part of 1.
+    pub interrupt_window: f64,
     /// Its processes.
     pub process: Vec<Process>,
 }
@@ -282,7 +336,15 @@ impl Default for Vm {
             until_ms: 0.0,
             cpu_max_ms: [0.0, 0.0],
             kpti: false,
-            syscalls_hz: 4000.0,
+            syscalls_hz: 5300.0,
+            syscall_us: 9.0,
+            tick_hz: 250.0,
+            tick_at_ms: None,
+            timer_us: 7.7,
+            tick_us: 14.0,
+            idle_us: 5.5,
+            timer_slack_us: 50.0,
+            interrupt_window: 0.0,
             process: Vec::new(),
         }
     }
@@ -359,6 +421,13 @@ impl Scenario {
             tick_us: pick(rng, &[1000.0, 4000.0]),
             exit_us: 1.0 + 9.0 * rng.unit(),
             kernel_threads_hz: 200.0 * rng.unit(),
+            halt_poll_us: if rng.chance(0.3) { 0.0 } else { 400.0 * rng.unit() },
+            halt_us: 0.5 + 12.0 * rng.unit(),
+            interrupt_us: 0.5 + 12.0 * rng.unit(),
+            fault_us: 1.0 + 12.0 * rng.unit(),
+            vmm_us: 5.0 + 50.0 * rng.unit(),
+            enter_us: 0.5 + 8.0 * rng.unit(),
+            jitter: 0.5 * rng.unit(),
             ..Host::default()
         };
         let process = (0..rng.below(3)).map(|_| draw_process(rng, None, cpus)).collect();
@@ -441,22 +510,43 @@ impl Scenario {
             let said = !raw || what == "loss.overflow_hz" || hz == 0.0;
             is(said, what, hz, "0, where trace.form is raw: a stream alone cannot say so")?;
         }
-        let Host { tick_us, exit_us, switch_us, wake_us, kernel_threads_hz, kernel_thread_us } = self.host;
+        let Host { tick_us, exit_us, switch_us, wake_us, kernel_threads_hz, kernel_thread_us, .. } = self.host;
+        let Host { halt_poll_us, halt_us, interrupt_us, fault_us, vmm_us, enter_us, jitter, .. } = self.host;
         for (what, value) in [
             ("host.tick_us", tick_us),
             ("host.exit_us", exit_us),
             ("host.switch_us", switch_us),
             ("host.wake_us", wake_us),
             ("host.kernel_thread_us", kernel_thread_us),
+            ("host.halt_us", halt_us),
+            ("host.interrupt_us", interrupt_us),
+            ("host.fault_us", fault_us),
+            ("host.vmm_us", vmm_us),
+            ("host.enter_us", enter_us),
         ] {
             is((0.01..=1e6).contains(&value), what, value, "0.01 to 1e6")?;
         }
         is((0.0..=1e5).contains(&kernel_threads_hz), "host.kernel_threads_hz", kernel_threads_hz, "0 to 1e5")?;
+        is((0.0..=1e6).contains(&halt_poll_us), "host.halt_poll_us", halt_poll_us, "0 to 1e6")?;
+        is((0.0..1.0).contains(&jitter), "host.jitter", jitter, "0 up to 1")?;
         for vm in &self.vm {
             is((1..=512).contains(&vm.vcpus), "vm.vcpus", f64::from(vm.vcpus), "1 to 512")?;
             is((1..=4096).contains(&vm.count), "vm.count", f64::from(vm.count), "1 to 4096")?;
             is((0.01..=100.0).contains(&vm.tsc_scale), "vm.tsc_scale", vm.tsc_scale, "0.01 to 100")?;
             is((0.0..=1e6).contains(&vm.syscalls_hz), "vm.syscalls_hz", vm.syscalls_hz, "0 to 1e6")?;
+            is((0.0..=1e5).contains(&vm.tick_hz), "vm.tick_hz", vm.tick_hz, "0 to 1e5")?;
+            is((0.0..=1.0).contains(&vm.interrupt_window), "vm.interrupt_window", vm.interrupt_window, "0 to 1")?;
+            let at = vm.tick_at_ms.unwrap_or(0.0);
+            is((0.0..=1e9).contains(&at), "vm.tick_at_ms", at, "0 to 1e9")?;
+            for (what, us) in [
+                ("vm.syscall_us", vm.syscall_us),
+                ("vm.timer_us", vm.timer_us),
+                ("vm.tick_us", vm.tick_us),
+                ("vm.idle_us", vm.idle_us),
+                ("vm.timer_slack_us", vm.timer_slack_us),
+            ] {
+                is((0.0..=1e6).contains(&us), what, us, "0 to 1e6")?;
+            }
             for (what, ms) in
                 [("vm.tsc_jump_ms", vm.tsc_jump_ms), ("vm.from_ms", vm.from_ms), ("vm.until_ms", vm.until_ms)]
             {
@@ -474,6 +564,17 @@ impl Scenario {
             is((0.001..=1e9).contains(&process.burst_ms), "process.burst_ms", process.burst_ms, "0.001 to 1e9")?;
             let every = process.exit_every_us;
             is(every == 0.0 || (0.1..=1e9).contains(&every), "process.exit_every_us", every, "0, or 0.1 and more")?;
+            is((0.0..1.0).contains(&process.jitter), "process.jitter", process.jitter, "0 up to 1")?;
+            is((0.0..=1e6).contains(&process.exit_us), "process.exit_us", process.exit_us, "0 to 1e6")?;
+            let calls = process.syscalls_hz.unwrap_or(0.0);
+            is((0.0..=1e6).contains(&calls), "process.syscalls_hz", calls, "0 to 1e6")?;
+            for (what, count) in [
+                ("process.cpuids", process.cpuids),
+                ("process.touches", process.touches),
+                ("process.syscalls", process.syscalls),
+            ] {
+                is(count <= 10_000, what, f64::from(count), "at most 10,000")?;
+            }
             is(process.cpu.is_none_or(|c| c < cpus), "process.cpu", f64::from(cpus), "a cpu that there is")?;
         }
         Ok(())
@@ -565,6 +666,12 @@ fn draw_process(rng: &mut Rng, vcpus: Option<u32>, cpus: u32) -> Process {
         forks: rng.chance(0.3),
         vcpu: vcpus.map_or(0, |n| rng.below(u64::from(n)) as u32),
         cpu: if vcpus.is_none() && rng.chance(0.3) { Some(rng.below(u64::from(cpus)) as u32) } else { None },
+        jitter: 0.5 * rng.unit(),
+        exit_us: if rng.chance(0.3) { 1.0 + 20.0 * rng.unit() } else { 0.0 },
+        cpuids: rng.below(30) as u32,
+        touches: rng.below(20) as u32,
+        syscalls: rng.below(4) as u32,
+        syscalls_hz: if rng.chance(0.2) { Some(20_000.0 * rng.unit()) } else { None },
     }
 }
 
@@ -585,6 +692,14 @@ fn draw_vm(rng: &mut Rng, i: u64, cpus: u32) -> Vm {
         cpu_max_ms: if rng.chance(0.1) { [2.0 + 3.0 * rng.unit(), 10.0] } else { [0.0, 0.0] },
         kpti: rng.chance(0.4),
         syscalls_hz: 500.0 + 20_000.0 * rng.unit(),
+        syscall_us: 0.2 + 10.0 * rng.unit(),
+        tick_hz: pick(rng, &[0.0, 100.0, 250.0, 250.0, 1000.0]),
+        tick_at_ms: if rng.chance(0.3) { Some(4.0 * rng.unit()) } else { None },
+        timer_us: 0.2 + 8.0 * rng.unit(),
+        tick_us: 0.2 + 15.0 * rng.unit(),
+        idle_us: 0.2 + 8.0 * rng.unit(),
+        timer_slack_us: pick(rng, &[0.0, 50.0]),
+        interrupt_window: 0.1 * rng.unit(),
         process: (0..1 + rng.below(4)).map(|_| draw_process(rng, Some(vcpus), cpus)).collect(),
     }
 }

@@ -37,7 +37,7 @@ type Id = usize;
 
 /// Exits of a vCPU that wait for what may yet come between them and their re-entries.
 const MOST_TOLD: usize = 512;
-/// Of a vCPU that runs on several cpus so many wait in any case: what comes next on another cpu may be earlier.
+/// Where there are several cpus so many wait in any case: what comes next on another may be earlier.
 const LEAST_TOLD: usize = 64;
 
 /// Who has a cpu.
@@ -518,18 +518,23 @@ impl Machine {
     /// earliest, before the other did, at the latest.
     fn reenter<S: Sink>(&mut self, v: Id, c: Id, at: Time, entered: bool, sink: &mut S) -> Result<(), S::Error> {
         let number = self.cpu_numbers[c];
+        let many_cpus = self.cpus.len() > 1;
         let vcpu = &mut self.vcpus[v];
         let unordered = vcpu.entered.iter().any(|(cpu, hi)| *cpu != c && at.lo < *hi);
         match vcpu.entered.iter_mut().find(|(cpu, _)| *cpu == c) {
             Some((_, hi)) => *hi = at.hi.max(*hi),
             None => vcpu.entered.push((c, at.hi)),
         }
-        let alone = vcpu.entered.len() == 1;
         while let Some(first) = vcpu.told.front()
-            && (first.reentry.is_none_or(|reentry| reentry.hi <= at.lo) && (alone || vcpu.told.len() > LEAST_TOLD)
+            && (first.reentry.is_none_or(|reentry| reentry.hi <= at.lo) && (!many_cpus || vcpu.told.len() > LEAST_TOLD)
                 || vcpu.told.len() > MOST_TOLD)
         {
-            vcpu.told.pop_front().into_iter().try_for_each(|exit| sink.exit(exit))?;
+            let Some(mut exit) = vcpu.told.pop_front() else { break };
+            if many_cpus && exit.reentry.is_some_and(|reentry| reentry.hi > at.lo) {
+                // Too many wait. It may still be seen on another cpu before that.
+                (exit.reentry, exit.reentry_cpu) = (None, None);
+            }
+            sink.exit(exit)?;
         }
         if unordered {
             for told in vcpu.told.iter_mut().filter(|t| t.reentry.is_some_and(|reentry| reentry.hi > at.lo)) {

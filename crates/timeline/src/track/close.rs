@@ -24,7 +24,6 @@ impl Inner<'_> {
         let cycles = self.has_cycles.then(|| self.cycles.close(Some(from.span), span));
         if span.hi < FAR {
             self.longest_gap = self.longest_gap.max(span.hi - self.latest);
-            self.gaps = self.gaps.saturating_add(1);
             self.latest = span.hi;
             self.tighten(span.hi);
         }
@@ -198,7 +197,8 @@ impl Inner<'_> {
     }
 
     /// When the trace ends: at the latest, and likely. The next MTC is missing. Without MTC nothing bounds it; where
-    /// many gaps were seen, one twice as long as the longest would be the first.
+    /// many gaps were seen that a PSB+ ended, one twice as long as the longest would be the first. Gaps that a wake ended
+    /// do not count: they are of a cpu with little to do, and say nothing of one that is busy to the end.
     pub(super) fn end_of_trace(&self, opened: Known) -> (i64, i64) {
         if let Some(due) = self.ctc.as_ref().and_then(Ctc::due) {
             let due = due.max(opened.span.lo);

@@ -249,6 +249,7 @@ struct Inner<'a> {
     /// The stretch that is going on, where the gap has no event yet.
     stretch: (Kind, u64),
     longest_gap: i64,
+    /// Gaps that a PSB+ ended.
     gaps: u32,
     /// The last moment whose upper bound is hard.
     latest: i64,

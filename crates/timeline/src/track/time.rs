@@ -87,6 +87,7 @@ impl Inner<'_> {
             slept = None;
         }
         self.host_samples(tsc, offsets);
+        self.gaps = self.gaps.saturating_add(u32::from(packet.psb));
         self.close(Known::exact(tsc), slept.map(|due| (due, Span::exact(tsc))));
     }
 
@@ -143,6 +144,7 @@ impl Inner<'_> {
                 return self.sibling_time(vmcs, value, after);
             }
             if let Some((wide, span)) = span.and_then(|s| Some((s, s.and(Span { lo: after, hi: FAR })?))) {
+                self.gaps = self.gaps.saturating_add(u32::from(packet.psb));
                 self.close(Known { span, best: span.clamp(wide.mid()), guest: Some((vmcs, value)) }, None);
             }
         }
