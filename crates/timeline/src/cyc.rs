@@ -10,8 +10,9 @@ use crate::span::{FAR, Span};
 /// What is learnt of the cycle's length, by CBR.
 #[derive(Debug)]
 pub(crate) struct Cycles {
-    // Ticks a cycle; 0 where not known.
+    // Ticks a cycle, at the least; 0 where not known. And at the most, of the gap that told it.
     shortest: [f64; 256],
+    at_most: [f64; 256],
     ratio: u8,
     /// The shortest of the ratios that held since the last known time.
     slowest: f64,
@@ -45,6 +46,7 @@ impl Cycles {
     pub(crate) fn new() -> Self {
         Cycles {
             shortest: [0.0; 256],
+            at_most: [f64::INFINITY; 256],
             ratio: 0,
             slowest: 0.0,
             count: 0,
@@ -85,11 +87,13 @@ impl Cycles {
             && total >= ENOUGH
             && !self.broken
         {
-            // No longer than it can be: gaps are of all lengths, and what is uncertain of a short one grows in a long one.
-            let ticks = (to.lo - from.hi).max(1) as f64 / total as f64;
-            let known = &mut self.shortest[usize::from(self.ratio)];
-            if *known == 0.0 || ticks < *known {
-                *known = ticks;
+            // Of the gap whose cycles are surely shorter than others' may be, and no longer than they can be there: gaps
+            // are of all lengths, and what is uncertain of a short one grows in a long one.
+            let at_most = &mut self.at_most[usize::from(self.ratio)];
+            let ticks = (to.hi - from.lo) as f64 / total as f64;
+            if ticks < *at_most {
+                *at_most = ticks;
+                self.shortest[usize::from(self.ratio)] = (to.lo - from.hi).max(1) as f64 / total as f64;
             }
         }
         let known = self.shortest[usize::from(self.ratio)];

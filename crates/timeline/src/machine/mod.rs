@@ -712,7 +712,7 @@ impl Machine {
         if self.cpus[c].current == Some(v) || !mine || matches!(self.cpus[c].mode, Mode::Guest(_)) {
             return Ok(());
         }
-        let there = matches!(self.vcpus[v].place, Place::On { .. } | Place::Watched(_) | Place::Gone);
+        let there = matches!(self.vcpus[v].place, Place::On { .. } | Place::Watched(_) | Place::Gone(_));
         if let Some(before) = self.cpus[c].current.filter(|_| !there) {
             self.take_off(before, c, at, false, sink)?;
         }

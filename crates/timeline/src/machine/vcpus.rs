@@ -55,8 +55,8 @@ pub(super) enum Place {
         since: Time,
     },
     Watched(Watched),
-    /// Its thread has ended.
-    Gone,
+    /// Its thread has ended, not after this.
+    Gone(i64),
 }
 
 /// What a thread did before it was known to be a vCPU.
@@ -164,8 +164,8 @@ impl Machine {
                 self.vcpus[v].place = Place::Watched(watched);
                 self.tell_watched(v, at, sink)
             }
-            Place::Gone => {
-                self.vcpus[v].place = Place::Gone;
+            Place::Gone(at) => {
+                self.vcpus[v].place = Place::Gone(at);
                 Ok(())
             }
             Place::Off(off) => {
@@ -210,7 +210,7 @@ impl Machine {
         if self.cpus[c].current == Some(v) {
             self.cpus[c].current = None;
         }
-        if let Place::Gone = self.vcpus[v].place {
+        if let Place::Gone(_) = self.vcpus[v].place {
             return Ok(());
         }
         if let Place::Watched(watched) = self.vcpus[v].place {
@@ -232,6 +232,12 @@ impl Machine {
         self.vcpus[v].last = at.tsc;
         let vm = self.vcpus[v].vm;
         self.vms[vm].last = self.vms[vm].last.max(at.tsc);
+        if let Place::Gone(gone) = self.vcpus[v].place
+            && at.lo <= gone
+        {
+            // Estimated too late: that was before.
+            return Ok(());
+        }
         if let Place::Watched(watched) = self.vcpus[v].place {
             let guest = (state == V::Guest).then_some(c);
             if watched.guest == guest && guest.is_some() {
@@ -279,7 +285,7 @@ impl Machine {
     /// A vCPU's thread has ended, and with it the vCPU.
     pub(super) fn gone<S: Sink>(&mut self, v: Id, at: Time, sink: &mut S) -> Result<(), S::Error> {
         self.settle(v, at, None, sink)?;
-        self.vcpus[v].place = Place::Gone;
+        self.vcpus[v].place = Place::Gone(at.hi);
         Ok(())
     }
 
@@ -348,7 +354,7 @@ impl Machine {
         let since = match self.vcpus[v].place {
             Place::On { since, .. } | Place::Lost { since } => since,
             Place::Off(Off { since, .. }) => since,
-            Place::Watched(_) | Place::Gone => at,
+            Place::Watched(_) | Place::Gone(_) => at,
         };
         let at = after(at, since);
         let guest = match self.vcpus[v].place {

@@ -97,7 +97,8 @@ impl Inner<'_> {
                 let kind = self.stretch.0;
                 self.event(What::Load(self.loaded), kind);
             }
-            Step::VmcsState(vmcs) => self.vmcs_state(vmcs),
+            // PSB+ is of one moment: a CYC before it dates its TSC.
+            Step::VmcsState(vmcs) => return self.vmcs_state(vmcs),
             Step::Found { nr, cr3, psb } => {
                 self.acts();
                 self.nr = Some(nr);
