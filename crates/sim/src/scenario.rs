@@ -432,7 +432,7 @@ impl Scenario {
         };
         let process = (0..rng.below(3)).map(|_| draw_process(rng, None, cpus)).collect();
         let mut vm: Vec<Vm> = (0..1 + rng.below(4)).map(|i| draw_vm(rng, i, cpus)).collect();
-        // Without MTC a reader has the guests' clocks for its own, and cannot always tell that one is scaled.
+        // Without MTC a reader has the guests' clocks for its own, and few samples cannot tell that one is scaled.
         vm.iter_mut().filter(|_| trace.mtc_period < 0).for_each(|vm| vm.tsc_scale = 1.0);
         Scenario { node, trace, loss: Loss::default(), host, process, vm }
     }

@@ -237,7 +237,7 @@ fn clocks_of(vm: &crate::machine::VmInfo, offsets: &Offsets) -> Vec<VmClock> {
                 continue;
             }
             let c = &offsets.clocks()[clock];
-            let host = |guest: i64| ((guest - offset.mid()) as f64 / c.scale.unwrap_or(1.0)) as i64;
+            let host = |guest: i64| ((guest - offset.mid()) as f64 / c.scale().unwrap_or(1.0)) as i64;
             let (from, to) = (host(c.first), host(c.last));
             if to < vm.first || from > vm.last {
                 // Of another VM that had this page before or after.
@@ -247,14 +247,14 @@ fn clocks_of(vm: &crate::machine::VmInfo, offsets: &Offsets) -> Vec<VmClock> {
                 .iter_mut()
                 .rev()
                 .take(MOST_ALIKE)
-                .find(|a| a.scale.is_none() && c.scale.is_none() && a.offset.and(offset).is_some());
+                .find(|a| a.scale.is_none() && !c.is_scaled() && a.offset.and(offset).is_some());
             match same {
                 Some(a) => {
                     a.offset = a.offset.and(offset).unwrap_or(a.offset);
                     a.from = a.from.min(from);
                     a.to = a.to.max(to);
                 }
-                None => all.push(VmClock { offset, scale: c.scale, from, to }),
+                None => all.push(VmClock { offset, scale: c.scale(), from, to }),
             }
         }
     }

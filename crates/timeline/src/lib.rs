@@ -14,6 +14,7 @@
 //! | `ctc` | which host time is this MTC, or this guest's TMA? |
 //! | `cyc` | where between two known times, by core cycles? |
 //! | `offset` | how far is each guest's clock from the host's? |
+//! | `line` | and where its ticks are not the host's? |
 //! | `spread` | where between its bounds does an event most likely lie? |
 //! | `sure` | how long was each vCPU surely in its guest? |
 //! | `track` | one cpu: all of the above, to events with times |
@@ -28,6 +29,7 @@ mod ctc;
 mod cyc;
 mod event;
 mod feed;
+mod line;
 mod machine;
 mod offset;
 mod rule;

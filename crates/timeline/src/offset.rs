@@ -6,10 +6,13 @@
 //! samples allow, also where two guests follow each other with no host time in between.
 //!
 //! A clock is that of one VMCS, and only while it does not change. A sample that contradicts the bounds starts a new
-//! clock of that VMCS. Where several in a row do, and lie on a line, the VMCS scales its TSC.
+//! clock of that VMCS. Where some have done so, and one line goes through all samples, the VMCS scales its TSC ([`line`]).
+//!
+//! [`line`]: crate::line
 
 use rustc_hash::FxHashMap;
 
+use crate::line::Lines;
 use crate::rule::{Rule, holds};
 use crate::span::{FAR, Span};
 
@@ -22,11 +25,11 @@ const MOST_CLOCKS: usize = 64;
 /// A VMCS with more clocks than this may have one that is scaled and was not found to be: they tell no host time.
 const MOST_TRUSTED: usize = 2;
 
-/// As many samples as are kept of a VMCS to find a scaled clock with.
-const KEPT: usize = 8;
+/// So often must a constant offset be contradicted, with all samples on a line, before a clock is called scaled.
+const STEPS: usize = 3;
 
-/// Samples that must contradict a constant offset, and lie on a line, before a clock is called scaled.
-const LINE: usize = 5;
+/// A scale is told where it is known to this part of itself.
+const SCALE_KNOWN: f64 = 1e-4;
 
 /// A clock of one VMCS while it does not change.
 #[derive(Debug, Clone)]
@@ -34,26 +37,37 @@ pub(crate) struct Clock {
     /// Guest TSC of its first and last sample.
     pub(crate) first: i64,
     pub(crate) last: i64,
-    /// Guest ticks a host tick, where it is not 1.
-    pub(crate) scale: Option<f64>,
-    /// Of `guest − host × scale`.
+    /// Of `guest − host`.
     alone: Span,
+    /// It is scaled: on one of these lines.
+    lines: Option<Lines>,
     /// Its row in the closure.
     row: Option<usize>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    guest: i64,
-    host: Span,
+impl Clock {
+    fn new(guest: i64, alone: Span, row: Option<usize>) -> Clock {
+        Clock { first: guest, last: guest, alone, lines: None, row }
+    }
+
+    /// Guest ticks a host tick, where it is not 1, as far as that is known; none too where it is not.
+    pub(crate) fn scale(&self) -> Option<f64> {
+        let (lo, hi) = self.lines.as_ref()?.scale();
+        (hi - lo <= lo * SCALE_KNOWN).then_some((lo + hi) / 2.0)
+    }
+
+    /// Its ticks are not the host's.
+    pub(crate) fn is_scaled(&self) -> bool {
+        self.lines.is_some()
+    }
 }
 
 #[derive(Debug, Default, Clone)]
 struct Vmcs {
     clocks: Vec<usize>,
-    kept: Vec<Sample>,
-    /// Samples since the last that agreed with the one before.
-    restless: usize,
+    /// The lines through all samples of its last clocks: so many of them.
+    lines: Option<Lines>,
+    steps: usize,
 }
 
 /// A TSC packet, as the chain of one cpu remembers it: which clock, and its value.
@@ -93,6 +107,9 @@ impl Offsets {
     /// The bounds of a clock's offset.
     pub(crate) fn bounds(&self, clock: usize) -> Span {
         let Some(c) = self.clocks.get(clock) else { return Span::ANY };
+        if let Some(lines) = &c.lines {
+            return c.scale().map_or(Span::ANY, |scale| lines.offset(scale));
+        }
         match c.row {
             Some(row) => {
                 Span { lo: -self.closure[row], hi: self.closure[row * self.rows] }.and(c.alone).unwrap_or(c.alone)
@@ -103,32 +120,37 @@ impl Offsets {
 
     /// Where a guest TSC lies in host time. Of several clocks of the VMCS, the first that can be after `after`.
     pub(crate) fn host_time(&self, vmcs: u64, guest: i64, after: i64) -> Option<Span> {
-        let clocks = &self.vmcs.get(&vmcs)?.clocks;
-        let restless = clocks.iter().filter(|c| self.clocks[**c].scale.is_none()).count();
-        if restless > MOST_TRUSTED {
+        let Vmcs { clocks, lines, steps } = self.vmcs.get(&vmcs)?;
+        // It may be scaled, and what were taken for clocks be steps.
+        let lines = lines.as_ref().filter(|_| *steps > 1);
+        let unscaled = clocks.iter().filter(|c| !self.clocks[**c].is_scaled()).count();
+        if unscaled > MOST_TRUSTED {
             return None;
         }
         let at = |&clock: &usize| {
-            let c = &self.clocks[clock];
+            if let Some(lines) = &self.clocks[clock].lines {
+                return Some(lines.host(guest));
+            }
             let offset = self.bounds(clock);
             if offset.hi >= FAR || offset.lo <= -FAR {
                 return None;
             }
-            Some(match c.scale {
-                None => Span { lo: guest - offset.hi, hi: guest - offset.lo },
-                Some(scale) => Span {
-                    lo: ((guest - offset.hi) as f64 / scale).floor() as i64,
-                    hi: ((guest - offset.lo) as f64 / scale).ceil() as i64,
-                },
-            })
+            Some(Span { lo: guest - offset.hi, hi: guest - offset.lo })
         };
         let near = |span: &Span| span.hi >= after;
-        clocks
+        let told = clocks
             .iter()
             .filter(|&&c| (self.clocks[c].first..=self.clocks[c].last).contains(&guest))
             .filter_map(at)
             .find(near)
-            .or_else(|| clocks.iter().filter_map(at).find(near))
+            .or_else(|| clocks.iter().filter_map(at).find(near))?;
+        let scaled = lines.map_or(told, |lines| lines.host(guest));
+        Some(Span { lo: told.lo.min(scaled.lo), hi: told.hi.max(scaled.hi) })
+    }
+
+    /// Whether a VMCS may scale its TSC: then differences of it are none of the host's.
+    pub(crate) fn may_scale(&self, vmcs: u64) -> bool {
+        self.vmcs.get(&vmcs).is_some_and(|v| v.steps > 1 || v.clocks.iter().any(|c| self.clocks[*c].is_scaled()))
     }
 
     /// A guest TSC between two host times. Gives what the chain of its cpu should remember of it.
@@ -145,7 +167,7 @@ impl Offsets {
     pub(crate) fn follow(&mut self, before: Seen, after: Seen) {
         let row = |seen: Seen| match seen.clock {
             None => Some(0),
-            Some(c) => self.clocks[c].row.filter(|_| self.clocks[c].scale.is_none()),
+            Some(c) => self.clocks[c].row,
         };
         if let (Some(b), Some(a)) = (row(before), row(after))
             && a != b
@@ -182,63 +204,57 @@ impl Offsets {
     }
 
     fn clock_for(&mut self, vmcs: u64, guest: i64, host: Span) -> usize {
+        let bounded = host.hi < FAR && host.lo > -FAR;
         let entry = self.vmcs.entry(vmcs).or_default();
-        let sample = Sample { guest, host };
         let current = entry.clocks.last().copied();
         if let Some(current) = current {
-            let clock = &self.clocks[current];
-            let offset = offset_of(sample, clock.scale.unwrap_or(1.0));
-            let closed = match clock.row {
-                Some(row) => Span { lo: -self.closure[row], hi: self.closure[row * self.rows] },
-                None => Span::ANY,
-            };
-            // A little give where numbers went through a float.
-            let give = if clock.scale.is_some() { 2 + host.width() / 64 } else { 0 };
-            let wide = Span { lo: offset.lo - give, hi: offset.hi + give };
-            if let Some(both) = clock.alone.and(wide)
-                && closed.and(both).is_some()
-            {
-                let clock = &mut self.clocks[current];
-                if clock.scale.is_none() && holds(Rule::Bracketing) {
-                    clock.alone = both;
+            let clock = &mut self.clocks[current];
+            let agrees = match &mut clock.lines {
+                Some(lines) => !bounded || lines.cut(guest, host),
+                None => {
+                    let closed = match clock.row {
+                        Some(row) => Span { lo: -self.closure[row], hi: self.closure[row * self.rows] },
+                        None => Span::ANY,
+                    };
+                    let both = clock.alone.and(offset_of(guest, host)).filter(|both| closed.and(*both).is_some());
+                    if let Some(both) = both.filter(|_| holds(Rule::Bracketing)) {
+                        clock.alone = both;
+                    }
+                    both.is_some()
                 }
+            };
+            if agrees || !holds(Rule::OffsetChanges) {
                 clock.last = clock.last.max(guest);
                 clock.first = clock.first.min(guest);
-                entry.restless = 0;
-                keep(&mut entry.kept, sample);
-                return current;
-            }
-            if !holds(Rule::OffsetChanges) {
-                return current;
-            }
-            entry.restless += 1;
-            keep(&mut entry.kept, sample);
-            if entry.restless >= LINE - 1 && holds(Rule::OffsetScales) {
-                let tail = &entry.kept[entry.kept.len().saturating_sub(entry.restless + 1)..];
-                if let Some((scale, offset)) = line(tail) {
-                    // The short clocks were steps of one that is scaled.
-                    let steps = (entry.restless).min(entry.clocks.len());
-                    let first = entry.clocks[entry.clocks.len() - steps];
-                    entry.clocks.truncate(entry.clocks.len() - steps + 1);
-                    entry.restless = 0;
-                    let clock = &mut self.clocks[first];
-                    *clock = Clock { scale: Some(scale), alone: offset, last: guest, row: None, ..clock.clone() };
-                    return first;
+                if bounded && !clock.is_scaled() {
+                    entry.line_up(guest, host, false);
                 }
+                return current;
             }
-        } else {
-            keep(&mut entry.kept, sample);
         }
+        let steps = if bounded { entry.line_up(guest, host, true) } else { 0 };
+        if !bounded {
+            (entry.lines, entry.steps) = (None, 0);
+        }
+        if steps > STEPS && holds(Rule::OffsetScales) {
+            // The clocks were steps of one that is scaled.
+            let first = entry.clocks[entry.clocks.len() + 1 - steps];
+            entry.clocks.truncate(entry.clocks.len() + 2 - steps);
+            let clock = &mut self.clocks[first];
+            (clock.last, clock.row, clock.lines) = (guest, None, entry.lines.take());
+            entry.steps = 0;
+            return first;
+        }
+        let alone = offset_of(guest, host);
         if let Some(&last) = entry.clocks.last().filter(|_| entry.clocks.len() >= MOST_CLOCKS) {
-            let alone = offset_of(sample, 1.0);
-            self.clocks[last] = Clock { first: guest, last: guest, scale: None, alone, row: None };
+            self.clocks[last] = Clock::new(guest, alone, None);
+            (entry.lines, entry.steps) = (None, 0);
             return last;
         }
         let clock = self.clocks.len();
         entry.clocks.push(clock);
         let row = (self.rows <= MOST_CLOSED).then(|| self.new_row());
-        let alone = offset_of(sample, 1.0);
-        self.clocks.push(Clock { first: guest, last: guest, scale: None, alone, row });
+        self.clocks.push(Clock::new(guest, alone, row));
         if let Some(row) = row {
             self.tighten(row, 0, alone.hi);
             self.tighten(0, row, -alone.lo);
@@ -264,51 +280,23 @@ impl Offsets {
     }
 }
 
-fn keep(kept: &mut Vec<Sample>, sample: Sample) {
-    if kept.len() == KEPT {
-        kept.remove(0);
-    }
-    kept.push(sample);
-}
-
-fn offset_of(sample: Sample, scale: f64) -> Span {
-    if scale == 1.0 {
-        let side = |t: i64| if t.abs() >= FAR { -t.signum() * FAR } else { sample.guest - t };
-        Span { lo: side(sample.host.hi), hi: side(sample.host.lo) }
-    } else {
-        Span {
-            lo: sample.guest - (sample.host.hi as f64 * scale).ceil() as i64,
-            hi: sample.guest - (sample.host.lo as f64 * scale).floor() as i64,
+impl Vmcs {
+    /// One more sample for the line through all: of the clock that there is, or one that makes a step to another. How
+    /// many clocks are on the line.
+    fn line_up(&mut self, guest: i64, host: Span, steps: bool) -> usize {
+        if self.lines.as_mut().is_some_and(|lines| lines.cut(guest, host)) {
+            self.steps += usize::from(steps);
+        } else {
+            (self.lines, self.steps) = (Some(Lines::new(guest, host)), 1);
         }
+        self.steps
     }
 }
 
-/// The slope and offset of the line through samples, where one goes through all their brackets and is not of slope 1.
-fn line(samples: &[Sample]) -> Option<(f64, Span)> {
-    if samples.len() < LINE || samples.iter().any(|s| s.host.hi >= FAR || s.host.lo <= -FAR) {
-        return None;
-    }
-    let (a, b) = (samples.first()?, samples.last()?);
-    let span = (b.host.mid() - a.host.mid()) as f64;
-    if span <= 0.0 {
-        return None;
-    }
-    let scale = (b.guest - a.guest) as f64 / span;
-    if !(0.01..=100.0).contains(&scale) || (scale - 1.0).abs() < 1e-7 {
-        return None;
-    }
-    let mut offset: Option<Span> = None;
-    for s in samples {
-        let one = offset_of(*s, scale);
-        // The slope through two brackets is off by as much as they are wide.
-        let give = 2 + a.host.width() + b.host.width();
-        let one = Span { lo: one.lo - give, hi: one.hi + give };
-        offset = Some(match offset {
-            None => one,
-            Some(o) => o.and(one)?,
-        });
-    }
-    offset.map(|o| (scale, o))
+/// Guest − host.
+fn offset_of(guest: i64, host: Span) -> Span {
+    let side = |t: i64| if t.abs() >= FAR { -t.signum() * FAR } else { guest - t };
+    Span { lo: side(host.hi), hi: side(host.lo) }
 }
 
 #[cfg(test)]
@@ -364,8 +352,8 @@ mod tests {
         }
         let all: Vec<usize> = o.of_vmcs(0x1000).collect();
         assert_eq!(all.len(), 1);
-        let scale = o.clocks()[all[0]].scale.unwrap();
-        assert!((scale - 1.25).abs() < 1e-3, "{scale}");
+        let scale = o.clocks()[all[0]].scale().unwrap();
+        assert!((scale - 1.25).abs() < 1e-4, "{scale}");
         let t = 1_234_567;
         let at = o.host_time(0x1000, guest(t), 0).unwrap();
         assert!(at.lo <= t && t <= at.hi, "{at:?}");

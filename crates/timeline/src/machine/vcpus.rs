@@ -296,12 +296,13 @@ impl Machine {
         let switched = info.seen.map_or(i64::MIN, |seen| seen.1);
         // Where records are missing it may have left again.
         let hole = threads.on[c].since.is_none();
-        if info.run == Run::On(c) || at.lo <= switched || hole {
+        let run = if hole { Run::Unknown } else { Run::On(c) };
+        if info.run == Run::On(c) || info.run == run || at.lo <= switched {
             return Ok(());
         }
         let thread = info.thread;
-        threads.info(thread).run = Run::On(c);
-        self.watch(v, at, |w| w.run = Run::On(c), sink)
+        threads.info(thread).run = run;
+        self.watch(v, at, |w| w.run = run, sink)
     }
 
     /// Something changes for a vCPU with a thread.

@@ -335,7 +335,7 @@ struct Told {
 /// known is not, until they say so.
 fn forget_before(events: &mut [Node], unknown: Loaded) -> Told {
     let mut told = Told { vmcs: false, host: false };
-    for node in events {
+    for node in &mut *events {
         match &mut node.what {
             What::Load(_) => told.vmcs = true,
             What::HostCr3(_) | What::Exit { .. } => told.host = true,
@@ -345,6 +345,16 @@ fn forget_before(events: &mut [Node], unknown: Loaded) -> Told {
                     *loaded = unknown;
                 }
             }
+            _ => {}
+        }
+    }
+    // An exit says from where its guest was entered.
+    let mut back = None;
+    for node in events.iter_mut().rev() {
+        match &mut node.what {
+            What::Exit { host_cr3, .. } => back = Some(*host_cr3),
+            What::Entry { host_cr3, .. } => *host_cr3 = host_cr3.or(back),
+            What::Found { .. } | What::HostCr3(_) => back = None,
             _ => {}
         }
     }

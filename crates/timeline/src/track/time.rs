@@ -145,9 +145,14 @@ impl Inner<'_> {
             }
             if let Some((wide, span)) = span.and_then(|s| Some((s, s.and(Span { lo: after, hi: FAR })?))) {
                 self.gaps = self.gaps.saturating_add(u32::from(packet.psb));
-                self.close(Known { span, best: span.clamp(wide.mid()), guest: Some((vmcs, value)) }, None);
+                self.close(Known { span, best: span.clamp(wide.mid()), guest: self.ticks(vmcs, value) }, None);
             }
         }
+    }
+
+    /// A guest's TSC, between whose like time is known by their difference: where its ticks are the host's.
+    fn ticks(&self, vmcs: u64, value: i64) -> Option<(u64, i64)> {
+        (!self.clocks.offsets.may_scale(vmcs)).then_some((vmcs, value))
     }
 
     /// Nothing says how this vCPU's clock stands. Those of a VM mostly stand alike: that bounds nothing, and is a good guess.
@@ -158,7 +163,7 @@ impl Inner<'_> {
         let guess = vmcss.iter().find_map(|&sibling| offsets.host_time(sibling, value, after));
         if let Some(guess) = guess {
             let span = Span { lo: from.span.lo, hi: FAR };
-            self.close(Known { span, best: guess.mid().max(from.best), guest: Some((vmcs, value)) }, None);
+            self.close(Known { span, best: guess.mid().max(from.best), guest: self.ticks(vmcs, value) }, None);
         }
     }
 
