@@ -131,6 +131,28 @@ impl Ctc {
         rate.ctc(tsc - origin.k.mid()) >> rate.shift
     }
 
+    /// Whether the last edge passed is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.unit.is_some()
+    }
+
+    /// The unit that holds at a host time.
+    pub(crate) fn unit_of(&self, tsc: i64) -> i64 {
+        Self::unit_at(self.rate, self.origin, tsc)
+    }
+
+    /// When a unit begins.
+    pub(crate) fn edge_of(&self, unit: i64) -> Span {
+        self.origin.edge(self.rate, unit << self.rate.shift)
+    }
+
+    /// This edge passes now: when.
+    pub(crate) fn pass(&mut self, unit: i64) -> Span {
+        self.unit = Some(unit);
+        self.veiled = false;
+        self.edge_of(unit)
+    }
+
     pub(crate) fn lose(&mut self) {
         self.unit = None;
     }

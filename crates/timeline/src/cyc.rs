@@ -27,7 +27,7 @@ pub(crate) struct Cycles {
 }
 
 /// An event's place among the cycles since the last known time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cycle {
     pub(crate) count: u64,
     /// A CYC right before it dates it; else it is only after that CYC.

@@ -19,6 +19,7 @@ impl Inner<'_> {
             self.was_off(off, at.span);
         }
         self.known_at = self.at;
+        self.forget_edges();
         let Some(from) = self.opened else { return self.first(at) };
         let span = Span { lo: at.span.lo.max(from.span.lo), hi: at.span.hi.max(from.span.lo) };
         let cycles = self.has_cycles.then(|| self.cycles.close(Some(from.span), span));

@@ -18,6 +18,7 @@
 //! the last MTC lie within one period of it, and the rest of the gap is sleep. Without MTC there is no such bound; a
 //! TSC outside PSB+ that comes much later than the gap's events would have taken ended a sleep.
 
+mod anchor;
 mod close;
 mod place;
 mod steps;
@@ -257,6 +258,8 @@ struct Inner<'a> {
     lost: bool,
     /// Tracing was off, for a moment or for long, and no time is known since.
     off: Option<Off>,
+    /// MTCs since a loss, that are not known yet.
+    edges: Vec<anchor::Edge>,
     /// A packet said that the cpu sleeps, and nothing since that it woke.
     asleep: bool,
     doubt: Option<i64>,
@@ -311,6 +314,7 @@ impl<'a> Inner<'a> {
             lost: false,
             asleep: false,
             off: None,
+            edges: Vec::new(),
             doubt: None,
             samples: Vec::new(),
             last_host: None,

@@ -45,7 +45,10 @@ impl Inner<'_> {
                 // An MTC has eight bits: of a long time they say nothing.
                 match &mut self.ctc {
                     Some(ctc) if pause.moment => ctc.veil(),
-                    Some(ctc) => ctc.lose(),
+                    Some(ctc) => {
+                        ctc.lose();
+                        self.forget_edges();
+                    }
                     None => {}
                 }
                 self.cycles.miss();
@@ -322,18 +325,19 @@ impl Inner<'_> {
         if let Some(ctc) = &mut self.ctc {
             ctc.lose();
         }
+        self.forget_edges();
     }
 }
 
 /// What events say of the state of a cpu.
-struct Told {
-    vmcs: bool,
-    host: bool,
+pub(super) struct Told {
+    pub(super) vmcs: bool,
+    pub(super) host: bool,
 }
 
 /// Nothing is known of the state of a cpu before these events but that it was in root operation: what they took for
 /// known is not, until they say so.
-fn forget_before(events: &mut [Node], unknown: Loaded) -> Told {
+pub(super) fn forget_before(events: &mut [Node], unknown: Loaded) -> Told {
     let mut told = Told { vmcs: false, host: false };
     for node in &mut *events {
         match &mut node.what {

@@ -16,6 +16,10 @@ impl Inner<'_> {
             self.cycles.direct = false;
             return;
         };
+        if !ctc.is_known() {
+            self.cycles.direct = false;
+            return self.hold_edge(payload);
+        }
         let due = ctc.due();
         let period = ctc.period();
         match ctc.mtc(payload) {
@@ -70,6 +74,9 @@ impl Inner<'_> {
             }
         }
         let mut slept = None;
+        if !self.edges_known() {
+            self.anchor(Span::exact(tsc), packet.psb);
+        }
         if let Some(ctc) = &mut self.ctc {
             let due = ctc.due();
             if ctc.host_tsc(tsc, packet.tma) {
@@ -113,6 +120,12 @@ impl Inner<'_> {
             };
             match known {
                 Some((at, slept)) => {
+                    if due.is_none() {
+                        self.anchor(at, packet.psb);
+                        if let Some(ctc) = &mut self.ctc {
+                            ctc.pass(ctc.unit_of(at.mid()));
+                        }
+                    }
                     if let Some(vmcs) = vmcs {
                         offsets.sample(vmcs, value, at, None);
                     }
