@@ -55,7 +55,10 @@ fn wrong(trace: &Trace, scenario: &Scenario, truth: &str, rule: Option<Rule>) ->
         let Ok(_) = Analysis::new(trace, &survey, None).run(&mut rows, &mut |_| {});
     });
     if scenario.loses() {
-        return Lossy::of(&rows, truth, scenario.trace.snapshot_kb > 0).wrong.into_iter().next();
+        return Lossy::of(&rows, truth, scenario.trace.snapshot_kb > 0, scenario.loss.records_hz > 0.0)
+            .wrong
+            .into_iter()
+            .next();
     }
     let found = compare_rows(&rows, scenario, truth);
     let mut wrong = found.wrong;

@@ -60,7 +60,12 @@ fn compare_lossy(scenario: &Scenario) -> Option<Lossy> {
     let dir = tempfile::tempdir().unwrap();
     let (input, truth) = play(scenario, &dir.path().join("node"));
     match try_analyze(&input, &dir.path().join("dataset")) {
-        Ok(dataset) => Some(Lossy::of(&Rows::read(&dataset), &truth, scenario.trace.snapshot_kb > 0)),
+        Ok(dataset) => Some(Lossy::of(
+            &Rows::read(&dataset),
+            &truth,
+            scenario.trace.snapshot_kb > 0,
+            scenario.loss.records_hz > 0.0,
+        )),
         Err(said) if said.contains("no moment of it can be dated") => None,
         Err(said) => panic!("{said}"),
     }
@@ -198,7 +203,7 @@ fn lossy_scenarios() {
     }
     let sum = |of: fn(&Lossy) -> usize| found.iter().map(|(_, found)| of(found)).sum::<usize>();
     println!(
-        "{} nodes: {} guest stretches, {} not touched by a loss, {} told; {} re-entries told, {} more wrongly inferred, {} not though no loss hides them; {} losses, {} told; {} threads",
+        "{} nodes: {} guest stretches, {} not touched by a loss, {} told; {} re-entries told, {} more wrongly inferred, {} not though no loss hides them; {} losses, {} told; {} threads, {} of another vCPU's",
         found.len(),
         sum(|f| f.stretches),
         sum(|f| f.whole),
@@ -208,8 +213,10 @@ fn lossy_scenarios() {
         sum(|f| f.untold),
         sum(|f| f.windows),
         sum(|f| f.losses),
-        sum(|f| f.threads)
+        sum(|f| f.threads),
+        sum(|f| f.strangers)
     );
     assert_eq!(sum(|f| f.wrong.len()), 0);
+    assert!(sum(|f| f.strangers) * 100 <= sum(|f| f.threads));
     assert!(found.len() as u64 * 50 > (to - from) * 49, "{} of {}", found.len(), to - from);
 }

@@ -319,6 +319,11 @@ impl<W: Write + Seek> Watch for PerfData<W> {
             Hw::Switch { from, runnable, to } => self.switch(cpu, tsc, (from, to), runnable),
             Hw::Ended { tid } => self.ended(cpu, tsc, tid),
             Hw::TraceOff { full } => {
+                let cpu_now = &self.cpus[cpu];
+                if self.snapshot.is_none() && cpu_now.pt.bytes / self.watermark > cpu_now.told / self.watermark {
+                    // The interrupt came at that very moment.
+                    self.aux(cpu, tsc + self.stop / 4, 0);
+                }
                 let flags = if full { record::aux::TRUNCATED } else { 0 };
                 self.aux(cpu, tsc + self.stop / 2, flags);
                 self.cpus[cpu].off = true;

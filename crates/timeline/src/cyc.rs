@@ -22,8 +22,9 @@ pub(crate) struct Cycles {
     pub(crate) direct: bool,
     /// The last known time had a CYC right before it.
     from_direct: bool,
-    /// Not all cycles since the last known time are counted.
+    /// Not all cycles since the last known time are counted; and trace was missing.
     broken: bool,
+    missed: bool,
 }
 
 /// An event's place among the cycles since the last known time.
@@ -53,6 +54,7 @@ impl Cycles {
             direct: false,
             from_direct: false,
             broken: false,
+            missed: false,
         }
     }
 
@@ -70,10 +72,15 @@ impl Cycles {
         self.direct = false;
     }
 
-    /// Trace is missing here, and with it cycles. Those that are counted went by all the same.
+    /// Trace is missing here, and with it cycles.
     pub(crate) fn miss(&mut self) {
-        self.broken = true;
+        (self.broken, self.missed) = (true, true);
         self.direct = false;
+    }
+
+    /// The core may have stood still since the last known time.
+    pub(crate) fn halted(&mut self) {
+        self.broken = true;
     }
 
     pub(crate) fn at(&self) -> Cycle {
@@ -97,12 +104,13 @@ impl Cycles {
             }
         }
         let known = self.shortest[usize::from(self.ratio)];
-        let ticks = if self.slowest > 0.0 { self.slowest.min(known) } else { 0.0 };
+        let whole = self.slowest > 0.0 && !self.missed;
+        let ticks = if whole { self.slowest.min(known) } else { 0.0 };
         let gap = Gap { ticks: ticks * GIVE, total, from_direct: self.from_direct };
         self.slowest = known;
         self.count = 0;
         self.from_direct = self.direct;
-        (self.direct, self.broken) = (false, false);
+        (self.direct, self.broken, self.missed) = (false, false, false);
         gap
     }
 }

@@ -63,8 +63,9 @@ pub(crate) struct Lossy {
     pub(crate) losses: usize,
     /// Ticks lost in truth, and ticks that are said to be, of all cpus.
     pub(crate) lost: [i64; 2],
-    /// vCPUs whose thread is said.
+    /// vCPUs whose thread is said; and those of another's, where the kernel's records are not whole.
     pub(crate) threads: usize,
+    pub(crate) strangers: usize,
     /// Ticks in the guest that are told, of each VMCS.
     guest: HashMap<i64, i64>,
     pub(crate) wrong: Vec<String>,
@@ -104,8 +105,9 @@ fn read(text: &str) -> BTreeMap<i32, Seen> {
 }
 
 impl Lossy {
-    /// `snapshot`: the trace of each cpu begins where its ring did, which the dataset says.
-    pub(crate) fn of(rows: &Rows, text: &str, snapshot: bool) -> Lossy {
+    /// `snapshot`: the trace of each cpu begins where its ring did, which the dataset says. `records_lost`: some of the
+    /// kernel's records are missing too.
+    pub(crate) fn of(rows: &Rows, text: &str, snapshot: bool, records_lost: bool) -> Lossy {
         let truth = Truth::parse(text);
         let mut seen = read(text);
         let mut this = Lossy::default();
@@ -129,7 +131,10 @@ impl Lossy {
         this.losses(rows, &seen, &truth);
         this.sure(rows, &truth);
         this.threads = rows.vcpus.iter().filter(|vcpu| vcpu.tid.is_some()).count();
-        this.wrong.extend(threads(rows, text));
+        let (strangers, wrong) =
+            threads(rows, text).into_iter().partition(|what| records_lost && what.starts_with("VMCS"));
+        this.strangers = Vec::len(&strangers);
+        this.wrong.extend::<Vec<String>>(wrong);
         this
     }
 

@@ -31,7 +31,8 @@ impl Inner<'_> {
         let from = self.opened.unwrap_or(from);
         let at = Known { span, best: span.clamp(at.best.max(from.best)), guest: at.guest };
         let slept = slept.filter(|_| holds(Rule::SleepGaps));
-        let asleep = slept.filter(|_| self.nr != Some(true));
+        // Where nothing was seen since a loss, it may have gone on.
+        let asleep = slept.filter(|_| self.nr != Some(true) && !self.lost);
         if self.gap.is_empty() && asleep.is_none() && !self.lost {
             self.off = self.off.filter(|_| span.hi >= FAR);
             self.opened = Some(at);
@@ -227,6 +228,10 @@ impl Inner<'_> {
             for (vmcs, guest) in self.samples.drain(..) {
                 before = Some(offsets.sample(vmcs, guest, host, before));
             }
+        }
+        if let (Some(off), Some(hi), true) = (self.off, stopped, self.gap.is_empty()) {
+            // Nothing came behind a pause: was it the end?
+            self.close(Known::at(Span { lo: off.stopped.min(hi), hi }), None);
         }
         let any = !self.gap.is_empty();
         if let Some(node) = self.gap.last_mut() {

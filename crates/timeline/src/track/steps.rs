@@ -168,9 +168,12 @@ impl Inner<'_> {
     pub(super) fn vmcs_state(&mut self, vmcs: Option<u64>) {
         let now = vmcs.map_or(Loaded::Nothing, Loaded::Vmcs);
         if let Loaded::Unknown(epoch) = self.loaded {
-            for node in self.gap.iter_mut().rev().chain(self.queue.iter_mut().rev()) {
+            // What was before a loss is of another epoch; and a pause may yet be one.
+            let off = self.off.filter(|off| !off.moment).map(|off| off.before.min(self.gap.len()));
+            let queue = if off.is_some() { 0 } else { self.queue.len() };
+            let here = self.gap[off.unwrap_or(0)..].iter_mut().rev();
+            for node in here.chain(self.queue.iter_mut().rev().take(queue)) {
                 if let What::Lost { .. } = node.what {
-                    // What was before the loss is of another epoch.
                     break;
                 }
                 let (What::Entry { loaded, .. } | What::Found { loaded, .. } | What::Load(loaded)) = &mut node.what

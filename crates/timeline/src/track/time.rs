@@ -93,6 +93,10 @@ impl Inner<'_> {
             // As above. Who makes a PSB has been awake.
             slept = None;
         }
+        if !packet.psb {
+            // Of a cpu that wakes: asleep it counts no cycles.
+            self.cycles.halted();
+        }
         self.host_samples(tsc, offsets);
         self.gaps = self.gaps.saturating_add(u32::from(packet.psb));
         self.close(Known::exact(tsc), slept.map(|due| (due, Span::exact(tsc))));

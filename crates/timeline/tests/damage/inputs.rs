@@ -174,6 +174,7 @@ pub(crate) fn made_up(rng: &mut Rng, wild: bool) -> Input {
             script.vmcs = script.pages;
             script.tsc = start + script.rng.below(100_000) as i64;
             script.shift = mtc_period;
+            script.cyc_at = script.tsc;
             script.run();
             script.out
         })
@@ -198,6 +199,8 @@ struct Script<'r> {
     vmcs: u64,
     wild: bool,
     cyc: bool,
+    /// Cycles are ticks; they are counted since then.
+    cyc_at: i64,
 }
 
 impl<'r> Script<'r> {
@@ -214,6 +217,7 @@ impl<'r> Script<'r> {
             vmcs: 0x10_0000,
             wild,
             cyc,
+            cyc_at: 1 << 32,
             rng,
         }
     }
@@ -244,6 +248,7 @@ impl<'r> Script<'r> {
                     9 if self.rng.once_in(6) => {
                         self.put(Packet::Ovf);
                         self.tsc += self.rng.below(100_000) as i64;
+                        self.cyc_at = self.tsc;
                         // The VMCS stays the same; all else may have changed.
                         self.nr = self.rng.once_in(2);
                         self.pip();
@@ -265,15 +270,18 @@ impl<'r> Script<'r> {
         };
         let unit = |tsc: i64| (tsc - K).div_euclid(84) >> shift;
         let dt = if shift < 5 { dt / 100 } else { dt };
-        for edge in unit(self.tsc) + 1..=unit(self.tsc + dt) {
+        let end = self.tsc + dt;
+        for edge in unit(self.tsc) + 1..=unit(end) {
+            self.tsc = (edge << shift) * 84 + K;
             self.put(Packet::Mtc { ctc: edge as u8 });
         }
-        self.tsc += dt;
+        self.tsc = end;
     }
 
     fn put(&mut self, packet: Packet) {
         if self.cyc && !matches!(packet, Packet::PsbEnd) {
-            let cycles = self.rng.below(3000);
+            let cycles = (self.tsc - self.cyc_at).max(0) as u64;
+            self.cyc_at = self.tsc;
             encode(&Packet::Cyc { cycles }, &mut self.out).unwrap();
         }
         encode(&packet, &mut self.out).unwrap();
@@ -310,6 +318,7 @@ impl<'r> Script<'r> {
 
     /// At a wake.
     fn time(&mut self) {
+        self.cyc_at = self.tsc;
         self.put(self.tsc_packet());
         if self.shift.is_some() {
             self.put(self.tma_packet());
