@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use havana_sim::scenario::Form;
+use havana_rows::{Evidence, VcpuState, VcpuStateKind};
+use havana_sim::scenario::{Form, Trace};
 use havana_sim::{NAMED, Node, Recording, Scenario};
 
 use crate::common::compare::Comparison;
@@ -45,6 +46,13 @@ pub(crate) fn compare_rows(rows: &Rows, scenario: &Scenario, text: &str) -> Comp
     judge(scenario, &mut found);
     if recorded {
         found.wrong.extend(threads(rows, text));
+        let known = |row: &&VcpuState| {
+            // One that has just begun was nowhere before.
+            let mut mine = rows.vcpus.iter().filter(|v| v.vcpu_id == row.vcpu_id && v.tid.is_some());
+            mine.any(|v| v.first_tsc < row.start.tsc)
+        };
+        let off = |row: &&VcpuState| row.state == VcpuStateKind::OffCpu && row.evidence == Evidence::Observed;
+        found.wrong.extend(rows.vcpu_states.iter().filter(off).find(known).map(|row| format!("off, and why? {row:?}")));
     }
     found
 }
@@ -144,7 +152,9 @@ impl Found {
         for seed in seeds {
             let mut scenario = Scenario::random(seed);
             if seed % 4 == 3 {
-                scenario.trace.form = Form::Perf;
+                let lossy = Scenario::random_lossy(seed).trace;
+                scenario.trace =
+                    Trace { form: Form::Perf, any_order: lossy.any_order, errata: lossy.errata, ..scenario.trace };
             }
             scenario.check().unwrap();
             let found = compare(&scenario);
