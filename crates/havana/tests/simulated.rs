@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use havana_rows::{Evidence, VcpuState, VcpuStateKind};
 use havana_sim::scenario::{Form, Trace};
-use havana_sim::{NAMED, Node, Recording, Scenario};
+use havana_sim::{NAMED, Node, Recording, Scenario, Tables};
 
 use crate::common::compare::Comparison;
 use crate::common::lossy::{Lossy, threads};
@@ -109,6 +109,39 @@ fn judge(scenario: &Scenario, found: &mut Comparison) {
     let apart = if cyc { 0 } else { period };
     let worst = found.vcpu_shares.iter().filter(|(_, usual)| *usual >= apart).map(|(off, _)| *off).fold(0.0, f64::max);
     holds(worst <= 0.5, format!("guest time of a vCPU {worst:.3} % off"));
+}
+
+/// The truth's two forms are one: what knows everything is never wrong, and nothing in it is inferred or untold.
+#[test]
+fn the_truth_as_tables_is_the_truth() {
+    let drawn = (0..200).map(|seed| (seed.to_string(), Scenario::random(seed)));
+    let named = NAMED.iter().filter(|(name, _)| !["big", "lossy"].contains(name)).map(|(name, _)| {
+        let mut scenario = Scenario::named(name).unwrap();
+        scenario.node.seconds = 0.2;
+        (name.to_string(), scenario)
+    });
+    for (name, scenario) in named.chain(drawn) {
+        let mut node = Node::new(&scenario);
+        let truth = havana_sim::Truth::new(Vec::new(), node.begin(), &node.host_cr3(), node.tasks()).unwrap();
+        let mut watch = (Tables::new(Rows::default(), &node), truth);
+        node.run(&mut watch);
+        let rows = watch.0.finish(node.end()).unwrap();
+        let text = String::from_utf8(watch.1.finish(node.end()).unwrap()).unwrap();
+        let mut found = Comparison::of(&rows, &Truth::parse(&text));
+        if scenario.vm.iter().any(|vm| vm.tsc_scale != 1.0) {
+            found.wrong.retain(|what| !what.contains("TSC offset"));
+        }
+        // It knows when each was woken, and that it has waited for a cpu since: which no trace tells.
+        found.wrong.retain(|what| !what.starts_with("it halted, and does not wait"));
+        println!("{name}\n{found}");
+        assert!(found.wrong.is_empty(), "{name}\n{found}");
+        assert_eq!((found.error, found.width, found.unordered), ([0, 0], [0, 0], 0), "{name}");
+        assert!(
+            found.vcpu_share.max(found.process_share).max(found.idle).max(found.hypervisor) < 1e-9,
+            "{name}\n{found}"
+        );
+        assert_eq!(found.reasons, found.stretches, "{name}");
+    }
 }
 
 /// A second of each named scenario, the large one on a few cpus.

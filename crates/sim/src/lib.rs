@@ -5,7 +5,8 @@
 //!                  │ Hw: what each processor does, in the order of time
 //!                  ├─► record: pt, a processor's trace ─► cpuN.pt
 //!                  ├─► perf: the same, and the kernel's records ─► perf.data
-//!                  └─► truth: a line for each thing ────► truth
+//!                  ├─► truth: a line for each thing ────► truth
+//!                  └─► tables: rows, as of an analysis ──► dataset
 //! ```
 //!
 //! | module | its one question |
@@ -18,6 +19,7 @@
 //! | [`record`] | where do they go? |
 //! | `perf` | what does Linux say beside them? |
 //! | [`truth`] | what really happened? |
+//! | [`Tables`] | and what would a dataset say that knew it? |
 //!
 //! Nothing here knows how traces are read: two readers of one rule, and not one.
 #![forbid(unsafe_code)]
@@ -30,6 +32,7 @@ pub mod pt;
 pub mod record;
 mod rng;
 pub mod scenario;
+mod tables;
 pub mod truth;
 
 pub use node::Node;
@@ -37,4 +40,5 @@ pub use perf::PerfData;
 pub use record::{Recording, Streams};
 pub use rng::Rng;
 pub use scenario::{NAMED, Scenario, ScenarioError};
+pub use tables::Tables;
 pub use truth::Truth;

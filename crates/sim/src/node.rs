@@ -91,6 +91,18 @@ pub struct Task {
     pub from: i64,
 }
 
+/// A vCPU, as its host knows it.
+pub(crate) struct VcpuOf {
+    /// Which of the node's VMs.
+    pub(crate) vm: usize,
+    pub(crate) vmcs: u64,
+    pub(crate) host_cr3: u64,
+    pub(crate) tid: i32,
+    pub(crate) pid: i32,
+    /// VM/vcpuN.
+    pub(crate) name: String,
+}
+
 #[derive(Debug)]
 struct Thread {
     tid: i32,
@@ -383,6 +395,22 @@ impl Node {
     /// Each cpu's CR3 at the begin; all are in root operation.
     pub fn host_cr3(&self) -> Vec<u64> {
         vec![SWAPPER; self.cpus.len()]
+    }
+
+    /// All vCPUs, those of a VM together.
+    pub(crate) fn vcpus(&self) -> impl Iterator<Item = VcpuOf> + '_ {
+        self.guests.iter().map(|guest| {
+            let thread = &self.threads[guest.thread];
+            let task = self.tasks.iter().find(|task| task.tid == thread.tid);
+            VcpuOf {
+                vm: guest.vm,
+                vmcs: guest.vmcs,
+                host_cr3: thread.mm.unwrap_or(0),
+                tid: thread.tid,
+                pid: task.map_or(0, |task| task.pid),
+                name: task.and_then(|task| task.role.clone()).unwrap_or_default(),
+            }
+        })
     }
 
     /// All threads, by their numbers.

@@ -8,10 +8,14 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use havana_sim::hw::{Hw, Watch};
 use havana_sim::scenario::Form;
-use havana_sim::{NAMED, Node, Recording, Scenario, Truth};
+use havana_sim::{NAMED, Node, Recording, Scenario, Tables, Truth};
+use havana_store::{Clock, DatasetWriter, Epoch, Manifest, WriterOptions};
 
 use crate::cli::{self, Simulate};
 use crate::units;
+
+/// The truth as a dataset.
+const TRUE: &str = "truth.havana";
 
 /// The scenario as it was played, beside its trace: what makes a directory one of ours.
 const PLAYED: &str = "scenario.toml";
@@ -119,10 +123,13 @@ fn write(scenario: &Scenario, dir: &Path, with_truth: bool) -> anyhow::Result<Ma
     let (recording, exits) = if with_truth {
         let out = zstd::Encoder::new(create("truth.zst")?, 1)?.auto_finish();
         let truth = Truth::new(out, node.begin(), &node.host_cr3(), node.tasks())?;
-        let mut watch = ((recording, truth), Exits(0));
+        let tables = Tables::new(truth_dataset(scenario, node.begin(), &dir.join(TRUE))?, &node);
+        let mut watch = ((recording, (truth, tables)), Exits(0));
         node.run(&mut watch);
-        let ((recording, truth), exits) = watch;
+        let ((recording, (truth, tables)), exits) = watch;
         drop(truth.finish(node.end()).with_context(failed)?);
+        let dataset = tables.finish(node.end()).with_context(failed)?;
+        dataset.finish(manifest(scenario, node.begin())).with_context(failed)?;
         (recording, exits)
     } else {
         let mut watch = (recording, Exits(0));
@@ -131,4 +138,25 @@ fn write(scenario: &Scenario, dir: &Path, with_truth: bool) -> anyhow::Result<Ma
     };
     let bytes = recording.finish(node.end()).with_context(failed)?;
     Ok(Made { bytes, exits: exits.0 })
+}
+
+/// The dataset of someone who knows everything.
+fn truth_dataset(scenario: &Scenario, begin: i64, dir: &Path) -> anyhow::Result<DatasetWriter> {
+    let ns_clock = units::ns_clock(Some(scenario.node.tsc_hz), (begin, 0));
+    let (node, capture) = ("simulated".to_string(), "truth".to_string());
+    Ok(DatasetWriter::create(dir, WriterOptions { node, capture, ns_clock, ..WriterOptions::default() })?)
+}
+
+fn manifest(scenario: &Scenario, begin: i64) -> Manifest {
+    Manifest {
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        clock: Clock {
+            tsc_hz: Some(scenario.node.tsc_hz),
+            tsc_hz_known: true,
+            epoch: Epoch::FirstEvent,
+            origin_tsc: begin,
+            origin_ns: Some(0),
+        },
+        ..Manifest::default()
+    }
 }
