@@ -30,7 +30,10 @@ impl std::error::Error for Unencodable {}
 /// ```
 pub fn encode(packet: &Packet, out: &mut Vec<u8>) -> Result<(), Unencodable> {
     let bytes = Bytes::of(packet).ok_or(Unencodable(*packet))?;
-    out.extend_from_slice(&bytes.bytes[..bytes.len]);
+    // All of them and then fewer: a copy whose length the compiler knows.
+    let end = out.len() + bytes.len;
+    out.extend_from_slice(&bytes.bytes);
+    out.truncate(end);
     Ok(())
 }
 

@@ -56,14 +56,24 @@ pub struct Clock {
 impl Clock {
     /// The crystal tick that holds at a TSC.
     pub fn ctc(&self, tsc: i64) -> i64 {
-        (i128::from(tsc - self.origin) * i128::from(self.ratio.1)).div_euclid(i128::from(self.ratio.0)) as i64
+        let [n, d] = [self.ratio.0, self.ratio.1].map(i64::from);
+        match (tsc - self.origin).checked_mul(d) {
+            Some(ticks) => ticks.div_euclid(n),
+            None => (i128::from(tsc - self.origin) * i128::from(d)).div_euclid(i128::from(n)) as i64,
+        }
     }
 
     /// The first TSC at which a crystal tick holds.
     pub fn tsc(&self, ctc: i64) -> i64 {
-        let ticks = i128::from(ctc) * i128::from(self.ratio.0);
-        let d = i128::from(self.ratio.1);
-        self.origin + (ticks.div_euclid(d) + i128::from(ticks.rem_euclid(d) != 0)) as i64
+        let [n, d] = [self.ratio.0, self.ratio.1].map(i64::from);
+        let ticks = match ctc.checked_mul(n) {
+            Some(ticks) => ticks.div_euclid(d) + i64::from(ticks.rem_euclid(d) != 0),
+            None => {
+                let (ticks, d) = (i128::from(ctc) * i128::from(n), i128::from(d));
+                (ticks.div_euclid(d) + i128::from(ticks.rem_euclid(d) != 0)) as i64
+            }
+        };
+        self.origin + ticks
     }
 }
 
@@ -84,9 +94,9 @@ impl GuestClock {
 }
 
 /// So long does the code run that one branch packet is of.
-const TICKS_A_PACKET: i64 = 160;
-/// No more packets are made between two events.
-const MOST_BRANCHES: i64 = 4096;
+const TICKS_A_PACKET: i64 = 335;
+/// What branch packets there are, again and again: TNT, or a TIP whose IP differs in so many bytes.
+const BRANCHES: [u8; 11] = [0, 2, 0, 0, 4, 0, 2, 0, 0, 4, 0];
 /// TSC packets have 56 bits.
 const TSC_BITS: u64 = (1 << 56) - 1;
 /// The VMCS that is loaded where none is.
@@ -109,6 +119,8 @@ pub struct Pt {
     guest: Option<GuestClock>,
     /// Crystal tick >> N of the last edge passed.
     unit: i64,
+    /// TSC of the next; without MTC never.
+    edge: i64,
     cyc_at: i64,
     last: i64,
     last_ip: u64,
@@ -119,12 +131,23 @@ pub struct Pt {
     full_at: u64,
     /// The last packet is an MTC: where it begins in `out`, its CYC with it.
     mtc_at: Option<usize>,
+    /// TNT of six branches, encoded.
+    tnt: [u8; 64],
+    /// Which of BRANCHES is next.
+    branch: usize,
 }
 
 impl Pt {
     /// A processor in root operation with this CR3, whose trace begins at `tsc`.
     pub fn new(mode: Mode, clock: Clock, rng: Rng, tsc: i64, cr3: u64) -> Pt {
-        let unit = clock.ctc(tsc) >> mode.mtc_period.unwrap_or(0);
+        let mut tnt = [0; 64];
+        let mut bytes = Vec::new();
+        for bits in 0..64 {
+            bytes.clear();
+            let done: Result<(), Unencodable> = encode(&Packet::Tnt8 { bits, count: 6 }, &mut bytes);
+            debug_assert!(done.is_ok(), "{bits}");
+            tnt[usize::from(bits)] = bytes[0];
+        }
         let mut pt = Pt {
             mode,
             clock,
@@ -136,7 +159,10 @@ impl Pt {
             cr3,
             vmcs: None,
             guest: None,
-            unit,
+            unit: 0,
+            edge: i64::MAX,
+            tnt,
+            branch: 0,
             cyc_at: tsc,
             last: tsc,
             last_ip: 0,
@@ -145,6 +171,7 @@ impl Pt {
             full_at: u64::MAX,
             mtc_at: None,
         };
+        pt.synchronise(tsc);
         pt.psb(tsc);
         pt
     }
@@ -237,16 +264,12 @@ impl Pt {
     /// Time goes on: MTCs.
     pub fn until(&mut self, tsc: i64) {
         debug_assert!(tsc >= self.last, "{tsc} after {}", self.last);
-        if let (Some(period), false) = (self.mode.mtc_period, self.asleep) {
-            loop {
-                let edge = self.clock.tsc((self.unit + 1) << period);
-                if edge > tsc {
-                    break;
-                }
-                self.unit += 1;
-                self.last = edge;
+        if !self.asleep {
+            while self.edge <= tsc {
+                self.last = self.edge;
+                self.passed(self.unit + 1);
                 let at = self.out.len();
-                self.date(edge);
+                self.date(self.last);
                 self.put(Packet::Mtc { ctc: self.unit as u8 });
                 self.mtc_at = (!self.mute).then_some(at);
                 self.psb_if_due();
@@ -256,6 +279,17 @@ impl Pt {
             }
         }
         self.last = self.last.max(tsc);
+    }
+
+    /// The last edge passed is this one.
+    fn passed(&mut self, unit: i64) {
+        self.unit = unit;
+        self.edge = self.mode.mtc_period.map_or(i64::MAX, |period| self.clock.tsc((unit + 1) << period));
+    }
+
+    /// The last edge passed is that before `tsc`.
+    fn synchronise(&mut self, tsc: i64) {
+        self.passed(self.clock.ctc(tsc) >> self.mode.mtc_period.unwrap_or(0));
     }
 
     fn tsc_packet(&self, tsc: i64) -> Packet {
@@ -410,7 +444,7 @@ impl Pt {
 
     /// Edges up to here have no MTC.
     fn goes_on(&mut self, tsc: i64) {
-        self.unit = self.clock.ctc(tsc) >> self.mode.mtc_period.unwrap_or(0);
+        self.synchronise(tsc);
         self.last = tsc;
         self.cyc_at = tsc;
     }
@@ -483,26 +517,36 @@ impl Pt {
         if !self.mode.branches || self.asleep {
             return;
         }
-        let count = ((tsc - self.last).max(0) / TICKS_A_PACKET).min(MOST_BRANCHES);
-        let (from, span) = (self.last, tsc - self.last);
-        for i in 0..count {
-            self.until(from + span * i / count);
-            if self.bytes >= self.full_at {
-                return;
-            }
-            if i % 7 == 6 {
-                let ip = self.last_ip & !0xffff | self.rng.below(1 << 16);
-                let at = self.ip(ip);
-                self.put(Packet::Tip(at));
-            } else {
-                let bits = self.rng.below(64) as u8;
-                self.put(Packet::Tnt8 { bits, count: 6 });
+        let mut at = self.last;
+        while !self.mute && at + TICKS_A_PACKET <= tsc {
+            self.until(at);
+            // No MTC, PSB+ or end of the room comes amid these.
+            let stop = self.full_at.min(self.psb_at + self.mode.psb_bytes);
+            while self.bytes < stop && at < self.edge && at + TICKS_A_PACKET <= tsc {
+                self.branch();
+                at += TICKS_A_PACKET;
             }
             self.psb_if_due();
             if self.bytes >= self.full_at {
                 return;
             }
         }
+    }
+
+    /// One packet of them.
+    fn branch(&mut self) {
+        let random = self.rng.next_u64();
+        let bytes = BRANCHES[self.branch];
+        self.branch = (self.branch + 1) % BRANCHES.len();
+        if bytes == 0 {
+            self.out.push(self.tnt[random as usize % 64]);
+            (self.bytes, self.mtc_at) = (self.bytes + 1, None);
+            return;
+        }
+        let below = 8 * bytes;
+        let ip = self.last_ip >> below << below | random & ((1 << below) - 1);
+        let at = self.ip(ip);
+        self.put(Packet::Tip(at));
     }
 
     /// The trace ends.

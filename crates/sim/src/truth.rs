@@ -21,10 +21,13 @@ use crate::node::Task;
 
 /// The marker of the end.
 const END: u32 = 1006;
+/// Bytes of lines that are written at once.
+const ENOUGH: usize = 1 << 16;
 
 /// Writes the truth down. An error of the writer is kept for [`finish`](Truth::finish).
 pub struct Truth<W> {
     out: W,
+    lines: Lines,
     vmcs: Vec<u64>,
     failed: Option<io::Error>,
 }
@@ -38,7 +41,7 @@ impl<W: Write> Truth<W> {
         for (cpu, cr3) in cr3.iter().enumerate() {
             writeln!(out, "S,{cpu},{tsc},0,0,{cr3:x}")?;
         }
-        Ok(Truth { out, vmcs: vec![0; cr3.len()], failed: None })
+        Ok(Truth { out, lines: Lines::default(), vmcs: vec![0; cr3.len()], failed: None })
     }
 
     /// All is written: the node was watched up to `tsc`.
@@ -46,6 +49,7 @@ impl<W: Write> Truth<W> {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        self.flush()?;
         for cpu in 0..self.vmcs.len() {
             writeln!(self.out, "M,{cpu},{tsc},0,{:x},0,{END},0", self.vmcs[cpu])?;
         }
@@ -55,32 +59,101 @@ impl<W: Write> Truth<W> {
 
     fn line(&mut self, cpu: usize, tsc: i64, hw: &Hw) -> io::Result<()> {
         let loaded = self.vmcs[cpu];
-        let out = &mut self.out;
+        let lines = &mut self.lines;
         match *hw {
-            Hw::HostCr3 { cr3 } => writeln!(out, "C,{cpu},{tsc},0,{loaded:x},{cr3:x},0"),
-            Hw::GuestCr3 { vmcs, cr3 } => writeln!(out, "C,{cpu},{tsc},1,{vmcs:x},{cr3:x},0"),
+            Hw::HostCr3 { cr3 } => lines.begin("C", cpu, tsc).text(",0").hex(loaded).hex(cr3).text(",0\n"),
+            Hw::GuestCr3 { vmcs, cr3 } => lines.begin("C", cpu, tsc).text(",1").hex(vmcs).hex(cr3).text(",0\n"),
             Hw::Load { vmcs } => {
                 self.vmcs[cpu] = vmcs;
-                writeln!(out, "P,{cpu},{tsc},{vmcs:x}")
+                lines.begin("P", cpu, tsc).hex(vmcs).text("\n")
             }
             Hw::Enter { vmcs, cr3, clock, ip } => {
-                writeln!(out, "E,{cpu},{tsc},{vmcs:x},{cr3:x},{ip:x},{:x},0", clock.offset)
+                lines.begin("E", cpu, tsc).hex(vmcs).hex(cr3).hex(ip).hex(clock.offset.cast_unsigned()).text(",0\n")
             }
             Hw::Exit { vmcs, reason, cr3, ip, .. } => {
-                writeln!(out, "X,{cpu},{tsc},{vmcs:x},{reason},{cr3:x},{ip:x},0,0")
+                lines.begin("X", cpu, tsc).hex(vmcs).decimal(reason.into()).hex(cr3).hex(ip).text(",0,0\n")
             }
-            Hw::Sleep => writeln!(out, "H,{cpu},{tsc},2"),
-            Hw::Wake => writeln!(out, "W,{cpu},{tsc}"),
+            Hw::Sleep => lines.begin("H", cpu, tsc).text(",2\n"),
+            Hw::Wake => lines.begin("W", cpu, tsc).text("\n"),
             Hw::Switch { from, runnable, to } => {
-                writeln!(out, "K,{cpu},{tsc},switch,{from},{},{to}", if runnable { "R" } else { "S" })
+                let state = if runnable { ",R" } else { ",S" };
+                lines
+                    .begin("K", cpu, tsc)
+                    .text(",switch")
+                    .decimal(from.into())
+                    .text(state)
+                    .decimal(to.into())
+                    .text("\n")
             }
-            Hw::Wakeup { tid } => writeln!(out, "K,{cpu},{tsc},wake,{tid},{cpu}"),
-            Hw::Overflow => writeln!(out, "O,{cpu},{tsc},1"),
-            Hw::OverflowEnds => writeln!(out, "O,{cpu},{tsc},0"),
-            Hw::TraceOff { .. } => writeln!(out, "R,{cpu},{tsc},0"),
-            Hw::TraceOn => writeln!(out, "R,{cpu},{tsc},1"),
-            Hw::Ended { .. } => Ok(()),
+            Hw::Wakeup { tid } => {
+                lines.begin("K", cpu, tsc).text(",wake").decimal(tid.into()).decimal(cpu as i64).text("\n")
+            }
+            Hw::Overflow => lines.begin("O", cpu, tsc).text(",1\n"),
+            Hw::OverflowEnds => lines.begin("O", cpu, tsc).text(",0\n"),
+            Hw::TraceOff { .. } => lines.begin("R", cpu, tsc).text(",0\n"),
+            Hw::TraceOn => lines.begin("R", cpu, tsc).text(",1\n"),
+            Hw::Ended { .. } => return Ok(()),
+        };
+        if self.lines.0.len() >= ENOUGH { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands on what was gathered.
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.lines.0)?;
+        self.lines.0.clear();
+        Ok(())
+    }
+}
+
+/// Lines that are not yet written. There are millions a second, and `write!` would be most of the cost.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn begin(&mut self, kind: &str, cpu: usize, tsc: i64) -> &mut Self {
+        self.text(kind).decimal(cpu as i64).decimal(tsc)
+    }
+
+    /// A comma, and a number in decimal.
+    fn decimal(&mut self, number: i64) -> &mut Self {
+        self.text(if number < 0 { ",-" } else { "," });
+        let mut rest = number.unsigned_abs();
+        self.digits(|| {
+            let digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            (digit, rest == 0)
+        })
+    }
+
+    /// A comma, and a number in hexadecimal.
+    fn hex(&mut self, mut rest: u64) -> &mut Self {
+        self.text(",");
+        self.digits(|| {
+            let digit = b"0123456789abcdef"[(rest & 0xf) as usize];
+            rest >>= 4;
+            (digit, rest == 0)
+        })
+    }
+
+    /// Digits, of which the lowest comes first, until one is the last.
+    fn digits(&mut self, mut next: impl FnMut() -> (u8, bool)) -> &mut Self {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            let (digit, last) = next();
+            at -= 1;
+            digits[at] = digit;
+            if last {
+                break;
+            }
         }
+        self.0.extend_from_slice(&digits[at..]);
+        self
     }
 }
 
