@@ -7,6 +7,7 @@
 //! | [`perf`] | perf.data in every form, whole and not |
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
+//! | [`often`] | how often each state and evidence is right, and how much is told so |
 //! | [`rules`] | each rule of the hardware, taken away: its loss is noticed |
 //! | [`skylake`] | traces of real processors |
 //! | [`cli`] | what is printed, exit statuses, errors |
@@ -21,6 +22,7 @@
 mod cli;
 mod common;
 mod fit;
+mod often;
 mod perf;
 mod rules;
 mod score;

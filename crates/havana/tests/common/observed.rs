@@ -18,6 +18,21 @@ fn within(pieces: &[Piece], from: i64, to: i64) -> impl Iterator<Item = usize> {
     (first..pieces.len()).take_while(move |at| pieces[*at].start < to).filter(|at| pieces[*at].start < pieces[*at].end)
 }
 
+/// A cpu's row says what the cpu does, and who does it. `vmcs`: of each vCPU.
+pub(crate) fn does(row: &CpuState, doing: Doing, vmcs: &HashMap<i32, i64>) -> bool {
+    let in_space = |cr3: Option<i64>| cr3.is_none_or(|cr3| row.host_cr3.map(page) == Some(cr3));
+    match doing {
+        Doing::Guest { vmcs: true_vmcs, cr3 } => {
+            row.state == C::Guest
+                && row.vcpu_id.is_none_or(|id| vmcs[&id] == true_vmcs)
+                && row.guest_cr3.map(page) == Some(cr3)
+        }
+        Doing::Hypervisor { cr3 } => row.state == C::Hypervisor && in_space(cr3),
+        Doing::Host { cr3 } => row.state == C::Host && in_space(cr3),
+        Doing::Idle => row.state == C::Idle,
+    }
+}
+
 impl Comparison {
     pub(crate) fn observed(&mut self, rows: &Rows, truth: &Truth) {
         self.observed_cpus(rows, truth);
@@ -30,19 +45,7 @@ impl Comparison {
     fn observed_cpus(&mut self, rows: &Rows, truth: &Truth) {
         let vmcs: HashMap<i32, i64> = rows.vcpus.iter().map(|v| (v.vcpu_id, v.vmcs)).collect();
         let process: HashMap<i32, i64> = rows.processes.iter().map(|p| (p.process_id, p.cr3)).collect();
-        let is = |row: &CpuState, doing: Doing| {
-            let in_space = |cr3: Option<i64>| cr3.is_none_or(|cr3| row.host_cr3.map(page) == Some(cr3));
-            match doing {
-                Doing::Guest { vmcs: true_vmcs, cr3 } => {
-                    row.state == C::Guest
-                        && row.vcpu_id.is_none_or(|id| vmcs[&id] == true_vmcs)
-                        && row.guest_cr3.map(page) == Some(cr3)
-                }
-                Doing::Hypervisor { cr3 } => row.state == C::Hypervisor && in_space(cr3),
-                Doing::Host { cr3 } => row.state == C::Host && in_space(cr3),
-                Doing::Idle => row.state == C::Idle,
-            }
-        };
+        let is = |row: &CpuState, doing: Doing| does(row, doing, &vmcs);
         let mut before: HashMap<i32, CpuState> = HashMap::new();
         for row in &rows.cpu_states {
             let whose = |row: &CpuState| (row.state == C::Guest).then(|| (row.vcpu_id, row.guest_cr3.map(page)));
