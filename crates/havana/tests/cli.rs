@@ -661,7 +661,7 @@ capture  quiet
     let files = fs::read_dir(dir.path().join("quiet")).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
     let mut files: Vec<_> = files.collect();
     files.sort();
-    assert_eq!(files, ["cpu0.pt", "cpu1.pt", "scenario.toml", "trace.toml", "truth.zst"]);
+    assert_eq!(files, ["cpu0.pt", "cpu1.pt", "scenario.toml", "trace.toml", "truth.havana", "truth.zst"]);
     havana(dir.path()).args(["analyze", "quiet", "--strict"]).assert().success();
 
     run(&["quiet"]).code(1).stdout_eq("").stderr_eq(str![[r#"
@@ -680,10 +680,10 @@ havana: mine: exists already
     assert_eq!(read("again/cpu0.pt"), before);
     run(&["again.toml", "--force", "--seed", "2", "--no-truth"]).success();
     assert_ne!(read("again/cpu0.pt"), before);
-    assert!(!dir.path().join("again/truth.zst").exists());
+    assert!(!dir.path().join("again/truth.zst").exists() && !dir.path().join("again/truth.havana").exists());
 
     run(&["nobody"]).code(1).stderr_eq(str![[r#"
-havana: nobody: no such file, and no scenario of that name; there are quiet, noisy-neighbour, cron-burst, exit-storm, overcommit, throttled, migration, clock-jump, big
+havana: nobody: no such file, and no scenario of that name; there are quiet, noisy-neighbour, cron-burst, exit-storm, overcommit, throttled, migration, clock-jump, lossy, big
 
 "#]]);
     fs::write(dir.path().join("bad.toml"), "[node]\ncpus = 2\nsecond = 1\n").unwrap();

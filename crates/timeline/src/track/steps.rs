@@ -59,7 +59,7 @@ impl Inner<'_> {
                     self.close(Known { span, best: hi, guest: None }, None);
                 }
                 let before = self.gap.len();
-                let off = stopped.map(|stopped| Off { stopped, before, moment: pause.moment });
+                let off = stopped.map(|stopped| Off { stopped, before, edges: self.edges.len(), moment: pause.moment });
                 self.off = self.off.filter(|off| !off.moment).or(off);
             }
             Step::Missing(missing) => self.missing(missing),
