@@ -12,8 +12,8 @@ use crate::StoreError;
 
 /// Rows handed over at once.
 const BATCH: usize = 4096;
-/// Batches under way at most.
-const UNDER_WAY: usize = 2;
+/// Batches under way at most: a table that sorts a run or closes a file must not hold the analysis back.
+const UNDER_WAY: usize = 16;
 
 /// The near end of a table's thread.
 pub(crate) struct Worker<R: Row> {
