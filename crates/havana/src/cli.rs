@@ -227,6 +227,9 @@ pub(crate) struct Simulate {
     /// Write no truth
     #[arg(long)]
     pub(crate) no_truth: bool,
+    /// Write the truth as lines alone, and no dataset of it
+    #[arg(long, conflicts_with = "no_truth")]
+    pub(crate) no_tables: bool,
     /// Print the scenario, with every default, and simulate nothing
     #[arg(long)]
     pub(crate) print: bool,

@@ -678,6 +678,9 @@ havana: mine: exists already
     fs::copy(dir.path().join("quiet/scenario.toml"), dir.path().join("again.toml")).unwrap();
     run(&["again.toml"]).success();
     assert_eq!(read("again/cpu0.pt"), before);
+    run(&["again.toml", "--force", "--no-tables"]).success();
+    assert_eq!(read("again/truth.zst"), read("quiet/truth.zst"));
+    assert!(!dir.path().join("again/truth.havana").exists());
     run(&["again.toml", "--force", "--seed", "2", "--no-truth"]).success();
     assert_ne!(read("again/cpu0.pt"), before);
     assert!(!dir.path().join("again/truth.zst").exists() && !dir.path().join("again/truth.havana").exists());

@@ -42,7 +42,12 @@ pub(crate) fn run(args: &Simulate) -> anyhow::Result<ExitCode> {
         let hint = if output.join(PLAYED).exists() { "; --force replaces it" } else { "" };
         bail!("{}: exists already{hint}", output.display());
     }
-    let made = play(&scenario, &output, !args.no_truth)?;
+    let truth = match (args.no_truth, args.no_tables) {
+        (true, _) => Told::Nothing,
+        (false, true) => Told::Lines,
+        (false, false) => Told::LinesAndTables,
+    };
+    let made = play(&scenario, &output, truth)?;
     writeln!(
         io::stdout(),
         "{name}: {} of {} cpus, {} of trace, {} VM exits\ncapture  {}",
@@ -76,6 +81,14 @@ fn scenario(said: &str, seed: Option<u64>) -> anyhow::Result<(String, Scenario)>
     Ok((name.to_string(), scenario))
 }
 
+/// In which forms the truth is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Told {
+    Nothing,
+    Lines,
+    LinesAndTables,
+}
+
 /// What was written.
 struct Made {
     bytes: u64,
@@ -92,11 +105,11 @@ impl Watch for Exits {
 }
 
 /// Writes it beside its place, and moves it there when it is whole.
-fn play(scenario: &Scenario, output: &Path, with_truth: bool) -> anyhow::Result<Made> {
+fn play(scenario: &Scenario, output: &Path, told: Told) -> anyhow::Result<Made> {
     let full = std::path::absolute(output)?;
     let name = full.file_name().with_context(|| format!("{}: no name of a directory", output.display()))?;
     let parts = full.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let made = write(scenario, &parts, with_truth).and_then(|made| {
+    let made = write(scenario, &parts, told).and_then(|made| {
         if full.exists() {
             fs::remove_dir_all(&full).with_context(|| full.display().to_string())?;
         }
@@ -109,7 +122,7 @@ fn play(scenario: &Scenario, output: &Path, with_truth: bool) -> anyhow::Result<
     made
 }
 
-fn write(scenario: &Scenario, dir: &Path, with_truth: bool) -> anyhow::Result<Made> {
+fn write(scenario: &Scenario, dir: &Path, told: Told) -> anyhow::Result<Made> {
     fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     let create = |name: &str| {
         let file = File::create(dir.join(name)).with_context(|| dir.join(name).display().to_string());
@@ -120,21 +133,33 @@ fn write(scenario: &Scenario, dir: &Path, with_truth: bool) -> anyhow::Result<Ma
     let mut node = Node::new(scenario);
     let recording = Recording::new(scenario, &node, create)?;
     let failed = || dir.display().to_string();
-    let (recording, exits) = if with_truth {
+    let truth = |node: &Node| -> anyhow::Result<_> {
         let out = zstd::Encoder::new(create("truth.zst")?, 1)?.auto_finish();
-        let truth = Truth::new(out, node.begin(), &node.host_cr3(), node.tasks())?;
-        let tables = Tables::new(truth_dataset(scenario, node.begin(), &dir.join(TRUE))?, &node);
-        let mut watch = ((recording, (truth, tables)), Exits(0));
-        node.run(&mut watch);
-        let ((recording, (truth, tables)), exits) = watch;
-        drop(truth.finish(node.end()).with_context(failed)?);
-        let dataset = tables.finish(node.end()).with_context(failed)?;
-        dataset.finish(manifest(scenario, node.begin())).with_context(failed)?;
-        (recording, exits)
-    } else {
-        let mut watch = (recording, Exits(0));
-        node.run(&mut watch);
-        watch
+        Ok(Truth::new(out, node.begin(), &node.host_cr3(), node.tasks())?)
+    };
+    let (recording, exits) = match told {
+        Told::Nothing => {
+            let mut watch = (recording, Exits(0));
+            node.run(&mut watch);
+            watch
+        }
+        Told::Lines => {
+            let mut watch = ((recording, truth(&node)?), Exits(0));
+            node.run(&mut watch);
+            let ((recording, truth), exits) = watch;
+            drop(truth.finish(node.end()).with_context(failed)?);
+            (recording, exits)
+        }
+        Told::LinesAndTables => {
+            let tables = Tables::new(truth_dataset(scenario, node.begin(), &dir.join(TRUE))?, &node);
+            let mut watch = ((recording, (truth(&node)?, tables)), Exits(0));
+            node.run(&mut watch);
+            let ((recording, (truth, tables)), exits) = watch;
+            drop(truth.finish(node.end()).with_context(failed)?);
+            let dataset = tables.finish(node.end()).with_context(failed)?;
+            dataset.finish(manifest(scenario, node.begin())).with_context(failed)?;
+            (recording, exits)
+        }
     };
     let bytes = recording.finish(node.end()).with_context(failed)?;
     Ok(Made { bytes, exits: exits.0 })
