@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use havana_rows::{CpuStateKind as C, Evidence, VcpuStateKind as V};
 use havana_sim::Scenario;
 use havana_sim::scenario::Form;
-use havana_timeline::{Analysis, Survey};
 use havana_trace::OpenOptions;
 
 use crate::common::observed::does;
@@ -146,8 +145,7 @@ impl Often {
     fn add(&mut self, way: usize, scenario: &Scenario, dir: &Path) {
         let (input, text) = play(scenario, dir);
         let trace = havana_trace::open(&[input], &OpenOptions::default()).unwrap();
-        let mut rows = Rows::default();
-        let Ok(_) = Analysis::new(&trace, &Survey::of(&trace), None).run(&mut rows, &mut |_| {});
+        let rows = Rows::of(&trace);
         let truth = Truth::parse(&text);
         let vmcs: HashMap<i32, i64> = rows.vcpus.iter().map(|v| (v.vcpu_id, v.vmcs)).collect();
         for row in &rows.cpu_states {
@@ -178,6 +176,7 @@ impl Often {
             self.processes += rows.processes.iter().filter(|p| p.vm_id.is_some()).count();
         }
     }
+
     fn count(&mut self, way: usize, key: Key, ticks: Ticks) {
         let sums = &mut self.ticks.entry(key).or_default()[way];
         sums.iter_mut().flatten().zip(ticks.iter().flatten()).for_each(|(sum, ticks)| *sum += ticks);

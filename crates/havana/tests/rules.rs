@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use havana_sim::Scenario;
 use havana_sim::scenario::Form;
-use havana_timeline::{Analysis, Rule, Survey, without};
+use havana_timeline::{Rule, without};
 use havana_trace::{OpenOptions, Trace};
 
 use crate::common::lossy::Lossy;
@@ -43,16 +43,9 @@ const UNNOTICED: &[(Rule, &str)] = &[
 
 /// What is wrong first where a trace is analyzed without a rule.
 fn wrong(trace: &Trace, scenario: &Scenario, truth: &str, rule: Option<Rule>) -> Option<String> {
-    let mut rows = Rows::default();
-    without(rule, || {
-        let survey = Survey::of(trace);
-        let Ok(_) = Analysis::new(trace, &survey, None).run(&mut rows, &mut |_| {});
-    });
+    let rows = without(rule, || Rows::of(trace));
     if scenario.loses() {
-        return Lossy::of(&rows, truth, scenario.trace.snapshot_kb > 0, scenario.loss.records_hz > 0.0)
-            .wrong
-            .into_iter()
-            .next();
+        return Lossy::of(&rows, scenario, truth).wrong.into_iter().next();
     }
     let found = compare_rows(&rows, scenario, truth);
     let mut wrong = found.wrong;

@@ -18,7 +18,7 @@ pub(crate) fn play(scenario: &Scenario, dir: &Path) -> (PathBuf, String) {
     std::fs::create_dir(dir).unwrap();
     let mut node = Node::new(scenario);
     let recording = Recording::new(scenario, &node, |name| File::create(dir.join(name))).unwrap();
-    let truth = havana_sim::Truth::new(Vec::new(), node.begin(), &node.host_cr3(), node.tasks()).unwrap();
+    let truth = havana_sim::Truth::new(Vec::new(), &node).unwrap();
     let mut watch = (recording, truth);
     node.run(&mut watch);
     watch.0.finish(node.end()).unwrap();
@@ -68,24 +68,23 @@ fn compare_lossy(scenario: &Scenario) -> Option<Lossy> {
     let dir = tempfile::tempdir().unwrap();
     let (input, truth) = play(scenario, &dir.path().join("node"));
     match try_analyze(&input, &dir.path().join("dataset")) {
-        Ok(dataset) => Some(Lossy::of(
-            &Rows::read(&dataset),
-            &truth,
-            scenario.trace.snapshot_kb > 0,
-            scenario.loss.records_hz > 0.0,
-        )),
+        Ok(dataset) => Some(Lossy::of(&Rows::read(&dataset), scenario, &truth)),
         Err(said) if said.contains("no moment of it can be dated") => None,
         Err(said) => panic!("{said}"),
+    }
+}
+
+/// Where a clock is scaled, the truth's offset is not what the guest is ahead by.
+fn allow_scaled(scenario: &Scenario, found: &mut Comparison) {
+    if scenario.vm.iter().any(|vm| vm.tsc_scale != 1.0) {
+        found.wrong.retain(|what| !what.contains("TSC offset"));
     }
 }
 
 /// Holds what was found to what a trace of this kind allows.
 fn judge(scenario: &Scenario, found: &mut Comparison) {
     let havana_sim::scenario::Trace { branches, cyc, power, event, .. } = scenario.trace;
-    if scenario.vm.iter().any(|vm| vm.tsc_scale != 1.0) {
-        // The truth's offset is then not what the guest is ahead by.
-        found.wrong.retain(|what| !what.contains("TSC offset"));
-    }
+    allow_scaled(scenario, found);
     let mut holds = |good: bool, what: String| {
         if !good {
             found.wrong.push(what);
@@ -122,15 +121,13 @@ fn the_truth_as_tables_is_the_truth() {
     });
     for (name, scenario) in named.chain(drawn) {
         let mut node = Node::new(&scenario);
-        let truth = havana_sim::Truth::new(Vec::new(), node.begin(), &node.host_cr3(), node.tasks()).unwrap();
+        let truth = havana_sim::Truth::new(Vec::new(), &node).unwrap();
         let mut watch = (Tables::new(Rows::default(), &node), truth);
         node.run(&mut watch);
         let rows = watch.0.finish(node.end()).unwrap();
         let text = String::from_utf8(watch.1.finish(node.end()).unwrap()).unwrap();
         let mut found = Comparison::of(&rows, &Truth::parse(&text));
-        if scenario.vm.iter().any(|vm| vm.tsc_scale != 1.0) {
-            found.wrong.retain(|what| !what.contains("TSC offset"));
-        }
+        allow_scaled(&scenario, &mut found);
         // It knows when each was woken, and that it has waited for a cpu since: which no trace tells.
         found.wrong.retain(|what| !what.starts_with("it halted, and does not wait"));
         println!("{name}\n{found}");
@@ -205,12 +202,17 @@ impl Found {
     }
 }
 
+/// From which seed up to which: so many, or what `HAVANA_SCENARIOS` says.
+fn seeds(many: u64) -> (u64, u64) {
+    let said = std::env::var("HAVANA_SCENARIOS").unwrap_or_else(|_| format!("0..{many}"));
+    let (from, to) = said.split_once("..").unwrap();
+    (from.parse().unwrap(), to.parse().unwrap())
+}
+
 /// A thousand small nodes, two at a time. `HAVANA_SCENARIOS=FROM..TO`: these instead.
 #[test]
 fn random_scenarios() {
-    let said = std::env::var("HAVANA_SCENARIOS").unwrap_or_else(|_| "0..1000".into());
-    let (from, to) = said.split_once("..").unwrap();
-    let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());
+    let (from, to) = seeds(1000);
     let half = |odd: u64| move || Found::of((from..to).filter(move |seed| seed % 2 == odd));
     let halves = std::thread::scope(|scope| {
         let other = scope.spawn(half(1));
@@ -231,9 +233,7 @@ fn random_scenarios() {
 /// Nodes whose trace is lost in parts. `HAVANA_SCENARIOS=FROM..TO`: these instead.
 #[test]
 fn lossy_scenarios() {
-    let said = std::env::var("HAVANA_SCENARIOS").unwrap_or_else(|_| "0..300".into());
-    let (from, to) = said.split_once("..").unwrap();
-    let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());
+    let (from, to) = seeds(300);
     let lossy = Scenario { node: Scenario::random(0).node, ..Scenario::named("lossy").unwrap() };
     let mut found: Vec<(String, Lossy)> = vec![("lossy".into(), compare_lossy(&lossy).unwrap())];
     for seed in from..to {

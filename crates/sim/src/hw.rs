@@ -88,6 +88,15 @@ pub trait Watch {
     fn see(&mut self, cpu: usize, tsc: i64, hw: &Hw);
 }
 
+/// Somebody, or nobody.
+impl<W: Watch> Watch for Option<W> {
+    fn see(&mut self, cpu: usize, tsc: i64, hw: &Hw) {
+        if let Some(watch) = self {
+            watch.see(cpu, tsc, hw);
+        }
+    }
+}
+
 impl<A: Watch, B: Watch> Watch for (A, B) {
     fn see(&mut self, cpu: usize, tsc: i64, hw: &Hw) {
         self.0.see(cpu, tsc, hw);

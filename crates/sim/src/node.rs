@@ -38,6 +38,9 @@ const POLL_US: f64 = 10.0;
 /// A driver that cannot turn a trace off or on now tries again after so long, microseconds.
 const RETRY_US: f64 = 15.0;
 
+/// Threads are numbered from here on.
+const FIRST_TID: i32 = 1000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// A cpu does what it is about to, unless that was planned anew since.
@@ -92,6 +95,7 @@ pub struct Task {
 }
 
 /// A vCPU, as its host knows it.
+#[derive(Debug)]
 pub(crate) struct VcpuOf {
     /// Which of the node's VMs.
     pub(crate) vm: usize,
@@ -99,8 +103,10 @@ pub(crate) struct VcpuOf {
     pub(crate) host_cr3: u64,
     pub(crate) tid: i32,
     pub(crate) pid: i32,
-    /// VM/vcpuN.
+    /// VM/vcpuN, the VM, and N.
     pub(crate) name: String,
+    pub(crate) vm_name: String,
+    pub(crate) index: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -365,7 +371,7 @@ impl Node {
     }
 
     fn next_tid(&self) -> i32 {
-        1000 + self.tasks.len() as i32
+        FIRST_TID + self.tasks.len() as i32
     }
 
     /// Names a thread, that was just made or never runs, and gives its number. Its process: none is itself.
@@ -401,14 +407,18 @@ impl Node {
     pub(crate) fn vcpus(&self) -> impl Iterator<Item = VcpuOf> + '_ {
         self.guests.iter().map(|guest| {
             let thread = &self.threads[guest.thread];
-            let task = self.tasks.iter().find(|task| task.tid == thread.tid);
+            let task = &self.tasks[(thread.tid - FIRST_TID) as usize];
+            let name = task.role.clone().unwrap_or_default();
+            let (vm_name, index) = name.rsplit_once("/vcpu").unwrap_or_default();
             VcpuOf {
                 vm: guest.vm,
                 vmcs: guest.vmcs,
                 host_cr3: thread.mm.unwrap_or(0),
                 tid: thread.tid,
-                pid: task.map_or(0, |task| task.pid),
-                name: task.and_then(|task| task.role.clone()).unwrap_or_default(),
+                pid: task.pid,
+                vm_name: vm_name.to_string(),
+                index: index.parse().ok(),
+                name,
             }
         })
     }

@@ -12,7 +12,7 @@ use havana_trace::perf_data::record::{self, By};
 use havana_trace::perf_data::{About, Attribute, Event, Flags, Piece, PtConfig, Start, TimeConv, Writer};
 
 use crate::hw::{Hw, Watch};
-use crate::node::Task;
+use crate::node::{Node, Task};
 use crate::pt::Pt;
 use crate::rng::Rng;
 use crate::scenario::Scenario;
@@ -70,11 +70,12 @@ pub struct PerfData<W: Write + Seek> {
 }
 
 impl<W: Write + Seek> PerfData<W> {
-    /// The recording of a scenario, which begins at `tsc` in root operation with these CR3s; who there is.
+    /// The recording of a node that is about to be run, as its scenario asks for.
     ///
     /// # Errors
     /// The writer's own.
-    pub fn new(out: W, scenario: &Scenario, tsc: i64, cr3: &[u64], tasks: &[Task]) -> io::Result<Self> {
+    pub fn new(out: W, scenario: &Scenario, node: &Node) -> io::Result<Self> {
+        let (tsc, tasks) = (node.begin(), node.tasks());
         let khz = u32::try_from(scenario.node.tsc_hz / 1000).unwrap_or(u32::MAX);
         let clock = TimeConv::of_khz(khz, CLOCK_ZERO);
         let snapshot = (scenario.trace.snapshot_kb > 0).then_some(scenario.trace.snapshot_kb << 10);
@@ -85,8 +86,8 @@ impl<W: Write + Seek> PerfData<W> {
         let loss = &scenario.loss;
         let losing =
             (loss.records_hz > 0.0).then(|| (1e6 / loss.records_hz * ticks_a_us, loss.records_ms * 1e3 * ticks_a_us));
-        let cpus = cr3.iter().map(|cr3| Cpu {
-            pt: Pt::new(scenario.mode(), scenario.clock(), rng.fork(), tsc, *cr3),
+        let cpus = node.host_cr3().into_iter().map(|cr3| Cpu {
+            pt: Pt::new(scenario.mode(), scenario.clock(), rng.fork(), tsc, cr3),
             side: Vec::new(),
             taken: 0,
             told: 0,
@@ -103,7 +104,7 @@ impl<W: Write + Seek> PerfData<W> {
             cpus,
             tasks: tasks.iter().map(|t| (t.tid, t.clone())).collect(),
             known: HashSet::new(),
-            watermark: (scenario.trace.ring_kb << 10) / 4,
+            watermark: watermark(scenario),
             snapshot,
             stop: (STOP_US * ticks_a_us) as i64,
             cpu: scenario.cpu(),
@@ -352,6 +353,11 @@ fn id(event: u64, cpu: usize) -> u64 {
     1 + event * 4096 + cpu as u64
 }
 
+/// Bytes of trace from one interrupt to the next: a quarter of a ring.
+fn watermark(scenario: &Scenario) -> u64 {
+    (scenario.trace.ring_kb << 10) / 4
+}
+
 /// A thread begins: records of it.
 fn begins(task: &Task, by: &By) -> Vec<u8> {
     let thread = Thread { pid: task.pid, tid: task.tid };
@@ -386,12 +392,11 @@ fn start(scenario: &Scenario, clock: TimeConv, snapshot: bool) -> Start {
     // A PSB each 2^(N + 11) bytes, or the nearest that there is.
     let psb = u64::from(trace.psb_bytes.max(2048).ilog2() - 11).min(15);
     config |= psb * (PtConfig::PSB_PERIOD & PtConfig::PSB_PERIOD.wrapping_neg());
-    let watermark = u32::try_from(trace.ring_kb << 8).unwrap_or(u32::MAX);
     let pt = Attribute {
         pmu: PMU,
         config,
         flags: Flags::DISABLED | Flags::SAMPLE_ID_ALL,
-        aux_watermark: if snapshot { 0 } else { watermark },
+        aux_watermark: if snapshot { 0 } else { u32::try_from(watermark(scenario)).unwrap_or(u32::MAX) },
     };
     let dummy = Attribute {
         pmu: Attribute::SOFTWARE,

@@ -97,6 +97,8 @@ impl GuestClock {
 const TICKS_A_PACKET: i64 = 335;
 /// What branch packets there are, again and again: TNT, or a TIP whose IP differs in so many bytes.
 const BRANCHES: [u8; 11] = [0, 2, 0, 0, 4, 0, 2, 0, 0, 4, 0];
+/// Code of the driver, where a FUP or TIP.PGE says no more.
+const DRIVER: u64 = 0xffff_ffff_c035_1000;
 /// TSC packets have 56 bits.
 const TSC_BITS: u64 = (1 << 56) - 1;
 /// The VMCS that is loaded where none is.
@@ -331,7 +333,7 @@ impl Pt {
                 state.swap(i, self.rng.below(i as u64 + 1) as usize);
             }
         }
-        let corrupt = self.mode.skz84 && self.nr && self.guest.is_some_and(|g| g.offset != 0 || g.scale != 1.0);
+        let corrupt = self.corrupts_tma();
         for packet in state.into_iter().flatten() {
             match packet {
                 Packet::Tma { .. } if corrupt => self.corrupt_tma(),
@@ -339,7 +341,7 @@ impl Pt {
             }
         }
         if self.mode.bdm70 && self.mode.branches && self.rng.chance(0.5) {
-            let at = self.ip(0xffff_ffff_c035_1000);
+            let at = self.ip(DRIVER);
             self.put(Packet::Fup(at));
         }
         self.put(Packet::PsbEnd);
@@ -355,6 +357,11 @@ impl Pt {
             self.bytes -= (self.out.len() - at) as u64;
             self.out.truncate(at);
         }
+    }
+
+    /// Erratum SKZ84: in a guest whose clock is another.
+    fn corrupts_tma(&self) -> bool {
+        self.mode.skz84 && self.nr && self.guest.is_some_and(|g| g.offset != 0 || g.scale != 1.0)
     }
 
     /// Erratum SKZ84: a TMA that says nothing true, and a byte that is no packet of PSB+.
@@ -391,7 +398,7 @@ impl Pt {
         self.put(Packet::Ovf);
         let fup = self.mode.branches && !self.mode.skd010 || self.mode.apl12;
         if fup {
-            let at = self.ip(0xffff_ffff_c035_1000);
+            let at = self.ip(DRIVER);
             self.put(Packet::Fup(at));
         }
         // When it says the time is up to the processor.
@@ -416,7 +423,7 @@ impl Pt {
         (self.mute, self.last_ip) = (false, 0);
         self.goes_on(tsc);
         if self.mode.branches {
-            let at = self.ip(0xffff_ffff_c035_1000);
+            let at = self.ip(DRIVER);
             self.put(Packet::TipPge(at));
         }
     }
@@ -432,7 +439,7 @@ impl Pt {
         let packet = self.tsc_packet(tsc);
         self.put(packet);
         if self.mode.mtc_period.is_some() {
-            if self.mode.skz84 && self.nr {
+            if self.corrupts_tma() {
                 self.corrupt_tma();
             } else {
                 let tma = self.tma(tsc);

@@ -28,19 +28,18 @@ impl<W: Write + Seek> Recording<W> {
         node: &Node,
         mut create: impl FnMut(&str) -> Result<W, E>,
     ) -> Result<Self, E> {
-        let (begin, cr3) = (node.begin(), node.host_cr3());
         if scenario.trace.form == Form::Perf {
             let out = create("perf.data")?;
-            return Ok(Recording::Perf(Box::new(PerfData::new(out, scenario, begin, &cr3, node.tasks())?)));
+            return Ok(Recording::Perf(Box::new(PerfData::new(out, scenario, node)?)));
         }
         let mut facts = create("trace.toml")?;
         facts.write_all(scenario.facts().as_bytes())?;
         facts.flush()?;
-        let mut files = Vec::with_capacity(cr3.len());
-        for (cpu, cr3) in cr3.into_iter().enumerate() {
+        let mut files = Vec::new();
+        for (cpu, cr3) in node.host_cr3().into_iter().enumerate() {
             files.push((cr3, create(&format!("cpu{cpu}.pt"))?));
         }
-        Ok(Recording::Raw(Streams::new(&scenario.mode(), scenario.clock(), scenario.node.seed, begin, files)))
+        Ok(Recording::Raw(Streams::new(&scenario.mode(), scenario.clock(), scenario.node.seed, node.begin(), files)))
     }
 
     /// The trace ends at `tsc`: how many bytes there are of it.

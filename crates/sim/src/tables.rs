@@ -12,7 +12,7 @@ use havana_rows::{
 };
 
 use crate::hw::{Hw, Watch};
-use crate::node::Node;
+use crate::node::{Node, VcpuOf};
 use crate::pt::GuestClock;
 
 /// CR3 without PCID and half.
@@ -29,6 +29,8 @@ struct Cpu {
     host_cr3: u64,
     guest_cr3: u64,
     entry: i64,
+    /// Who has it, for those who wait for it.
+    taker: Option<Taker>,
     /// Its trace is lost since then.
     lost: Option<(i64, LossCause)>,
 }
@@ -36,13 +38,9 @@ struct Cpu {
 /// What a vCPU does.
 #[derive(Debug)]
 struct Vc {
-    vm: usize,
-    vmcs: u64,
-    tid: i32,
-    name: String,
+    of: VcpuOf,
     state: Option<(V, i64)>,
     cpu: usize,
-    taker: Option<Taker>,
     process: Option<i32>,
     exit: Option<Exit>,
     first: i64,
@@ -67,7 +65,6 @@ pub struct Tables<S: Sink> {
     vms: Vec<Host>,
     of_vmcs: HashMap<u64, usize>,
     of_tid: HashMap<i32, usize>,
-    vm_of_cr3: HashMap<u64, usize>,
     /// By the VM, or the host, and CR3.
     processes: HashMap<(Option<usize>, u64), i32>,
     lives: Vec<Process>,
@@ -86,6 +83,7 @@ impl<S: Sink> Tables<S> {
             host_cr3,
             guest_cr3: 0,
             entry: begin,
+            taker: None,
             lost: None,
         };
         let mut this = Tables {
@@ -95,28 +93,22 @@ impl<S: Sink> Tables<S> {
             vms: Vec::new(),
             of_vmcs: HashMap::new(),
             of_tid: HashMap::new(),
-            vm_of_cr3: HashMap::new(),
             processes: HashMap::new(),
             lives: Vec::new(),
             exits: 0,
             failed: None,
         };
-        for crate::node::VcpuOf { vm, vmcs, host_cr3, tid, pid, name } in node.vcpus() {
-            if vm == this.vms.len() {
-                let name = name.split('/').next().unwrap_or_default().to_string();
-                this.vms.push(Host { name, pid, host_cr3, clocks: Vec::new() });
-                this.vm_of_cr3.insert(space(host_cr3), vm);
+        for of in node.vcpus() {
+            if of.vm == this.vms.len() {
+                let VcpuOf { pid, host_cr3, .. } = of;
+                this.vms.push(Host { name: of.vm_name.clone(), pid, host_cr3, clocks: Vec::new() });
             }
-            this.of_vmcs.insert(vmcs, this.vcpus.len());
-            this.of_tid.insert(tid, this.vcpus.len());
+            this.of_vmcs.insert(of.vmcs, this.vcpus.len());
+            this.of_tid.insert(of.tid, this.vcpus.len());
             this.vcpus.push(Vc {
-                vm,
-                vmcs,
-                tid,
-                name,
+                of,
                 state: None,
                 cpu: 0,
-                taker: None,
                 process: None,
                 exit: None,
                 first: i64::MAX,
@@ -147,7 +139,7 @@ impl<S: Sink> Tables<S> {
                 self.sink.exit(exit)?;
             }
         }
-        let seen = |vm: usize| self.vcpus.iter().filter(move |v| v.vm == vm && v.first < i64::MAX);
+        let seen = |vm: usize| self.vcpus.iter().filter(move |v| v.of.vm == vm && v.first < i64::MAX);
         for (id, vm) in self.vms.iter().enumerate() {
             let (Some(first), Some(last)) = (seen(id).map(|v| v.first).min(), seen(id).map(|v| v.last).max()) else {
                 continue;
@@ -178,15 +170,15 @@ impl<S: Sink> Tables<S> {
         for (id, v) in self.vcpus.iter().enumerate().filter(|(_, v)| v.first < i64::MAX) {
             self.sink.vcpu(Vcpu {
                 vcpu_id: id as i32,
-                vm_id: v.vm as i32,
-                vmcs: v.vmcs as i64,
+                vm_id: v.of.vm as i32,
+                vmcs: v.of.vmcs as i64,
                 first_tsc: v.first,
                 last_tsc: v.last,
                 guest_lo_tsc: v.guest,
                 guest_hi_tsc: v.guest,
-                index: v.name.rsplit("vcpu").next().and_then(|n| n.parse().ok()),
-                tid: Some(v.tid),
-                name: Some(v.name.clone()),
+                index: v.of.index,
+                tid: Some(v.of.tid),
+                name: Some(v.of.name.clone()),
             })?;
         }
         for process in self.lives {
@@ -213,7 +205,7 @@ impl<S: Sink> Tables<S> {
     fn turn(&mut self, c: usize, tsc: i64, state: C, vcpu: Option<usize>) -> Result<(), S::Error> {
         let was = self.cpus[c];
         let guest = was.state == C::Guest;
-        let vm = was.vcpu.map(|v| self.vcpus[v].vm);
+        let vm = was.vcpu.map(|v| self.vcpus[v].of.vm);
         let process = if guest { self.process(vm, was.guest_cr3, tsc) } else { self.process(None, was.host_cr3, tsc) };
         if tsc > was.since || guest {
             self.sink.cpu_state(CpuState {
@@ -249,14 +241,14 @@ impl<S: Sink> Tables<S> {
         }
         self.sink.vcpu_state(VcpuState {
             vcpu_id: v as i32,
-            vm_id: vc.vm as i32,
+            vm_id: vc.of.vm as i32,
             start: Time::exact(since),
             end: Time::exact(tsc),
             state: was,
             evidence: Evidence::Observed,
             cpu: (!off).then_some(vc.cpu as i32),
             process_id: vc.process,
-            taken_by: vc.taker.filter(|_| was == V::Preempted),
+            taken_by: self.cpus[vc.cpu].taker.filter(|_| was == V::Preempted),
             taken_by_tid: None,
         })
     }
@@ -266,7 +258,7 @@ impl<S: Sink> Tables<S> {
         (self.cpus[c].guest_cr3, self.cpus[c].entry) = (cr3, tsc);
         self.vcpus[v].cpu = c;
         self.vcpu_turns(v, tsc, V::Guest)?;
-        let vm = self.vcpus[v].vm;
+        let vm = self.vcpus[v].of.vm;
         self.vcpus[v].process = Some(self.process(Some(vm), cr3, tsc));
         if self.vms[vm].clocks.last().is_none_or(|(last, _)| *last != clock) {
             self.vms[vm].clocks.push((clock, tsc));
@@ -280,7 +272,7 @@ impl<S: Sink> Tables<S> {
     fn exit(&mut self, c: usize, tsc: i64, v: usize, (reason, cr3, ip): (u16, u64, u64)) -> Result<(), S::Error> {
         self.turn(c, tsc, C::Hypervisor, Some(v))?;
         self.vcpu_turns(v, tsc, V::Hypervisor)?;
-        let vm = self.vcpus[v].vm;
+        let vm = self.vcpus[v].of.vm;
         let process_id = self.process(Some(vm), cr3, tsc);
         let exit_id = self.exits;
         self.exits = self.exits.saturating_add(1);
@@ -311,16 +303,14 @@ impl<S: Sink> Tables<S> {
             self.vcpu_turns(v, tsc, V::Hypervisor)?;
         }
         // Those who wait for this cpu see another have it.
-        let taker = self.of_tid.get(&to).map(|v| Taker { kind: TakerKind::Vm, id: Some(self.vcpus[*v].vm as i32) });
+        let taker = self.of_tid.get(&to).map(|v| Taker { kind: TakerKind::Vm, id: Some(self.vcpus[*v].of.vm as i32) });
         let taker = taker.or((to != 0).then_some(Taker { kind: TakerKind::Host, id: None }));
         for v in 0..self.vcpus.len() {
-            if self.vcpus[v].cpu == c && self.vcpus[v].tid != to {
-                if let Some((V::Preempted, _)) = self.vcpus[v].state {
-                    self.vcpu_turns(v, tsc, V::Preempted)?;
-                }
-                self.vcpus[v].taker = taker;
+            if self.vcpus[v].cpu == c && matches!(self.vcpus[v].state, Some((V::Preempted, _))) {
+                self.vcpu_turns(v, tsc, V::Preempted)?;
             }
         }
+        self.cpus[c].taker = taker;
         Ok(())
     }
 
@@ -345,7 +335,7 @@ impl<S: Sink> Tables<S> {
                 if space(cr3) != space(self.cpus[c].guest_cr3) {
                     self.turn(c, tsc, C::Guest, Some(v))?;
                     self.vcpu_turns(v, tsc, V::Guest)?;
-                    self.vcpus[v].process = Some(self.process(Some(self.vcpus[v].vm), cr3, tsc));
+                    self.vcpus[v].process = Some(self.process(Some(self.vcpus[v].of.vm), cr3, tsc));
                 }
                 self.cpus[c].guest_cr3 = cr3;
                 Ok(())

@@ -17,7 +17,7 @@
 use std::io::{self, Write};
 
 use crate::hw::{Hw, Watch};
-use crate::node::Task;
+use crate::node::Node;
 
 /// The marker of the end.
 const END: u32 = 1006;
@@ -33,9 +33,10 @@ pub struct Truth<W> {
 }
 
 impl<W: Write> Truth<W> {
-    /// The truth of a node whose cpus begin at `tsc` in root operation with these CR3s; its vCPUs' threads and names.
-    pub fn new(mut out: W, tsc: i64, cr3: &[u64], threads: &[Task]) -> io::Result<Self> {
-        for (tid, name) in threads.iter().filter_map(|t| Some((t.tid, t.role.as_ref()?))) {
+    /// The truth of a node that is about to be run.
+    pub fn new(mut out: W, node: &Node) -> io::Result<Self> {
+        let (tsc, cr3) = (node.begin(), node.host_cr3());
+        for (tid, name) in node.tasks().iter().filter_map(|t| Some((t.tid, t.role.as_ref()?))) {
             writeln!(out, "T,{tid},{name}")?;
         }
         for (cpu, cr3) in cr3.iter().enumerate() {

@@ -63,10 +63,9 @@ impl Measured {
     pub(crate) fn scenario(mut scenario: Scenario, seconds: f64) -> anyhow::Result<Measured> {
         scenario.node.seconds = seconds;
         let mut node = Node::new(&scenario);
-        let (begin, cr3) = (node.begin(), node.host_cr3());
-        let cpus = cr3.iter().map(|cr3| (*cr3, Vec::new()));
-        let streams = Streams::new(&scenario.mode(), scenario.clock(), scenario.node.seed, begin, cpus);
-        let truth = Truth::new(Vec::new(), begin, &cr3, node.tasks())?;
+        let cpus = node.host_cr3().into_iter().map(|cr3| (cr3, Vec::new()));
+        let streams = Streams::new(&scenario.mode(), scenario.clock(), scenario.node.seed, node.begin(), cpus);
+        let truth = Truth::new(Vec::new(), &node)?;
         let mut watch = (streams, truth);
         node.run(&mut watch);
         let mut measured = Measured::default();

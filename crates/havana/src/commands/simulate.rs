@@ -23,14 +23,13 @@ const PLAYED: &str = "scenario.toml";
 pub(crate) fn run(args: &Simulate) -> anyhow::Result<ExitCode> {
     let (name, mut scenario) = scenario(&args.scenario, args.seed)?;
     let node = &mut scenario.node;
-    // What is drawn has another seed for what happens.
-    node.seed = args.seed.filter(|_| !name.starts_with("random")).unwrap_or(node.seed);
     node.seconds = args.seconds.unwrap_or(node.seconds);
     node.cpus = args.cpus.unwrap_or(node.cpus);
-    match args.form {
-        Some(cli::Form::Raw) => scenario.trace.form = Form::Raw,
-        Some(cli::Form::Perf) => scenario.trace.form = Form::Perf,
-        None => {}
+    if let Some(form) = args.form {
+        scenario.trace.form = match form {
+            cli::Form::Raw => Form::Raw,
+            cli::Form::Perf => Form::Perf,
+        };
     }
     scenario.check().with_context(|| args.scenario.clone())?;
     if args.print {
@@ -42,12 +41,7 @@ pub(crate) fn run(args: &Simulate) -> anyhow::Result<ExitCode> {
         let hint = if output.join(PLAYED).exists() { "; --force replaces it" } else { "" };
         bail!("{}: exists already{hint}", output.display());
     }
-    let truth = match (args.no_truth, args.no_tables) {
-        (true, _) => Told::Nothing,
-        (false, true) => Told::Lines,
-        (false, false) => Told::LinesAndTables,
-    };
-    let made = play(&scenario, &output, truth)?;
+    let made = play(&scenario, &output, args)?;
     writeln!(
         io::stdout(),
         "{name}: {} of {} cpus, {} of trace, {} VM exits\ncapture  {}",
@@ -60,13 +54,21 @@ pub(crate) fn run(args: &Simulate) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A scenario of that name, or of that file; and what to call it.
+/// A scenario of that name, or of that file, with this seed; and what to call it.
 fn scenario(said: &str, seed: Option<u64>) -> anyhow::Result<(String, Scenario)> {
+    // What is drawn has another seed for what happens.
     match said {
         "random" => return Ok((said.to_string(), Scenario::random(seed.unwrap_or(0)))),
         "random-lossy" => return Ok((said.to_string(), Scenario::random_lossy(seed.unwrap_or(0)))),
         _ => {}
     }
+    let (name, mut scenario) = written(said)?;
+    scenario.node.seed = seed.unwrap_or(scenario.node.seed);
+    Ok((name, scenario))
+}
+
+/// A scenario that somebody wrote.
+fn written(said: &str) -> anyhow::Result<(String, Scenario)> {
     if let Some(scenario) = Scenario::named(said) {
         return Ok((said.to_string(), scenario));
     }
@@ -79,14 +81,6 @@ fn scenario(said: &str, seed: Option<u64>) -> anyhow::Result<(String, Scenario)>
     let scenario = Scenario::parse(&text).with_context(|| said.to_string())?;
     let name = path.file_stem().and_then(|n| n.to_str()).context("the file has no name to call the capture by")?;
     Ok((name.to_string(), scenario))
-}
-
-/// In which forms the truth is told.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Told {
-    Nothing,
-    Lines,
-    LinesAndTables,
 }
 
 /// What was written.
@@ -105,11 +99,11 @@ impl Watch for Exits {
 }
 
 /// Writes it beside its place, and moves it there when it is whole.
-fn play(scenario: &Scenario, output: &Path, told: Told) -> anyhow::Result<Made> {
+fn play(scenario: &Scenario, output: &Path, args: &Simulate) -> anyhow::Result<Made> {
     let full = std::path::absolute(output)?;
     let name = full.file_name().with_context(|| format!("{}: no name of a directory", output.display()))?;
     let parts = full.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let made = write(scenario, &parts, told).and_then(|made| {
+    let made = write(scenario, &parts, args).and_then(|made| {
         if full.exists() {
             fs::remove_dir_all(&full).with_context(|| full.display().to_string())?;
         }
@@ -122,7 +116,7 @@ fn play(scenario: &Scenario, output: &Path, told: Told) -> anyhow::Result<Made> 
     made
 }
 
-fn write(scenario: &Scenario, dir: &Path, told: Told) -> anyhow::Result<Made> {
+fn write(scenario: &Scenario, dir: &Path, args: &Simulate) -> anyhow::Result<Made> {
     fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     let create = |name: &str| {
         let file = File::create(dir.join(name)).with_context(|| dir.join(name).display().to_string());
@@ -133,34 +127,23 @@ fn write(scenario: &Scenario, dir: &Path, told: Told) -> anyhow::Result<Made> {
     let mut node = Node::new(scenario);
     let recording = Recording::new(scenario, &node, create)?;
     let failed = || dir.display().to_string();
-    let truth = |node: &Node| -> anyhow::Result<_> {
-        let out = zstd::Encoder::new(create("truth.zst")?, 1)?.auto_finish();
-        Ok(Truth::new(out, node.begin(), &node.host_cr3(), node.tasks())?)
-    };
-    let (recording, exits) = match told {
-        Told::Nothing => {
-            let mut watch = (recording, Exits(0));
-            node.run(&mut watch);
-            watch
-        }
-        Told::Lines => {
-            let mut watch = ((recording, truth(&node)?), Exits(0));
-            node.run(&mut watch);
-            let ((recording, truth), exits) = watch;
-            drop(truth.finish(node.end()).with_context(failed)?);
-            (recording, exits)
-        }
-        Told::LinesAndTables => {
-            let tables = Tables::new(truth_dataset(scenario, node.begin(), &dir.join(TRUE))?, &node);
-            let mut watch = ((recording, (truth(&node)?, tables)), Exits(0));
-            node.run(&mut watch);
-            let ((recording, (truth, tables)), exits) = watch;
-            drop(truth.finish(node.end()).with_context(failed)?);
-            let dataset = tables.finish(node.end()).with_context(failed)?;
-            dataset.finish(manifest(scenario, node.begin())).with_context(failed)?;
-            (recording, exits)
-        }
-    };
+    let (mut truth, mut tables) = (None, None);
+    if !args.no_truth {
+        truth = Some(Truth::new(zstd::Encoder::new(create("truth.zst")?, 1)?.auto_finish(), &node)?);
+    }
+    if !args.no_truth && !args.no_tables {
+        tables = Some(Tables::new(truth_dataset(scenario, node.begin(), &dir.join(TRUE))?, &node));
+    }
+    let mut watch = ((recording, Exits(0)), (truth, tables));
+    node.run(&mut watch);
+    let ((recording, exits), (truth, tables)) = watch;
+    if let Some(truth) = truth {
+        drop(truth.finish(node.end()).with_context(failed)?);
+    }
+    if let Some(tables) = tables {
+        let dataset = tables.finish(node.end()).with_context(failed)?;
+        dataset.finish(manifest(scenario, node.begin())).with_context(failed)?;
+    }
     let bytes = recording.finish(node.end()).with_context(failed)?;
     Ok(Made { bytes, exits: exits.0 })
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use havana_rows::{Evidence, Exit, Loss, LossCause, VcpuStateKind as V};
+use havana_sim::Scenario;
 
 use super::rows::Rows;
 use super::truth::{Stretch, Truth, page};
@@ -105,9 +106,7 @@ fn read(text: &str) -> BTreeMap<i32, Seen> {
 }
 
 impl Lossy {
-    /// `snapshot`: the trace of each cpu begins where its ring did, which the dataset says. `records_lost`: some of the
-    /// kernel's records are missing too.
-    pub(crate) fn of(rows: &Rows, text: &str, snapshot: bool, records_lost: bool) -> Lossy {
+    pub(crate) fn of(rows: &Rows, scenario: &Scenario, text: &str) -> Lossy {
         let truth = Truth::parse(text);
         let mut seen = read(text);
         let mut this = Lossy::default();
@@ -116,7 +115,8 @@ impl Lossy {
         for exit in &rows.exits {
             exits.entry(exit.cpu).or_default().push(*exit);
         }
-        if snapshot {
+        if scenario.trace.snapshot_kb > 0 {
+            // The trace of each cpu begins where its ring did, which the dataset says.
             seen.values_mut().for_each(|seen| seen.begins = i64::MAX);
             for state in &rows.cpu_states {
                 let seen = seen.get_mut(&state.cpu).unwrap();
@@ -131,8 +131,9 @@ impl Lossy {
         this.losses(rows, &seen, &truth);
         this.sure(rows, &truth);
         this.threads = rows.vcpus.iter().filter(|vcpu| vcpu.tid.is_some()).count();
-        let (strangers, wrong) =
-            threads(rows, text).into_iter().partition(|what| records_lost && what.starts_with("VMCS"));
+        let (strangers, wrong) = threads(rows, text)
+            .into_iter()
+            .partition(|what| scenario.loss.records_hz > 0.0 && what.starts_with("VMCS"));
         this.strangers = Vec::len(&strangers);
         this.wrong.extend::<Vec<String>>(wrong);
         this

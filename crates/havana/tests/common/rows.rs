@@ -4,6 +4,8 @@ use std::convert::Infallible;
 
 use havana_rows::{CpuState, Exit, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm, VmOffset};
 use havana_store::{Dataset, StoreError};
+use havana_timeline::{Analysis, Survey};
+use havana_trace::Trace;
 
 /// The tables that are compared.
 #[derive(Debug, Default)]
@@ -19,6 +21,13 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// What an analysis tells of a trace.
+    pub(crate) fn of(trace: &Trace) -> Rows {
+        let mut rows = Rows::default();
+        let Ok(_) = Analysis::new(trace, &Survey::of(trace), None).run(&mut rows, &mut |_| {});
+        rows
+    }
+
     pub(crate) fn read(dataset: &Dataset) -> Rows {
         fn all<T>(rows: impl Iterator<Item = Result<T, StoreError>>) -> Vec<T> {
             rows.map(Result::unwrap).collect()
