@@ -94,11 +94,18 @@ pub struct Leaper {
     /// Length of a block less one.
     mask: usize,
     shift: u32,
+    /// Which window the table is of.
+    base: usize,
+    /// The block the walk is in.
+    block: usize,
+    tables: Box<Tables>,
+}
+
+#[derive(Clone)]
+struct Tables {
     /// For every byte of the window, by a walk that comes by there: where in its block it stops (less than a block), or
     /// where it leaves it, from the block's begin.
-    table: Window,
-    /// Which window that is.
-    base: usize,
+    leads: Window,
     /// Where the walk entered each block.
     entries: [u8; KEPT],
 }
@@ -123,15 +130,15 @@ impl Leaper {
             fill,
             mask: block - 1,
             shift: block.trailing_zeros(),
-            table: [0; WINDOW],
             base: NOWHERE,
-            entries: [0; KEPT],
+            block: NOWHERE,
+            tables: Box::new(Tables { leads: [0; WINDOW], entries: [0; KEPT] }),
         }
     }
 
     /// Other bytes come.
     pub fn forget(&mut self) {
-        self.base = NOWHERE;
+        (self.base, self.block) = (NOWHERE, NOWHERE);
     }
 
     /// Where the first packet of note begins, from the packet that begins at `at` on.
@@ -145,10 +152,13 @@ impl Leaper {
                 self.load(bytes, at);
                 continue;
             }
-            let leads = usize::from(self.table[within]);
-            let block = at & !self.mask;
-            self.entries[(at >> self.shift) % KEPT] = (at & self.mask) as u8;
-            at = block + leads;
+            let block = at >> self.shift;
+            if block != self.block {
+                self.block = block;
+                self.tables.entries[block % KEPT] = (at & self.mask) as u8;
+            }
+            let leads = usize::from(self.tables.leads[within]);
+            at = (at & !self.mask) + leads;
             if leads <= self.mask {
                 return at;
             }
@@ -156,16 +166,28 @@ impl Leaper {
         at
     }
 
+    /// Where the walk entered the block that the byte before `end` is in, or the one before, so that it is before `end`.
+    /// From there to `end` are whole packets, where the walk came by `end`. `None` where it was there too long ago.
+    pub fn entry_before(&self, end: usize) -> Option<usize> {
+        let entry = |block: usize| {
+            let kept = self.block.wrapping_sub(block) < KEPT;
+            kept.then(|| (block << self.shift) + usize::from(self.tables.entries[block % KEPT]))
+        };
+        let block = end.checked_sub(1)? >> self.shift;
+        let at = entry(block)?;
+        if at < end { Some(at) } else { entry(block.checked_sub(1)?).filter(|at| *at < end) }
+    }
+
     fn load(&mut self, bytes: &[u8], at: usize) {
         self.base = at / WINDOW * WINDOW;
         let rest = &bytes[self.base..];
         match rest.first_chunk() {
-            Some(window) => (self.fill)(window, &mut self.table),
+            Some(window) => (self.fill)(window, &mut self.tables.leads),
             None => {
                 // What is behind the end stops every walk.
                 let mut window = [NOTE; WINDOW];
                 window[..rest.len()].copy_from_slice(rest);
-                (self.fill)(&window, &mut self.table);
+                (self.fill)(&window, &mut self.tables.leads);
             }
         }
     }

@@ -9,6 +9,7 @@
 //! | [`packet`](Packet) | the packets and their fields |
 //! | [`decode`](decode_one) | one packet from its bytes: every bit layout |
 //! | [`stream`](Decoder) | a whole stream: synchronisation, damage, streams that come in pieces |
+//! | [`envelope`](Envelope) | the same stream without its branches, at many times the speed |
 //! | [`psb`](find_psb) | finding PSBs |
 //! | [`encode`](encode()) | the mirror of `decode` |
 //! | [`errata`](Errata) | what some cpus get wrong |
@@ -37,6 +38,7 @@
 
 mod decode;
 mod encode;
+mod envelope;
 mod errata;
 mod kind;
 mod packet;
@@ -46,7 +48,9 @@ mod text;
 
 pub use decode::{BadReason, Block, Fault, State, Sync, decode_one};
 pub use encode::{Unencodable, encode};
+pub use envelope::Envelope;
 pub use errata::Errata;
+pub use havana_leap::{Leaper, Level};
 pub use kind::Kind;
 pub use packet::{Ip, Packet};
 pub use psb::{PSB, PsbOffsets, find_psb, psb_offsets};

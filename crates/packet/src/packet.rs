@@ -35,6 +35,12 @@ impl Ip {
         IP_LEN[(ipc & 7) as usize]
     }
 
+    /// Which bits of the IP the packet itself says.
+    #[inline]
+    pub(crate) const fn said(ipc: u8) -> u64 {
+        !IP_KEEP[(ipc & 7) as usize]
+    }
+
     /// The IP that `raw` stands for after `last_ip`, and so the next last IP too.
     #[inline]
     pub(crate) const fn resolve(ipc: u8, raw: u64, last_ip: u64) -> u64 {

@@ -24,7 +24,7 @@ const PAIR: [u8; 2] = [PSB[0], PSB[1]];
 
 /// No more of a run than this is looked at, so that a stream of nothing but `02 82` takes linear time. Real runs have
 /// at most two PSBs' length; in one longer than this the PSBs are counted from its begin.
-const RUN_MAX: usize = 16 * PSB.len();
+pub(crate) const RUN_MAX: usize = 16 * PSB.len();
 
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(&PSB));
 

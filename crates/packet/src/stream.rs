@@ -34,16 +34,16 @@ pub struct Item {
 /// which is then two items.
 #[derive(Debug, Clone)]
 pub struct Decoder<'a> {
-    bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// What `next` begins with.
-    pos: usize,
+    pub(crate) pos: usize,
     /// The end of the segment: the next PSB or `end`.
-    limit: usize,
+    pub(crate) limit: usize,
     /// Up to here is decoded: all, or all but what may be the begin of a PSB.
-    end: usize,
+    pub(crate) end: usize,
     keep_tail: bool,
     synced_at: Option<usize>,
-    state: State,
+    pub(crate) state: State,
 }
 
 impl<'a> Decoder<'a> {
