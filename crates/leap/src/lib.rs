@@ -6,16 +6,18 @@
 //! leave the block; the walk itself is then one look-up a block.
 //!
 //! ```text
-//!   bytes       0d xx xx  4c  4c  51 xx xx xx xx xx xx  7a  02 43 …      0d: TIP of 3, 51: TIP.PGE of 7, 02: of note
-//!   a step      3  ·  ·   4   5   12 ·  ·  ·  ·  ·  ·   13  13           where each packet leads; of note: to itself
-//!   doubled     13 ·  ·   13  13  13 ·  ·  ·  ·  ·  ·   13  13           step ∘ step, until nothing changes
+//!   at          0   1   2   3   4   5   6   7   8   9   10  11
+//!   bytes       2d  ··  ··  4c  4c  51  ··  ··  ··  ··  7a  02 43 …      2d: TIP of 3, 4c: TNT, 51: TIP.PGE of 5, 02: of note
+//!   a step      3   ·   ·   4   5   10  ·   ·   ·   ·   11  11           where each leads; what is of note, to itself
+//!   doubled     11  ·   ·   11  11  11  ·   ·   ·   ·   11  11           step ∘ step, as often as blocks are long
 //! ```
 //!
 //! Packets that begin nowhere a walk comes by are worked out too, and never looked up. So nothing is skipped and nothing
 //! guessed: the packets of note are those of a walk that takes them one by one, whatever the bytes.
 //!
-//! What is passed over: short TNT, PAD, TIP, TIP.PGE, TIP.PGD. Every other first byte is of note, be it a packet or none;
-//! who calls decodes it (SDM, "Packet Definitions").
+//! What is passed over: short TNT, PAD, and TIP, TIP.PGE, TIP.PGD of at most four bytes of IP ([`step`]). Every other first
+//! byte is of note, be it a packet or none; who calls decodes it (SDM, "Packet Definitions"). A whole IP, which packets
+//! behind it are short for, is so never passed over: they are few.
 //!
 //! # The fence
 //!
@@ -28,10 +30,16 @@ mod x86;
 
 use table::{NOTE, STEP};
 
+/// Bytes from a packet that is passed over to the next, by its first byte; 0 for what is of note.
+#[inline]
+pub fn step(first: u8) -> usize {
+    STEP[usize::from(first)].into()
+}
+
 /// A table is of this many bytes.
 const WINDOW: usize = 1024;
 /// Blocks whose first packet is kept.
-const KEPT: usize = 1 << 12;
+const KEPT: usize = 1 << 10;
 
 /// The base of no window: of no byte it is within reach.
 const NOWHERE: usize = 1 << (usize::BITS - 1);
@@ -107,7 +115,7 @@ struct Tables {
     /// where it leaves it, from the block's begin.
     leads: Window,
     /// Where the walk entered each block.
-    entries: [u8; KEPT],
+    entries: [usize; KEPT],
 }
 
 impl std::fmt::Debug for Leaper {
@@ -132,13 +140,14 @@ impl Leaper {
             shift: block.trailing_zeros(),
             base: NOWHERE,
             block: NOWHERE,
-            tables: Box::new(Tables { leads: [0; WINDOW], entries: [0; KEPT] }),
+            tables: Box::new(Tables { leads: [0; WINDOW], entries: [NOWHERE; KEPT] }),
         }
     }
 
     /// Other bytes come.
     pub fn forget(&mut self) {
         (self.base, self.block) = (NOWHERE, NOWHERE);
+        self.tables.entries = [NOWHERE; KEPT];
     }
 
     /// Where the first packet of note begins, from the packet that begins at `at` on.
@@ -155,7 +164,7 @@ impl Leaper {
             let block = at >> self.shift;
             if block != self.block {
                 self.block = block;
-                self.tables.entries[block % KEPT] = (at & self.mask) as u8;
+                self.tables.entries[block % KEPT] = at;
             }
             let leads = usize::from(self.tables.leads[within]);
             at = (at & !self.mask) + leads;
@@ -166,16 +175,22 @@ impl Leaper {
         at
     }
 
-    /// Where the walk entered the block that the byte before `end` is in, or the one before, so that it is before `end`.
-    /// From there to `end` are whole packets, where the walk came by `end`. `None` where it was there too long ago.
-    pub fn entry_before(&self, end: usize) -> Option<usize> {
-        let entry = |block: usize| {
-            let kept = self.block.wrapping_sub(block) < KEPT;
-            kept.then(|| (block << self.shift) + usize::from(self.tables.entries[block % KEPT]))
-        };
-        let block = end.checked_sub(1)? >> self.shift;
-        let at = entry(block)?;
-        if at < end { Some(at) } else { entry(block.checked_sub(1)?).filter(|at| *at < end) }
+    /// The last packet before `end` from which a call went on, or at which one entered a block; not before `from`. From there
+    /// to `end` are whole packets, where the walk came by both. `None`: no call went that way.
+    pub fn entry_before(&self, end: usize, from: usize) -> Option<usize> {
+        let mut block = end.checked_sub(1)? >> self.shift;
+        while block >= from >> self.shift {
+            if self.block.wrapping_sub(block) >= KEPT {
+                // It was there too long ago.
+                return Some(from);
+            }
+            let entry = self.tables.entries[block % KEPT];
+            if entry >> self.shift == block && entry < end {
+                return Some(entry.max(from));
+            }
+            block = block.checked_sub(1)?;
+        }
+        None
     }
 
     fn load(&mut self, bytes: &[u8], at: usize) {

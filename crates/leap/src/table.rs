@@ -15,13 +15,13 @@ pub(crate) static STEP: [u8; 256] = {
 };
 
 const fn step(first: u8) -> u8 {
-    // IPBytes, and how many bytes of IP they mean; 5 and 7 are reserved.
-    const IP: [u8; 8] = [1, 3, 5, 7, 7, 0, 9, 0];
+    // By IPBytes: none, and two and four bytes of IP.
+    const IP: [u8; 8] = [1, 3, 5, 0, 0, 0, 0, 0];
     match first {
         NOTE => 0,
         // PAD, short TNT.
         _ if first & 1 == 0 => 1,
-        // TIP, TIP.PGE, TIP.PGD.
+        // TIP, TIP.PGE, TIP.PGD. Those that say more of the IP are few.
         _ if matches!(first & 0x1f, 0x0d | 0x11 | 0x01) => IP[(first >> 5) as usize],
         _ => 0,
     }

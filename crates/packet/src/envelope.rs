@@ -2,11 +2,12 @@
 //!
 //! [`Envelope`] is a [`Decoder`] that gives no short TNT, PAD, TIP, TIP.PGE and TIP.PGD, and of the FUPs those only from
 //! which an exit may come: outside PSB+, with no branch right behind. All other items are the decoder's, and as it gives
-//! them: offset, length, payload, damage.
+//! them: offset, length, payload, damage. Two branches more are given, that a reader needs: the first one outside PSB+, which
+//! says that there are some, and the first one behind a FUP that was given, which says that no exit came from there.
 //!
-//! It walks every packet all the same. Where the next packet that it gives begins, [`havana_leap`] says, many bytes at a
-//! time and without a guess. Whatever is out of the ordinary it leaves to the decoder, from the last packet on that was
-//! ordinary, up to the next PSB:
+//! It walks every packet all the same. Where the next packet of note begins [`havana_leap`] says, many bytes at a time and
+//! without a guess. Whatever is out of the ordinary is left to the decoder, from the last packet on that was ordinary, up to
+//! the next PSB:
 //!
 //! * bytes that are no packet, and packets that the end cuts off;
 //! * a PSB inside another packet, or in a run of `02 82` that is longer than a PSB (see [`psb`](crate::find_psb));
@@ -15,37 +16,45 @@
 //! A walk that crosses a PSB meets `02 82` at a packet's start: a PSB has 16 bytes, the longest other packet 11, and what of a
 //! PSB is left behind it reads as `02 82`, or as a TNT (`82`) and then `02 82`. So no PSB need be searched for.
 //!
-//! The last IP (SDM, "IP Compression") is found when it is asked for, from the packets before it, backwards.
+//! # The last IP
+//!
+//! A whole IP is of note, so the upper half of the last IP (SDM, "IP Compression") is always known. The lower half is found
+//! when it is asked for, from the packets before: a few steps back there is one of four bytes.
 
 use std::iter::FusedIterator;
 
-use havana_leap::Leaper;
+use havana_leap::{Leaper, step};
 
-use crate::{Block, Decoder, Errata, Fault, Ip, Item, PSB, Packet, State, Sync, decode_one, find_psb, psb::RUN_MAX};
-
-/// Who takes the next packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// The leaper finds it.
-    Leaps,
-    /// The decoder, up to the next PSB.
-    Walks,
-    /// The decoder, up to the next branch or PIP.
-    ToBranch,
-}
+use crate::psb::{PSB, RUN_MAX, find_psb};
+use crate::{Block, Decoder, Errata, Ip, Item, Packet, State, Sync, decode_one};
 
 /// Iterates over the packets of a stream that bound who runs, and damage. Used as a [`Decoder`] is.
 #[derive(Debug, Clone)]
 pub struct Envelope<'a> {
-    /// Where we are, and in which state, is kept there. Its last IP is that of the packet at `ip_at`.
+    /// Where we are, and in which state, is kept there.
     walk: Decoder<'a>,
     leaper: Leaper,
-    mode: Mode,
+    /// The leaper finds the next packet; else the decoder takes it, up to the next PSB.
+    leaps: bool,
+    /// The lower half of `walk.state.last_ip` is that of the packet at this offset.
     ip_at: usize,
     /// A branch was given: there are some.
     branches: bool,
     /// A FUP was given, and nothing since that tells what it was of.
     fup: bool,
+}
+
+/// Whether more is wanted.
+type More = bool;
+
+/// Why leaping ended.
+enum End {
+    /// The bytes end.
+    Bytes,
+    /// No more is wanted.
+    Enough,
+    /// Something out of the ordinary.
+    Odd,
 }
 
 impl<'a> Envelope<'a> {
@@ -62,9 +71,8 @@ impl<'a> Envelope<'a> {
     /// The same with a leaper of one's choice, which may have been used on other bytes.
     pub fn with(walk: Decoder<'a>, mut leaper: Leaper) -> Envelope<'a> {
         leaper.forget();
-        let ordinary = walk.state().sync == Sync::InSync && walk.state().block == Block::None;
-        let mode = if ordinary { Mode::Leaps } else { Mode::Walks };
-        Envelope { ip_at: walk.pos, walk, leaper, mode, branches: false, fup: false }
+        let leaps = is_ordinary(&walk.state);
+        Envelope { ip_at: walk.pos, walk, leaper, leaps, branches: false, fup: false }
     }
 
     /// Decodes with a cpu's errata in mind.
@@ -74,16 +82,16 @@ impl<'a> Envelope<'a> {
         self
     }
 
-    /// Says that a branch was met before. Else the first one is given: who asks learns that there are some.
+    /// Goes on where another envelope was: whether a branch was met, and whether a FUP was given last.
     #[must_use]
-    pub fn with_branches(mut self, known: bool) -> Envelope<'a> {
-        self.branches = known;
+    pub fn after(mut self, other: (bool, bool)) -> Envelope<'a> {
+        (self.branches, self.fup) = other;
         self
     }
 
-    /// Whether a branch was met.
-    pub fn branches(&self) -> bool {
-        self.branches
+    /// What an envelope of the bytes behind wants to know: see [`after`](Envelope::after).
+    pub fn met(&self) -> (bool, bool) {
+        (self.branches, self.fup)
     }
 
     /// As [`Decoder::offset`].
@@ -98,7 +106,7 @@ impl<'a> Envelope<'a> {
 
     /// The decoder that goes on from here, and the leaper, for other bytes.
     pub fn into_parts(mut self) -> (Decoder<'a>, Leaper) {
-        if self.mode == Mode::Leaps {
+        if self.leaps {
             self.find_ip(self.walk.pos);
         }
         (self.walk, self.leaper)
@@ -106,193 +114,254 @@ impl<'a> Envelope<'a> {
 
     /// Hands on items while `f` wants more. False at the end.
     #[inline]
-    pub fn each(&mut self, f: &mut impl FnMut(Item) -> bool) -> bool {
+    pub fn each(&mut self, f: &mut impl FnMut(Item) -> More) -> More {
         loop {
-            if self.mode == Mode::Leaps {
+            if self.leaps {
                 match self.leap(f) {
-                    Some(true) => return true,
-                    Some(false) => {}
-                    None => return false,
+                    End::Enough => return true,
+                    End::Bytes => return false,
+                    End::Odd => self.leave(),
                 }
             }
             match self.walked() {
-                Some(item) => {
-                    if !f(item) {
-                        return true;
-                    }
-                }
+                Some(item) if f(item) => {}
+                Some(_) => return true,
                 None => return false,
-            }
-        }
-    }
-
-    /// The next item where the decoder is at work.
-    #[cold]
-    fn walked(&mut self) -> Option<Item> {
-        if self.walk.pos >= self.walk.limit {
-            // The segment is to be opened: where its PSB is was not asked.
-            self.walk.limit = self.walk.pos;
-        }
-        let item = self.walk.next()?;
-        let state = &self.walk.state;
-        match item.what {
-            Ok(Packet::Tip(_) | Packet::Tnt8 { .. } | Packet::Tnt64 { .. }) => {
-                self.branches = true;
-                self.fup &= state.psb_plus;
-            }
-            Ok(Packet::Pip { .. }) => self.fup &= state.psb_plus,
-            Ok(Packet::Fup(_)) => self.fup |= !state.psb_plus,
-            Ok(Packet::Ovf) | Err(_) => self.fup = false,
-            _ => {}
-        }
-        let at_psb = self.walk.pos == self.walk.limit;
-        let past = self.mode == Mode::ToBranch && item.what != Ok(Packet::Pad);
-        let ordinary = state.sync == Sync::InSync && state.block == Block::None;
-        if ordinary && !self.fup && (at_psb || past) {
-            self.mode = Mode::Leaps;
-            self.ip_at = self.walk.pos;
-        }
-        Some(item)
-    }
-
-    /// Leaps as long as all is ordinary: then gives `Some(false)`; `Some(true)` where `f` wants no more; `None` at the end.
-    #[inline]
-    fn leap(&mut self, f: &mut impl FnMut(Item) -> bool) -> Option<bool> {
-        let bytes = self.walk.bytes.get(..self.walk.end).unwrap_or_default();
-        loop {
-            let from = self.walk.pos;
-            let offset = self.leaper.next(bytes, from);
-            if !self.branches && bytes[from..offset.min(bytes.len())].iter().any(|byte| *byte != 0) {
-                // The first branch may be among these.
-                return self.leave(Mode::ToBranch);
-            }
-            let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) else {
-                if offset == bytes.len() {
-                    (self.walk.pos, self.walk.limit) = (offset, offset);
-                    return None;
-                }
-                return self.leave(Mode::Walks);
-            };
-            if rest[0] & 0x1f == 0x1d {
-                match self.fup(bytes, offset) {
-                    Fup::Dead { next } => {
-                        self.walk.pos = next;
-                        continue;
-                    }
-                    Fup::Alive => {
-                        self.find_ip(offset);
-                        self.walk.pos = offset;
-                        return self.leave(Mode::ToBranch);
-                    }
-                    Fup::Odd => return self.leave(Mode::Walks),
-                }
-            }
-            if let [0x02, 0x82, ..] = rest
-                && !is_plain_psb(bytes, offset)
-            {
-                return self.leave(Mode::Walks);
-            }
-            let (packet, len) = match decode_one(rest, &mut self.walk.state) {
-                Ok(found) => found,
-                Err(Fault::NeedMore | Fault::Bad(_) | Fault::Discard { .. }) => return self.leave(Mode::Walks),
-            };
-            let next = offset + len;
-            if let Some([0x02, 0x82] | [0x82, 0x02]) = bytes.get(next..next + 2)
-                && holds_psb(bytes, offset, next)
-            {
-                return self.leave(Mode::Walks);
-            }
-            match packet {
-                Packet::Psb => self.ip_at = next,
-                Packet::Bbp { .. } => return self.leave(Mode::Walks),
-                _ => {}
-            }
-            self.walk.pos = next;
-            if !f(Item { offset, len, what: Ok(packet) }) {
-                return Some(true);
             }
         }
     }
 
     /// The decoder takes over, from the last packet on that was given.
     #[cold]
-    fn leave(&mut self, mode: Mode) -> Option<bool> {
+    fn leave(&mut self) {
         self.find_ip(self.walk.pos);
         // A BBP was looked at, and will be again.
         self.walk.state.block = Block::None;
-        self.mode = mode;
-        Some(false)
-    }
-
-    /// A FUP at `at`.
-    fn fup(&self, bytes: &[u8], at: usize) -> Fup {
-        let len = Ip::len(bytes[at] >> 5);
-        let next = at + 1 + usize::from(len);
-        if len == Ip::RESERVED || next > bytes.len() || holds_psb_at(bytes, at, next) {
-            return Fup::Odd;
-        }
-        match bytes.get(next) {
-            _ if self.walk.state.psb_plus => Fup::Dead { next },
-            Some(0x00 | 0x02) | None => Fup::Alive,
-            Some(first) if first & 1 == 0 || first & 0x1f == 0x0d => Fup::Dead { next },
-            Some(_) => Fup::Alive,
+        self.leaps = false;
+        if self.walk.pos >= self.walk.limit {
+            // Where this segment ends was not asked.
+            self.walk.limit = self.walk.pos;
         }
     }
 
-    /// Finds the last IP before the packet at `at`: of the IP packets before it the last one's, of whose compressed bits
-    /// those before it, and so on.
+    /// The next item where the decoder is at work.
+    #[cold]
+    fn walked(&mut self) -> Option<Item> {
+        let item = self.walk.next()?;
+        let state = &self.walk.state;
+        match item.what {
+            Ok(packet) if is_branch(&packet) && !state.psb_plus => (self.branches, self.fup) = (true, false),
+            Ok(Packet::Pip { .. }) => self.fup &= state.psb_plus,
+            Ok(Packet::Fup(_)) => self.fup |= !state.psb_plus,
+            Ok(Packet::Ovf) | Err(_) => self.fup = false,
+            _ => {}
+        }
+        if self.walk.pos == self.walk.limit && is_ordinary(state) {
+            self.leaps = true;
+            self.ip_at = self.walk.pos;
+        }
+        Some(item)
+    }
+
+    /// Leaps from packet to packet as long as all is ordinary.
+    #[inline]
+    fn leap(&mut self, f: &mut impl FnMut(Item) -> More) -> End {
+        let bytes = self.walk.bytes.get(..self.walk.end).unwrap_or_default();
+        loop {
+            let offset = self.walk.pos;
+            // Without branches packets of note follow each other, most of them of these kinds.
+            if let Some(head) = bytes.get(offset..).and_then(|rest| rest.first_chunk::<12>()) {
+                let word = u64::from_le_bytes([head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7]]);
+                macro_rules! give {
+                    ($len:literal, $packet:expr $(, $after:stmt)?) => {{
+                        if matches!([head[$len], head[$len + 1]], [0x02, 0x82] | [0x82, 0x02])
+                            && holds_psb(bytes, offset, offset + $len)
+                        {
+                            return End::Odd;
+                        }
+                        self.walk.pos = offset + $len;
+                        $( $after )?
+                        if !f(Item { offset, len: $len, what: Ok($packet) }) {
+                            return End::Enough;
+                        }
+                        continue;
+                    }};
+                }
+                match head[0] {
+                    0x59 => give!(2, Packet::Mtc { ctc: head[1] }),
+                    0x19 => give!(8, Packet::Tsc { tsc: word >> 8 }),
+                    0x02 if head[1] == 0x43 => {
+                        let packet = Packet::Pip { cr3: word >> 17 << 5, nr: word & 1 << 16 != 0 };
+                        give!(8, packet, self.fup &= self.walk.state.psb_plus)
+                    }
+                    0x02 if head[1] == 0xc8 => give!(7, Packet::Vmcs { base: word << 8 >> 24 << 12 }),
+                    first if first & 0b111 == 0b011 => give!(1, Packet::Cyc { cycles: u64::from(first >> 3) }),
+                    first if first & 0b11 == 0b11 && head[1] & 1 == 0 && !self.walk.state.errata.skd007 => {
+                        let cycles = u64::from(first >> 3) | u64::from(head[1] >> 1) << 5;
+                        give!(2, Packet::Cyc { cycles })
+                    }
+                    _ => {}
+                }
+            }
+            match self.leap_far(bytes, f) {
+                None => {}
+                Some(end) => return end,
+            }
+        }
+    }
+
+    /// To the next packet of note, which is then of any kind.
+    #[inline]
+    fn leap_far(&mut self, bytes: &[u8], f: &mut impl FnMut(Item) -> More) -> Option<End> {
+        let from = self.walk.pos;
+        let offset = self.leaper.next(bytes, from);
+        let wants_branch = (self.fup || !self.branches) && !self.walk.state.psb_plus;
+        if wants_branch && let Some(branch) = first_branch(&bytes[from..offset.min(bytes.len())]) {
+            return self.give_branch(bytes, from + branch, f);
+        }
+        let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) else {
+            if offset > bytes.len() {
+                return Some(End::Odd);
+            }
+            (self.walk.pos, self.walk.limit) = (offset, offset);
+            return Some(End::Bytes);
+        };
+        let mut given = true;
+        match rest {
+            [0x02, 0x82, ..] if !is_plain_psb(bytes, offset) => return Some(End::Odd),
+            [first, ..] if first & 0x1f == 0x1d => {
+                let next = 1 + usize::from(Ip::len(first >> 5));
+                given = !self.walk.state.psb_plus && !rest.get(next).is_some_and(|first| begins_branch(*first));
+                if !given && step(first & !0x1c) > 0 {
+                    // The lower half of an IP that nobody asks for.
+                    if holds_psb_at(bytes, offset, offset + next) || next > rest.len() {
+                        return Some(End::Odd);
+                    }
+                    self.walk.pos = offset + next;
+                    return None;
+                }
+                self.pass_to(offset);
+            }
+            [0x02, ..] => {}
+            // A whole IP.
+            [first, ..] => {
+                given = !matches!(first & 0x1f, 0x0d | 0x11 | 0x01) || (first & 0x1f == 0x0d && wants_branch)
+            }
+            [] => {}
+        }
+        let Some((packet, next)) = self.decode(bytes, offset) else { return Some(End::Odd) };
+        let len = next - offset;
+        match packet {
+            Packet::Psb | Packet::Tip(_) | Packet::TipPge(_) | Packet::TipPgd(_) => self.ip_at = next,
+            Packet::Fup(_) => {
+                self.ip_at = next;
+                self.fup |= given;
+            }
+            Packet::Bbp { .. } => return Some(End::Odd),
+            Packet::Ovf => self.fup = false,
+            _ => {}
+        }
+        if given && is_branch(&packet) && !self.walk.state.psb_plus {
+            (self.branches, self.fup) = (true, false);
+        }
+        self.walk.pos = next;
+        (given && !f(Item { offset, len, what: Ok(packet) })).then_some(End::Enough)
+    }
+
+    /// Gives the branch at `offset`, that was to be passed over.
+    #[cold]
+    fn give_branch(&mut self, bytes: &[u8], offset: usize, f: &mut impl FnMut(Item) -> More) -> Option<End> {
+        self.pass_to(offset);
+        let Some((packet, next)) = self.decode(bytes, offset) else { return Some(End::Odd) };
+        (self.branches, self.fup) = (true, false);
+        (self.ip_at, self.walk.pos) = (next, next);
+        (!f(Item { offset, len: next - offset, what: Ok(packet) })).then_some(End::Enough)
+    }
+
+    /// All up to `offset` is passed over, and the last IP there is known.
+    fn pass_to(&mut self, offset: usize) {
+        self.find_ip(offset);
+        self.walk.pos = offset;
+    }
+
+    /// The packet at `offset`, and where the next one begins. `None`, and nothing changed, where it is none, or not whole.
+    #[inline]
+    fn decode(&mut self, bytes: &[u8], offset: usize) -> Option<(Packet, usize)> {
+        let mut state = self.walk.state;
+        let (packet, len) = decode_one(bytes.get(offset..)?, &mut state).ok()?;
+        if holds_psb_at(bytes, offset, offset + len) {
+            return None;
+        }
+        self.walk.state = state;
+        Some((packet, offset + len))
+    }
+
+    /// Finds the lower half of the last IP before the packet at `at`.
     #[cold]
     fn find_ip(&mut self, at: usize) {
         let from = std::mem::replace(&mut self.ip_at, at);
-        if from >= at {
-            return;
-        }
         let bytes = self.walk.bytes;
-        let (mut known, mut ip, mut end) = (0u64, 0u64, at);
-        while known != u64::MAX && end > from {
-            let Some(entry) = self.leaper.entry_before(end) else {
-                // Too far back: once more from where it was known.
-                (known, ip) = ips(&bytes[from..at]);
-                break;
-            };
-            let entry = entry.max(from);
-            let (bits, value) = ips(&bytes[entry..end]);
+        let (mut known, mut ip, mut end) = (0, 0, at);
+        while known != LOWER && end > from {
+            let Some(begin) = self.leaper.entry_before(end, from) else { break };
+            let (bits, value) = lower_ip(bytes.get(begin..end).unwrap_or_default());
             ip |= value & !known;
             known |= bits;
-            end = entry;
+            end = begin;
         }
         self.walk.state.last_ip = ip | (self.walk.state.last_ip & !known);
     }
 }
 
-/// What the IP packets of whole packets say of the last IP: which bits, and their values.
-fn ips(bytes: &[u8]) -> (u64, u64) {
-    let (mut known, mut ip) = (0u64, 0u64);
-    let (mut at, mut state) = (0, State::default());
+const LOWER: u64 = 0xffff_ffff;
+
+/// What these packets say of the lower half of the last IP: which bits, and their values. None of them says more.
+fn lower_ip(bytes: &[u8]) -> (u64, u64) {
+    let (mut known, mut ip, mut at) = (0, 0, 0);
     while let Some(rest) = bytes.get(at..)
-        && let Ok((packet, len)) = decode_one(rest, &mut state)
+        && let [first, ip_bytes @ ..] = rest
     {
+        let is_fup = first & 0x1f == 0x1d;
+        let len = match step(*first) {
+            0 if is_fup => 1 + usize::from(Ip::len(first >> 5)),
+            0 => decode_one(rest, &mut State::default()).map_or(1, |(_, len)| len),
+            len => len,
+        };
+        if let (3 | 5, true, Some(said)) = (len, is_fup || step(*first) > 1, ip_bytes.get(..len - 1)) {
+            let bits = Ip::said(first >> 5);
+            let value = said.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
+            (known, ip) = (known | bits, (ip & !bits) | value);
+        }
         at += len;
-        if let Packet::Tip(part) | Packet::TipPge(part) | Packet::TipPgd(part) | Packet::Fup(part) = packet {
-            let (bits, value) = (Ip::said(part.ipc), Ip::resolve(part.ipc, part.raw, 0));
-            ip = (ip & !bits) | (value & bits);
-            known |= bits;
-        }
-        if packet == Packet::Psb {
-            (known, ip) = (u64::MAX, 0);
-        }
     }
     (known, ip)
 }
 
-enum Fup {
-    /// A branch follows, or it is of PSB+: no exit comes from there.
-    Dead {
-        next: usize,
-    },
-    Alive,
-    /// Not to be taken for one, or not yet.
-    Odd,
+/// Whether all is as the leaper takes it to be.
+fn is_ordinary(state: &State) -> bool {
+    state.sync == Sync::InSync && state.block == Block::None
+}
+
+/// A packet that only branch tracing makes, and that tells where a FUP before it was of.
+fn is_branch(packet: &Packet) -> bool {
+    matches!(packet, Packet::Tip(_) | Packet::Tnt8 { .. } | Packet::Tnt64 { .. })
+}
+
+/// Whether a short TNT or a TIP begins with this byte.
+fn begins_branch(first: u8) -> bool {
+    (first & 1 == 0 && first != 0x00 && first != 0x02) || first & 0x1f == 0x0d
+}
+
+/// The first branch among packets that are passed over.
+fn first_branch(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(&first) = bytes.get(at) {
+        if begins_branch(first) {
+            return Some(at);
+        }
+        at += step(first).max(1);
+    }
+    None
 }
 
 /// Whether the `02 82` at `at` is a PSB, whatever it is searched from: a run of eight, and no longer.
@@ -304,6 +373,7 @@ fn is_plain_psb(bytes: &[u8], at: usize) -> bool {
 
 /// Whether a PSB begins inside the packet from `at` to `next`.
 fn holds_psb_at(bytes: &[u8], at: usize, next: usize) -> bool {
+    // What is left of it behind the packet.
     matches!(bytes.get(next..next + 2), Some([0x02, 0x82] | [0x82, 0x02])) && holds_psb(bytes, at, next)
 }
 

@@ -26,7 +26,7 @@ fn origins(items: &[Item]) -> Vec<(usize, Option<u64>)> {
             Ok(Packet::Ovf) | Err(_) => (psb_plus, fup) = (false, None),
             Ok(Packet::Pip { .. }) if !psb_plus => origins.push((item.offset, fup.take())),
             Ok(Packet::Fup(ip)) if !psb_plus => fup = ip.ip,
-            Ok(Packet::Tip(_) | Packet::Tnt8 { .. } | Packet::Tnt64 { .. }) => fup = None,
+            Ok(Packet::Tip(_) | Packet::Tnt8 { .. } | Packet::Tnt64 { .. }) if !psb_plus => fup = None,
             _ => {}
         }
     }
@@ -34,7 +34,15 @@ fn origins(items: &[Item]) -> Vec<(usize, Option<u64>)> {
 }
 
 fn first_branch(items: &[Item]) -> Option<Item> {
-    let is_branch = |item: &&Item| matches!(item.what, Ok(Packet::Tip(_) | Packet::Tnt8 { .. } | Packet::Tnt64 { .. }));
+    let mut psb_plus = false;
+    let is_branch = |item: &&Item| {
+        psb_plus = match item.what {
+            Ok(Packet::Psb) => true,
+            Ok(Packet::PsbEnd | Packet::Ovf) | Err(_) => false,
+            _ => psb_plus,
+        };
+        matches!(item.what, Ok(Packet::Tip(_) | Packet::Tnt8 { .. } | Packet::Tnt64 { .. })) && !psb_plus
+    };
     items.iter().find(is_branch).copied()
 }
 
@@ -73,6 +81,7 @@ fn assert_equals_walk(bytes: &[u8], errata: Errata, about: &dyn Fn() -> String) 
 fn assert_pieces_equal_walk(bytes: &[u8], cuts: &[usize], level: Level) {
     let mut state = State::unsynced();
     let mut leaper = Leaper::new(level);
+    let mut met = (false, false);
     let (mut walked, mut got, mut piece, mut base) = (vec![], vec![], vec![], 0);
     let mut from = 0;
     for cut in cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([bytes.len()]) {
@@ -80,7 +89,7 @@ fn assert_pieces_equal_walk(bytes: &[u8], cuts: &[usize], level: Level) {
         piece.extend_from_slice(&bytes[from..cut]);
         from = cut;
         let mut walk = Decoder::resume(&piece, state).keep_tail();
-        let mut envelope = Envelope::with(Decoder::resume(&piece, state).keep_tail(), leaper);
+        let mut envelope = Envelope::with(Decoder::resume(&piece, state).keep_tail(), leaper).after(met);
         let moved = |item: Item| Item { offset: item.offset + base, ..item };
         walked.extend(walk.by_ref().map(moved));
         // One at a time and many at once are the same.
@@ -89,13 +98,13 @@ fn assert_pieces_equal_walk(bytes: &[u8], cuts: &[usize], level: Level) {
             got.push(moved(item));
             true
         });
+        met = envelope.met();
         let (end, used) = envelope.into_parts();
         assert_eq!((end.offset(), end.state(), end.tail()), (walk.offset(), walk.state(), walk.tail()));
         (state, leaper) = (walk.state(), used);
         base += walk.offset();
         piece = walk.tail().to_vec();
     }
-    // Each piece gives its first branch anew: of them all, only the first is asked for.
     assert_same(&got, &walked, &|| "pieces".into());
 }
 

@@ -1,0 +1,134 @@
+//! The envelope scan and the full walk beside other decoders, on the same bytes in one run:
+//!
+//! `cargo bench -p havana-packet [--features libipt] [-- FILE…]`
+//!
+//! Without files: the Skylake trace and the captures at hand (HAVANA_TESTDATA), those of the repository, and simulated
+//! ones. Each is repeated to 200 MB. Run it on one core (`taskset -c 1`); what it printed when is kept in
+//! `benches/record`.
+
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+
+use havana_packet::{Decoder, Envelope, Kind, Leaper, Level, PSB, find_psb, psb_offsets};
+use havana_race::Race;
+
+mod others;
+
+/// Bytes each input is repeated to, and rounds.
+const SIZE: usize = 200_000_000;
+const ROUNDS: usize = 7;
+
+fn main() {
+    // Cargo says how it runs us.
+    let files: Vec<PathBuf> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).map(PathBuf::from).collect();
+    println!("vector instructions: {:?}\n", Level::best());
+    for (name, bytes) in if files.is_empty() { default_inputs() } else { files.iter().map(|f| read(f)).collect() } {
+        race(&name, &bytes);
+    }
+}
+
+fn read(file: &Path) -> (String, Vec<u8>) {
+    let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let names = file.components().rev().take(2).collect::<Vec<_>>();
+    let name = names.iter().rev().map(|name| name.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+    (name, bytes)
+}
+
+fn default_inputs() -> Vec<(String, Vec<u8>)> {
+    let mut inputs = vec![];
+    if let Some(dir) = std::env::var_os("HAVANA_TESTDATA").map(PathBuf::from) {
+        let captures = [
+            "idle-branch",
+            "kpti-hog-branch",
+            "idle-two-vms",
+            "io-exits",
+            "kpti-idle",
+            "lifecycle",
+            "idle-cyc",
+            "tsc-only",
+        ];
+        inputs.extend(captures.iter().map(|name| dir.join(format!("captures/{name}/cpu0.pt"))));
+        inputs.insert(0, dir.join("traces/skylake-4vcpu/snapshot.pt"));
+        inputs.retain(|file| file.exists());
+    }
+    let mut inputs: Vec<(String, Vec<u8>)> = inputs.iter().map(|file| read(file)).collect();
+    inputs.extend(simulated());
+    inputs
+}
+
+/// Nodes of several densities: what a busy and an idle one write with branches, with few PSBs and with many.
+fn simulated() -> Vec<(String, Vec<u8>)> {
+    use havana_sim::{Node, Scenario, Streams};
+    let mut inputs = vec![];
+    for (name, scenario, branches) in [
+        ("simulated, branches", "overcommit", true),
+        ("simulated, an exit storm with branches", "io-storm", true),
+        ("simulated, no branches", "overcommit", false),
+    ] {
+        let Some(mut scenario) = Scenario::named(scenario) else { continue };
+        scenario.node.seconds = 0.3;
+        scenario.trace.branches = branches;
+        let mut node = Node::new(&scenario);
+        let cpus = node.host_cr3().into_iter().map(|cr3| (cr3, Vec::new()));
+        let mut streams = Streams::new(&scenario.mode(), scenario.clock(), scenario.node.seed, node.begin(), cpus);
+        node.run(&mut streams);
+        let Ok(streams) = streams.finish(node.end()) else { continue };
+        inputs.extend(streams.into_iter().take(1).map(|(bytes, _)| (name.to_string(), bytes)));
+    }
+    inputs
+}
+
+fn race(name: &str, input: &[u8]) {
+    let Some(start) = find_psb(input, 0) else {
+        println!("{name}: no PSB");
+        return;
+    };
+    let whole = input[start..].repeat(SIZE.div_ceil(input.len() - start));
+    let bytes = whole.as_slice();
+    let psbs = psb_offsets(&input[start..]).count();
+    let mut copy = vec![0; bytes.len()];
+    let race = Race::new(bytes.len())
+        .with("memcpy", || {
+            copy.copy_from_slice(black_box(bytes));
+            0
+        })
+        .with("PSB search", || memchr::memmem::find_iter(black_box(bytes), &PSB).count() as u64)
+        .with("envelope scan", || envelope(bytes, Level::best()))
+        .with("envelope scan, AVX2", || envelope(bytes, Level::Avx2))
+        .with("envelope scan, portable", || envelope(bytes, Level::Portable))
+        .with("full walk", || walk(bytes))
+        .with("iptr, PIP VMCS TSC", || others::iptr_envelope(bytes))
+        .with("iptr, counter", || others::iptr_counter(bytes));
+    #[cfg(feature = "libipt")]
+    let race = race.with("libipt", || others::libipt(bytes));
+    let race = race.run(ROUNDS);
+    println!("{name}: {} bytes, a PSB every {}", input.len() - start, (input.len() - start) / psbs);
+    println!("{}", race.table(&["PSB search", "iptr, PIP VMCS TSC", "iptr, counter", "libipt"]));
+}
+
+/// Every packet of the envelope: its payload is looked at.
+fn envelope(bytes: &[u8], level: Level) -> u64 {
+    let mut counts = [0u64; Kind::ALL.len()];
+    let mut sum = 0u64;
+    Envelope::with(Decoder::new(black_box(bytes)), Leaper::new(level)).each(&mut |item| {
+        if let Ok(packet) = item.what {
+            counts[packet.kind().index()] += 1;
+            sum = sum.wrapping_add(others::value(&packet)).wrapping_add(item.offset as u64);
+        }
+        true
+    });
+    black_box(sum);
+    counts.iter().sum()
+}
+
+/// Every packet, by kind.
+fn walk(bytes: &[u8]) -> u64 {
+    let mut counts = [0u64; Kind::ALL.len()];
+    for item in Decoder::new(black_box(bytes)) {
+        if let Ok(packet) = item.what {
+            counts[packet.kind().index()] += 1;
+        }
+    }
+    counts.iter().sum()
+}
