@@ -19,6 +19,10 @@
 //! byte is of note, be it a packet or none; who calls decodes it (SDM, "Packet Definitions"). A whole IP, which packets
 //! behind it are short for, is so never passed over: they are few.
 //!
+//! Where packets of note stand side by side, as in PSB+ and in a trace without branches, each leap is short. There
+//! [`list`](Leaper::list) names all packets of the next block, or of the next sixteen, at once: the n-th of a block is found by
+//! as many of the doubled steps as n has bits.
+//!
 //! # The fence
 //!
 //! The vector instructions are `unsafe`, and this is the one crate for them. Each way ([`Level`]) fills the same table, and
@@ -28,7 +32,7 @@ mod table;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use table::{NOTE, STEP};
+use table::{EXTENDED, FIRST, SECOND, STEP};
 
 /// Bytes from a packet that is passed over to the next, by its first byte; 0 for what is of note.
 #[inline]
@@ -46,6 +50,103 @@ const NOWHERE: usize = 1 << (usize::BITS - 1);
 
 type Window = [u8; WINDOW];
 
+/// Bytes of a block that packets are listed of.
+pub const LISTED: usize = 64;
+/// Blocks that are listed at once, at the most.
+pub const MOST_LISTED: usize = 16;
+/// So many bytes more are looked at.
+pub const LOOKED_AT: usize = 16;
+
+/// A packet whose first bytes tell what it is and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "they are the packets of the SDM")]
+pub enum What {
+    Pad,
+    Tnt,
+    Tip,
+    TipPge,
+    TipPgd,
+    Cyc,
+    Mtc,
+    Tsc,
+    Mode,
+    Pip,
+    Vmcs,
+    Cbr,
+    Tma,
+    PsbEnd,
+    Ovf,
+}
+
+/// The packets that begin in some bytes: see [`Leaper::list`].
+#[derive(Clone)]
+pub struct List {
+    /// Where the packets begin that are not passed over, and what each is (a [`What`]): the first `count` of each.
+    at: [u16; MOST_NOTED],
+    what: [u8; MOST_NOTED],
+    count: usize,
+    /// How many there are of each that is passed over, by [`What`]: PAD, TNT, TIP, TIP.PGE, TIP.PGD.
+    pub passed: [u16; 5],
+    /// Where the walk goes on: at a packet that was not listed, or behind the bytes.
+    pub next: usize,
+}
+
+/// A block more than there are: each is written whole.
+const MOST_NOTED: usize = (MOST_LISTED + 1) * LISTED;
+
+impl List {
+    const EMPTY: List = List { at: [0; MOST_NOTED], what: [0; MOST_NOTED], count: 0, passed: [0; 5], next: 0 };
+
+    /// The packets that are not passed over: where each begins, from the bytes' begin, and which it is, as a number.
+    #[inline]
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = (usize, u8)> + '_ {
+        let count = self.count.min(MOST_NOTED);
+        self.at[..count].iter().zip(&self.what[..count]).map(|(at, what)| (usize::from(*at), *what))
+    }
+
+    /// How many these are.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.count.min(MOST_NOTED)
+    }
+
+    /// A branch is among those that are passed over.
+    #[inline]
+    pub fn has_branch(&self) -> bool {
+        self.passed[What::Tnt as usize] | self.passed[What::Tip as usize] != 0
+    }
+}
+
+/// Packet by packet. There are [`LOOKED_AT`] bytes more than blocks.
+fn list_portable(bytes: &[u8], blocks: usize, list: &mut List) {
+    (list.count, list.passed) = (0, [0; 5]);
+    let mut at = 0;
+    while at < blocks * LISTED {
+        let entry = match bytes[at] {
+            EXTENDED => SECOND[usize::from(bytes[at + 1])],
+            first => FIRST[usize::from(first)],
+        };
+        let (what, mut len) = (entry >> 4, usize::from(entry & 0xf));
+        if len == 0 {
+            break;
+        }
+        if what == What::Cyc as u8 && bytes[at] & 0b100 != 0 {
+            let Some(more) = bytes[at + 1..at + 4].iter().position(|byte| byte & 1 == 0) else { break };
+            len = more + 2;
+        }
+        match list.passed.get_mut(usize::from(what)) {
+            Some(passed) => *passed += 1,
+            None => {
+                (list.at[list.count], list.what[list.count]) = (at as u16, what);
+                list.count += 1;
+            }
+        }
+        at += len;
+    }
+    list.next = at;
+}
+
 /// With which instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -53,7 +154,7 @@ pub enum Level {
     Portable,
     /// AVX2: blocks of 16 bytes.
     Avx2,
-    /// AVX-512 with VBMI (Ice Lake, Zen 4 and later): blocks of 64 bytes.
+    /// AVX-512 with VBMI and VBMI2 (Ice Lake, Zen 4 and later): blocks of 64 bytes.
     Avx512,
 }
 
@@ -69,7 +170,8 @@ impl Level {
         {
             let avx512 = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vbmi");
+                && is_x86_feature_detected!("avx512vbmi")
+                && is_x86_feature_detected!("avx512vbmi2");
             match (is_x86_feature_detected!("avx2"), avx512) {
                 (true, true) => return &[Level::Portable, Level::Avx2, Level::Avx512],
                 (true, false) => return &[Level::Portable, Level::Avx2],
@@ -79,18 +181,27 @@ impl Level {
         &[Level::Portable]
     }
 
-    /// Fills the table, and says how long its blocks are.
-    fn filler(self) -> (fn(&Window, &mut Window), usize) {
+    fn ways(self) -> Ways {
         #[cfg(target_arch = "x86_64")]
         if Level::all().contains(&self) {
             match self {
-                Level::Avx512 => return (x86::fill_avx512, 64),
-                Level::Avx2 => return (x86::fill_avx2, 16),
+                Level::Avx512 => return Ways { fill: x86::fill_avx512, block: 64, list: x86::list_avx512 },
+                Level::Avx2 => return Ways { fill: x86::fill_avx2, block: 16, list: list_portable },
                 Level::Portable => {}
             }
         }
-        (fill_portable, 64)
+        Ways { fill: fill_portable, block: 64, list: list_portable }
     }
+}
+
+/// How a level does it.
+#[derive(Clone, Copy)]
+struct Ways {
+    /// Fills the table, of blocks so long.
+    fill: fn(&Window, &mut Window),
+    block: usize,
+    /// Lists the packets of so many blocks.
+    list: fn(&[u8], usize, &mut List),
 }
 
 /// Goes through a stream's bytes from packet of note to packet of note.
@@ -98,14 +209,14 @@ impl Level {
 /// All calls are to be of the same bytes; see [`forget`](Leaper::forget).
 #[derive(Clone)]
 pub struct Leaper {
-    fill: fn(&Window, &mut Window),
+    ways: Ways,
     /// Length of a block less one.
     mask: usize,
     shift: u32,
     /// Which window the table is of.
     base: usize,
-    /// The block the walk is in.
-    block: usize,
+    /// Blocks before this one were entered, or passed by.
+    entered: usize,
     tables: Box<Tables>,
 }
 
@@ -114,8 +225,9 @@ struct Tables {
     /// For every byte of the window, by a walk that comes by there: where in its block it stops (less than a block), or
     /// where it leaves it, from the block's begin.
     leads: Window,
-    /// Where the walk entered each block.
-    entries: [usize; KEPT],
+    /// A packet from which, or from before which, a walk came into each block; and which block that is.
+    entries: [(usize, usize); KEPT],
+    list: List,
 }
 
 impl std::fmt::Debug for Leaper {
@@ -133,21 +245,21 @@ impl Default for Leaper {
 impl Leaper {
     /// With those instructions; with the portable ones where this machine lacks them.
     pub fn new(level: Level) -> Leaper {
-        let (fill, block) = level.filler();
+        let ways = level.ways();
         Leaper {
-            fill,
-            mask: block - 1,
-            shift: block.trailing_zeros(),
+            ways,
+            mask: ways.block - 1,
+            shift: ways.block.trailing_zeros(),
             base: NOWHERE,
-            block: NOWHERE,
-            tables: Box::new(Tables { leads: [0; WINDOW], entries: [NOWHERE; KEPT] }),
+            entered: 0,
+            tables: Box::new(Tables { leads: [0; WINDOW], entries: [(NOWHERE, 0); KEPT], list: List::EMPTY }),
         }
     }
 
     /// Other bytes come.
     pub fn forget(&mut self) {
-        (self.base, self.block) = (NOWHERE, NOWHERE);
-        self.tables.entries = [NOWHERE; KEPT];
+        (self.base, self.entered) = (NOWHERE, 0);
+        self.tables.entries = [(NOWHERE, 0); KEPT];
     }
 
     /// Where the first packet of note begins, from the packet that begins at `at` on.
@@ -161,11 +273,7 @@ impl Leaper {
                 self.load(bytes, at);
                 continue;
             }
-            let block = at >> self.shift;
-            if block != self.block {
-                self.block = block;
-                self.tables.entries[block % KEPT] = at;
-            }
+            self.enter(at >> self.shift, at);
             let leads = usize::from(self.tables.leads[within]);
             at = (at & !self.mask) + leads;
             if leads <= self.mask {
@@ -175,17 +283,41 @@ impl Leaper {
         at
     }
 
-    /// The last packet before `end` from which a call went on, or at which one entered a block; not before `from`. From there
-    /// to `end` are whole packets, where the walk came by both. `None`: no call went that way.
+    /// All packets that begin in the next `blocks` times [`LISTED`] bytes, from the packet at `at` on, up to the first that is of
+    /// note for another reason than one of [`What`]. At most [`MOST_LISTED`] blocks; `None` where fewer bytes are left, with
+    /// [`LOOKED_AT`] behind them.
+    #[inline]
+    pub fn list(&mut self, bytes: &[u8], at: usize, blocks: usize) -> Option<&List> {
+        let blocks = blocks.min(MOST_LISTED);
+        let ahead = bytes.get(at..at + blocks * LISTED + LOOKED_AT)?;
+        (self.ways.list)(ahead, blocks, &mut self.tables.list);
+        let last = at + self.tables.list.next.max(1) - 1;
+        for block in at >> self.shift..=last >> self.shift {
+            self.enter(block, at);
+        }
+        Some(&self.tables.list)
+    }
+
+    #[inline]
+    fn enter(&mut self, block: usize, at: usize) {
+        // What was seen of a block first stands: who goes back goes the same way again.
+        if block >= self.entered {
+            self.entered = block + 1;
+            self.tables.entries[block % KEPT] = (block, at);
+        }
+    }
+
+    /// A packet before `end`, near to it, and not before `from`. From there to `end` are whole packets, where the walk came
+    /// by both. `None`: no call came by since `from`.
     pub fn entry_before(&self, end: usize, from: usize) -> Option<usize> {
         let mut block = end.checked_sub(1)? >> self.shift;
         while block >= from >> self.shift {
-            if self.block.wrapping_sub(block) >= KEPT {
+            if self.entered.saturating_sub(block) > KEPT {
                 // It was there too long ago.
                 return Some(from);
             }
-            let entry = self.tables.entries[block % KEPT];
-            if entry >> self.shift == block && entry < end {
+            let (kept, entry) = self.tables.entries[block % KEPT];
+            if kept == block && entry < end {
                 return Some(entry.max(from));
             }
             block = block.checked_sub(1)?;
@@ -197,12 +329,12 @@ impl Leaper {
         self.base = at / WINDOW * WINDOW;
         let rest = &bytes[self.base..];
         match rest.first_chunk() {
-            Some(window) => (self.fill)(window, &mut self.tables.leads),
+            Some(window) => (self.ways.fill)(window, &mut self.tables.leads),
             None => {
                 // What is behind the end stops every walk.
-                let mut window = [NOTE; WINDOW];
+                let mut window = [EXTENDED; WINDOW];
                 window[..rest.len()].copy_from_slice(rest);
-                (self.fill)(&window, &mut self.tables.leads);
+                (self.ways.fill)(&window, &mut self.tables.leads);
             }
         }
     }
@@ -239,7 +371,7 @@ mod tests {
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             4 => prop::collection::vec((2u8..128).prop_map(|b| b << 1), 1..40),
-            3 => prop::collection::vec(prop_oneof![Just(0x2du8), Just(0x4d), Just(0x6d), Just(0xcd), Just(0x31), Just(0x01)], 1..9),
+            3 => prop::collection::vec(prop_oneof![Just(0x2du8), Just(0x0d), Just(0x6d), Just(0xcd), Just(0x31), Just(0x01)], 1..9),
             1 => Just(vec![0; 200]),
             2 => prop::collection::vec(any::<u8>(), 1..9),
             1 => Just(vec![0x02, 0x82]),
@@ -266,7 +398,7 @@ mod tests {
             let bytes: Window = bytes.concat().try_into().unwrap();
             let mut blocks = vec![];
             for &level in Level::all() {
-                let (fill, block) = level.filler();
+                let Ways { fill, block, .. } = level.ways();
                 let mut table = [0; WINDOW];
                 fill(&bytes, &mut table);
                 // To the end of blocks of 64, by as many look-ups as it takes.
@@ -286,10 +418,44 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn each_level_lists_the_same(bytes in listed()) {
+            for blocks in [1, 2, 16] {
+                for from in (0..bytes.len().saturating_sub(blocks * LISTED + LOOKED_AT)).step_by(blocks) {
+                    let want = Leaper::new(Level::Portable).list(&bytes, from, blocks).cloned().unwrap();
+                    for &level in Level::all() {
+                        let mut leaper = Leaper::new(level);
+                        let got = leaper.list(&bytes, from, blocks).unwrap();
+                        prop_assert_eq!(got.packets().collect::<Vec<_>>(), want.packets().collect::<Vec<_>>());
+                        prop_assert_eq!((got.next, got.passed), (want.next, want.passed));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Bytes of traces without branches.
+    fn listed() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            3 => Just(vec![0x02, 0x43, 1, 2, 3, 4, 5, 6]),
+            2 => Just(vec![0x02, 0xc8, 1, 2, 3, 4, 5]),
+            4 => prop::collection::vec(Just(0x59u8), 2),
+            4 => any::<[u8; 4]>().prop_map(|b| vec![b[0] | 7, b[1] | 1, b[2] | 1, b[3] & 0xfe]),
+            2 => Just(vec![0x0b]),
+            1 => prop::sample::select(SECOND.iter().enumerate().filter(|(_, e)| **e > 0).map(|(b, _)| b as u8).collect::<Vec<_>>())
+                .prop_map(|second| vec![0x02, second]),
+            1 => bytes(),
+        ];
+        prop::collection::vec(piece, 10..400).prop_map(|pieces| pieces.concat())
+    }
+
     #[test]
     fn every_first_byte_on_every_level() {
         for first in 0..=255u8 {
-            let mut bytes = [NOTE; 2048];
+            let mut bytes = [EXTENDED; 2048];
             for &level in Level::all() {
                 for at in [0, 1, 15, 16, 31, 63, 64, 1023] {
                     bytes[at] = first;
@@ -298,7 +464,7 @@ mod tests {
                         naive(&bytes, at),
                         "{level:?}: {first:02x} at {at}"
                     );
-                    bytes[at] = NOTE;
+                    bytes[at] = EXTENDED;
                 }
             }
         }
@@ -307,7 +473,7 @@ mod tests {
     #[test]
     fn bytes_that_end_inside_a_packet() {
         for &level in Level::all() {
-            assert_eq!(Leaper::new(level).next(&[0x6d, 0, 0], 0), 7);
+            assert_eq!(Leaper::new(level).next(&[0x4d, 0, 0], 0), 5);
             assert_eq!(Leaper::new(level).next(&[0x4c; 1024], 0), 1024);
             assert_eq!(Leaper::new(level).next(&[], 0), 0);
         }

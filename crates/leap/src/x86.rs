@@ -2,10 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use crate::{
-    Window,
-    table::{NOTE, STEP},
-};
+use crate::table::{EXTENDED, FIRST, SECOND, STEP};
+use crate::{LISTED, LOOKED_AT, List, MOST_LISTED, What, Window};
 
 /// Each number at its place.
 const IOTA: [u8; 128] = {
@@ -20,14 +18,123 @@ const IOTA: [u8; 128] = {
 
 /// AVX-512: a block is a register. To be called only where [`Level::all`](crate::Level::all) has it.
 pub(crate) fn fill_avx512(bytes: &Window, table: &mut Window) {
-    // SAFETY: only `Level::filler` hands this function out, and only where the machine has AVX512F, BW and VBMI.
+    // SAFETY: only `Level::ways` hands this function out, and only where the machine has AVX512F, BW and VBMI.
     unsafe { avx512(bytes, table) }
 }
 
 /// AVX2: a block is a lane of 16 bytes. To be called only where [`Level::all`](crate::Level::all) has it.
 pub(crate) fn fill_avx2(bytes: &Window, table: &mut Window) {
-    // SAFETY: only `Level::filler` hands this function out, and only where the machine has AVX2.
+    // SAFETY: only `Level::ways` hands this function out, and only where the machine has AVX2.
     unsafe { avx2(bytes, table) }
+}
+
+/// AVX-512. To be called only where [`Level::all`](crate::Level::all) has it, with [`LOOKED_AT`] bytes more than blocks.
+pub(crate) fn list_avx512(bytes: &[u8], blocks: usize, list: &mut List) {
+    // SAFETY: only `Level::ways` hands this function out, and only where the machine has AVX512F, BW, VBMI and VBMI2.
+    unsafe { list512(bytes, blocks, list) }
+}
+
+/// Block by block. A block waits for the one before it only to learn where the walk comes in, which is one look-up.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
+fn list512(bytes: &[u8], blocks: usize, list: &mut List) {
+    let load = |from: &[u8; 64]| {
+        // SAFETY: 64 bytes are there; the instruction asks for no alignment.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    };
+    // A table of 256: by the lower seven bits, then by the eighth.
+    let table = |of: &[u8; 256]| {
+        let parts = of.as_chunks::<64>().0;
+        [load(&parts[0]), load(&parts[1]), load(&parts[2]), load(&parts[3])]
+    };
+    let look_up = |[t0, t1, t2, t3]: [__m512i; 4], at: __m512i| {
+        let (low, high) = (_mm512_permutex2var_epi8(t0, at, t1), _mm512_permutex2var_epi8(t2, at, t3));
+        _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high)
+    };
+    let is = |what: __m512i, one: What| _mm512_cmpeq_epi8_mask(what, _mm512_set1_epi8(one as i8));
+    let (of_first, of_second) = (table(&FIRST), table(&SECOND));
+    let [iota, beyond] = [load(&IOTA.as_chunks::<64>().0[0]), load(&IOTA.as_chunks::<64>().0[1])];
+    let (one, nibble) = (_mm512_set1_epi8(1), _mm512_set1_epi8(0x0f));
+    // Of each bit of n, which n have it.
+    const BITS: [u64; 6] = [
+        0xaaaa_aaaa_aaaa_aaaa,
+        0xcccc_cccc_cccc_cccc,
+        0xf0f0_f0f0_f0f0_f0f0,
+        0xff00_ff00_ff00_ff00,
+        0xffff_0000_ffff_0000,
+        0xffff_ffff_0000_0000,
+    ];
+    let mut ends = [0u8; 64];
+    let mut comes_in = 0u8;
+    let mut count = 0;
+    list.passed = [0; 5];
+    list.next = 0;
+    for block in 0..blocks.min(MOST_LISTED) {
+        let Some(ahead) = bytes.get(block * LISTED..).and_then(|rest| rest.first_chunk::<{ LISTED + LOOKED_AT }>())
+        else {
+            break;
+        };
+        let behind =
+            |by: usize| load(ahead[by..].first_chunk().expect("80 bytes, of which no more than 3 are left out"));
+        let (first, second) = (behind(0), behind(1));
+        let extended = _mm512_cmpeq_epi8_mask(first, _mm512_set1_epi8(EXTENDED as i8));
+        let mut entry = look_up(of_first, first);
+        if extended != 0 {
+            entry = _mm512_mask_blend_epi8(extended, entry, look_up(of_second, second));
+        }
+        // A CYC goes on while a byte says so: up to four bytes, else it is not listed.
+        let two = _mm512_cmpeq_epi8_mask(_mm512_and_si512(first, _mm512_set1_epi8(0b111)), _mm512_set1_epi8(0b111));
+        if two != 0 {
+            let three = two & _mm512_test_epi8_mask(second, one);
+            let four = three & _mm512_test_epi8_mask(behind(2), one);
+            let more = four & _mm512_test_epi8_mask(behind(3), one);
+            entry = _mm512_mask_add_epi8(entry, two, entry, one);
+            entry = _mm512_mask_add_epi8(entry, three, entry, one);
+            entry = _mm512_mask_add_epi8(entry, four, entry, one);
+            entry = _mm512_mask_mov_epi8(entry, more, _mm512_setzero_si512());
+        }
+        // The n-th packet is where n steps lead: for each bit of n, so many at once.
+        let mut steps = _mm512_add_epi8(iota, _mm512_and_si512(entry, nibble));
+        let mut at = _mm512_set1_epi8(comes_in as i8);
+        for bits in BITS {
+            at = _mm512_mask2_permutex2var_epi8(steps, at, bits, beyond);
+            steps = _mm512_permutex2var_epi8(steps, steps, beyond);
+        }
+        // SAFETY: 64 bytes are there; the instruction asks for no alignment.
+        unsafe { _mm512_storeu_si512(ends.as_mut_ptr().cast(), steps) };
+
+        // Who stands still, or is out, is none.
+        let entry = _mm512_permutexvar_epi8(at, entry);
+        let begun = _mm512_cmplt_epu8_mask(at, _mm512_set1_epi8(64)) & _mm512_test_epi8_mask(entry, nibble);
+        let what = _mm512_and_si512(_mm512_srli_epi16::<4>(entry), nibble);
+        let noted = begun & _mm512_cmpgt_epu8_mask(what, _mm512_set1_epi8(What::TipPgd as i8));
+        let passed = begun & !noted;
+        if passed != 0 {
+            let all = [What::Pad, What::Tnt, What::Tip, What::TipPge, What::TipPgd];
+            for (count, one) in list.passed.iter_mut().zip(all) {
+                *count += (passed & is(what, one)).count_ones() as u16;
+            }
+        }
+        let at = _mm512_maskz_compress_epi8(noted, at);
+        let begin = _mm512_set1_epi16((block * LISTED) as i16);
+        let low = _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(at)), begin);
+        let high = _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(at)), begin);
+        let (to_at, to_what) = (&mut list.at[count..count + LISTED], &mut list.what[count..count + LISTED]);
+        // SAFETY: 64 numbers of two bytes are there, and 64 bytes; the instruction asks for no alignment.
+        unsafe {
+            _mm512_storeu_si512(to_at.as_mut_ptr().cast(), low);
+            _mm512_storeu_si512(to_at[32..].as_mut_ptr().cast(), high);
+            _mm512_storeu_si512(to_what.as_mut_ptr().cast(), _mm512_maskz_compress_epi8(noted, what));
+        }
+        count += noted.count_ones() as usize;
+
+        let leads = ends[usize::from(comes_in & 63)];
+        list.next = block * LISTED + usize::from(leads);
+        if leads < 64 {
+            break;
+        }
+        comes_in = leads - 64;
+    }
+    list.count = count;
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
@@ -79,7 +186,7 @@ fn avx2(bytes: &Window, table: &mut Window) {
     ]);
     let iota = twice(*IOTA.first_chunk().expect("128 are more than 16"));
     let nibble = _mm256_set1_epi8(0x0f);
-    let note = _mm256_set1_epi8(NOTE as i8);
+    let note = _mm256_set1_epi8(EXTENDED as i8);
     let fup = _mm256_set1_epi8(0x1d);
     let five = _mm256_set1_epi8(0x1f);
     let last = _mm256_set1_epi8(15);

@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
-use havana_packet::{Decoder, Envelope, Kind, Leaper, Level, PSB, find_psb, psb_offsets};
+use havana_packet::{Brief, Decoder, Envelope, Item, Kind, Leaper, Level, More, PSB, Take, find_psb, psb_offsets};
 use havana_race::Race;
 
 mod others;
@@ -107,19 +107,36 @@ fn race(name: &str, input: &[u8]) {
     println!("{}", race.table(&["PSB search", "iptr, PIP VMCS TSC", "iptr, counter", "libipt"]));
 }
 
-/// Every packet of the envelope: its payload is looked at.
-fn envelope(bytes: &[u8], level: Level) -> u64 {
-    let mut counts = [0u64; Kind::ALL.len()];
-    let mut sum = 0u64;
-    Envelope::with(Decoder::new(black_box(bytes)), Leaper::new(level)).each(&mut |item| {
+/// Every packet of the envelope: which kind, where, and its payload.
+#[derive(Default)]
+struct Sums {
+    counts: [u64; Kind::ALL.len()],
+    sum: u64,
+}
+
+impl Take for Sums {
+    #[inline]
+    fn item(&mut self, item: Item) -> More {
         if let Ok(packet) = item.what {
-            counts[packet.kind().index()] += 1;
-            sum = sum.wrapping_add(others::value(&packet)).wrapping_add(item.offset as u64);
+            self.counts[packet.kind().index()] += 1;
+            self.sum = self.sum.wrapping_add(others::value(&packet)).wrapping_add(item.offset as u64);
         }
         true
-    });
-    black_box(sum);
-    counts.iter().sum()
+    }
+
+    #[inline]
+    fn brief(&mut self, brief: Brief) -> More {
+        self.counts[brief.kind.index()] += 1;
+        self.sum = self.sum.wrapping_add(brief.payload).wrapping_add(brief.offset as u64);
+        true
+    }
+}
+
+fn envelope(bytes: &[u8], level: Level) -> u64 {
+    let mut sums = Sums::default();
+    Envelope::with(Decoder::new(black_box(bytes)), Leaper::new(level)).each(&mut sums);
+    black_box(sums.sum);
+    sums.counts.iter().sum()
 }
 
 /// Every packet, by kind.

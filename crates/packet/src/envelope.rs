@@ -23,8 +23,9 @@
 
 use std::iter::FusedIterator;
 
-use havana_leap::{Leaper, step};
+use havana_leap::{LISTED, LOOKED_AT, Leaper, MOST_LISTED, What, step};
 
+use crate::brief::{Brief, LAYOUT};
 use crate::psb::{PSB, RUN_MAX, find_psb};
 use crate::{Block, Decoder, Errata, Ip, Item, Packet, State, Sync, decode_one};
 
@@ -42,10 +43,34 @@ pub struct Envelope<'a> {
     branches: bool,
     /// A FUP was given, and nothing since that tells what it was of.
     fup: bool,
+    /// Packets of note stand side by side here.
+    dense: bool,
 }
 
 /// Whether more is wanted.
-type More = bool;
+pub type More = bool;
+
+/// Takes what an [`Envelope`] gives. A closure that takes an [`Item`] is one too.
+pub trait Take {
+    /// Any item.
+    fn item(&mut self, item: Item) -> More;
+
+    /// A packet of a kind that there are many of.
+    #[inline]
+    fn brief(&mut self, brief: Brief) -> More {
+        self.item(Item { offset: brief.offset, len: brief.len.into(), what: Ok(brief.packet()) })
+    }
+}
+
+impl<F: FnMut(Item) -> More> Take for F {
+    #[inline]
+    fn item(&mut self, item: Item) -> More {
+        self(item)
+    }
+}
+
+/// So many packets of note side by side, and more are taken together.
+const MANY: usize = 64;
 
 /// Why leaping ended.
 enum End {
@@ -72,7 +97,7 @@ impl<'a> Envelope<'a> {
     pub fn with(walk: Decoder<'a>, mut leaper: Leaper) -> Envelope<'a> {
         leaper.forget();
         let leaps = is_ordinary(&walk.state);
-        Envelope { ip_at: walk.pos, walk, leaper, leaps, branches: false, fup: false }
+        Envelope { ip_at: walk.pos, walk, leaper, leaps, branches: false, fup: false, dense: false }
     }
 
     /// Decodes with a cpu's errata in mind.
@@ -112,19 +137,19 @@ impl<'a> Envelope<'a> {
         (self.walk, self.leaper)
     }
 
-    /// Hands on items while `f` wants more. False at the end.
+    /// Hands on items while `take` wants more. False at the end.
     #[inline]
-    pub fn each(&mut self, f: &mut impl FnMut(Item) -> More) -> More {
+    pub fn each(&mut self, take: &mut impl Take) -> More {
         loop {
             if self.leaps {
-                match self.leap(f) {
+                match self.leap(take) {
                     End::Enough => return true,
                     End::Bytes => return false,
                     End::Odd => self.leave(),
                 }
             }
             match self.walked() {
-                Some(item) if f(item) => {}
+                Some(item) if take.item(item) => {}
                 Some(_) => return true,
                 None => return false,
             }
@@ -165,59 +190,117 @@ impl<'a> Envelope<'a> {
 
     /// Leaps from packet to packet as long as all is ordinary.
     #[inline]
-    fn leap(&mut self, f: &mut impl FnMut(Item) -> More) -> End {
+    fn leap(&mut self, take: &mut impl Take) -> End {
         let bytes = self.walk.bytes.get(..self.walk.end).unwrap_or_default();
         loop {
+            if let Some(end) = self.stepped(bytes, take) {
+                return end;
+            }
+            if self.dense
+                && !self.walk.state.psb_plus
+                && !self.fup
+                && let Some(end) = self.listed(bytes, take)
+            {
+                return end;
+            }
+            if let Some(end) = self.leap_far(bytes, take) {
+                return end;
+            }
+        }
+    }
+
+    /// Packets of note side by side, one by one: those of PSB+ are much alike, and a processor guesses well which one comes.
+    #[inline]
+    fn stepped(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
+        for _ in 0..MANY {
+            if self.dense && !self.walk.state.psb_plus && !self.fup {
+                return None;
+            }
             let offset = self.walk.pos;
-            // Without branches packets of note follow each other, most of them of these kinds.
-            if let Some(head) = bytes.get(offset..).and_then(|rest| rest.first_chunk::<12>()) {
-                let word = u64::from_le_bytes([head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7]]);
-                macro_rules! give {
-                    ($len:literal, $packet:expr $(, $after:stmt)?) => {{
-                        if matches!([head[$len], head[$len + 1]], [0x02, 0x82] | [0x82, 0x02])
-                            && holds_psb(bytes, offset, offset + $len)
-                        {
-                            return End::Odd;
-                        }
-                        self.walk.pos = offset + $len;
-                        $( $after )?
-                        if !f(Item { offset, len: $len, what: Ok($packet) }) {
-                            return End::Enough;
-                        }
-                        continue;
-                    }};
+            let head = bytes.get(offset..)?.first_chunk::<8>()?;
+            let word = u64::from_le_bytes(*head);
+            let what = match head[0] {
+                0x00 => {
+                    self.walk.pos += (word.trailing_zeros() / 8) as usize;
+                    continue;
                 }
-                match head[0] {
-                    0x59 => give!(2, Packet::Mtc { ctc: head[1] }),
-                    0x19 => give!(8, Packet::Tsc { tsc: word >> 8 }),
-                    0x02 if head[1] == 0x43 => {
-                        let packet = Packet::Pip { cr3: word >> 17 << 5, nr: word & 1 << 16 != 0 };
-                        give!(8, packet, self.fup &= self.walk.state.psb_plus)
-                    }
-                    0x02 if head[1] == 0xc8 => give!(7, Packet::Vmcs { base: word << 8 >> 24 << 12 }),
-                    first if first & 0b111 == 0b011 => give!(1, Packet::Cyc { cycles: u64::from(first >> 3) }),
-                    first if first & 0b11 == 0b11 && head[1] & 1 == 0 && !self.walk.state.errata.skd007 => {
-                        let cycles = u64::from(first >> 3) | u64::from(head[1] >> 1) << 5;
-                        give!(2, Packet::Cyc { cycles })
-                    }
-                    _ => {}
+                0x59 => What::Mtc,
+                0x19 => What::Tsc,
+                0x99 => What::Mode,
+                0x02 => match head[1] {
+                    0x43 => What::Pip,
+                    0xc8 => What::Vmcs,
+                    0x03 => What::Cbr,
+                    0x73 => What::Tma,
+                    0x23 => What::PsbEnd,
+                    0xf3 => What::Ovf,
+                    _ => return None,
+                },
+                first if first & 0b11 == 0b11 => What::Cyc,
+                _ => return None,
+            };
+            let brief = brief(&self.walk.state.errata, offset, what as u8, word)?;
+            if may_follow_psb(bytes, offset + usize::from(brief.len)) {
+                return None;
+            }
+            let layout = &LAYOUT[what as usize];
+            let psb_plus = self.walk.state.psb_plus & !layout.ends_psb_plus;
+            (self.walk.state.psb_plus, self.fup) = (psb_plus, self.fup & (!layout.ends_fup | psb_plus));
+            self.walk.pos = offset + usize::from(brief.len);
+            if !take.brief(brief) {
+                return Some(End::Enough);
+            }
+        }
+        self.dense = true;
+        None
+    }
+
+    /// As long as most packets are of note: all of many bytes at once. Outside PSB+, and with no FUP to be told of.
+    #[inline]
+    fn listed(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
+        loop {
+            let from = self.walk.pos;
+            let window = bytes.get(from..)?.first_chunk::<{ MOST_LISTED * LISTED + LOOKED_AT }>()?;
+            let list = self.leaper.list(bytes, from, MOST_LISTED)?;
+            let next = from + list.next;
+            // A branch may be wanted, and what holds a PSB is none of these packets.
+            if !self.branches && list.has_branch() || may_follow_psb(bytes, next) {
+                return None;
+            }
+            self.dense = list.count() * 8 > list.next;
+            for (at, what) in list.packets() {
+                let at = at % (MOST_LISTED * LISTED);
+                let word = window[at..at + 8].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+                let Some(brief) = brief(&self.walk.state.errata, from + at, what, word) else {
+                    self.walk.pos = from + at;
+                    return None;
+                };
+                if !take.brief(brief) {
+                    self.walk.pos = from + at + usize::from(brief.len);
+                    return Some(End::Enough);
                 }
             }
-            match self.leap_far(bytes, f) {
-                None => {}
-                Some(end) => return end,
+            self.walk.pos = next;
+            if !self.dense || list.next < MOST_LISTED * LISTED {
+                return None;
             }
         }
     }
 
     /// To the next packet of note, which is then of any kind.
     #[inline]
-    fn leap_far(&mut self, bytes: &[u8], f: &mut impl FnMut(Item) -> More) -> Option<End> {
+    fn leap_far(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
         let from = self.walk.pos;
         let offset = self.leaper.next(bytes, from);
         let wants_branch = (self.fup || !self.branches) && !self.walk.state.psb_plus;
         if wants_branch && let Some(branch) = first_branch(&bytes[from..offset.min(bytes.len())]) {
-            return self.give_branch(bytes, from + branch, f);
+            return self.give_branch(bytes, from + branch, take);
+        }
+        let at_pair = bytes.get(offset..offset + 2) == Some(&PSB[..2]);
+        if offset > from && offset < bytes.len() && !at_pair {
+            // Inside of no PSB: what was passed over stands.
+            self.walk.pos = offset;
+            return None;
         }
         let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) else {
             if offset > bytes.len() {
@@ -240,7 +323,9 @@ impl<'a> Envelope<'a> {
                     self.walk.pos = offset + next;
                     return None;
                 }
-                self.pass_to(offset);
+                if given {
+                    self.pass_to(offset);
+                }
             }
             [0x02, ..] => {}
             // A whole IP.
@@ -265,17 +350,20 @@ impl<'a> Envelope<'a> {
             (self.branches, self.fup) = (true, false);
         }
         self.walk.pos = next;
-        (given && !f(Item { offset, len, what: Ok(packet) })).then_some(End::Enough)
+        (given && !take.item(Item { offset, len, what: Ok(packet) })).then_some(End::Enough)
     }
 
     /// Gives the branch at `offset`, that was to be passed over.
     #[cold]
-    fn give_branch(&mut self, bytes: &[u8], offset: usize, f: &mut impl FnMut(Item) -> More) -> Option<End> {
+    fn give_branch(&mut self, bytes: &[u8], offset: usize, take: &mut impl Take) -> Option<End> {
+        if may_follow_psb(bytes, offset) {
+            return Some(End::Odd);
+        }
         self.pass_to(offset);
         let Some((packet, next)) = self.decode(bytes, offset) else { return Some(End::Odd) };
         (self.branches, self.fup) = (true, false);
         (self.ip_at, self.walk.pos) = (next, next);
-        (!f(Item { offset, len: next - offset, what: Ok(packet) })).then_some(End::Enough)
+        (!take.item(Item { offset, len: next - offset, what: Ok(packet) })).then_some(End::Enough)
     }
 
     /// All up to `offset` is passed over, and the last IP there is known.
@@ -311,6 +399,25 @@ impl<'a> Envelope<'a> {
         }
         self.walk.state.last_ip = ip | (self.walk.state.last_ip & !known);
     }
+}
+
+/// The packet that begins with `word`. `None`: it is not to be taken for one without a closer look.
+#[inline(always)]
+fn brief(errata: &Errata, offset: usize, what: u8, word: u64) -> Option<Brief> {
+    let layout = &LAYOUT[usize::from(what) % LAYOUT.len()];
+    let mut brief = Brief { offset, len: layout.len, kind: layout.kind, payload: word >> layout.skip & layout.bits };
+    if what == What::Cyc as u8 {
+        (brief.payload, brief.len) = cyc(word)?;
+        if errata.skd007 && brief.len == 2 {
+            return None;
+        }
+    } else if layout.odd != 0 {
+        if brief.payload & layout.odd != 0 && layout.is_odd(brief.payload) || errata.skz84 {
+            return None;
+        }
+        brief.kind = layout.kind_of(brief.payload);
+    }
+    Some(brief)
 }
 
 const LOWER: u64 = 0xffff_ffff;
@@ -356,6 +463,10 @@ fn begins_branch(first: u8) -> bool {
 fn first_branch(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(&first) = bytes.get(at) {
+        if let (0, Some([0, 0, 0, 0, 0, 0, 0, 0])) = (first, bytes.get(at..at + 8)) {
+            at += 8;
+            continue;
+        }
         if begins_branch(first) {
             return Some(at);
         }
@@ -373,8 +484,27 @@ fn is_plain_psb(bytes: &[u8], at: usize) -> bool {
 
 /// Whether a PSB begins inside the packet from `at` to `next`.
 fn holds_psb_at(bytes: &[u8], at: usize, next: usize) -> bool {
-    // What is left of it behind the packet.
-    matches!(bytes.get(next..next + 2), Some([0x02, 0x82] | [0x82, 0x02])) && holds_psb(bytes, at, next)
+    may_follow_psb(bytes, next) && holds_psb(bytes, at, next)
+}
+
+/// Whether `at` may be inside a PSB, or one that is no plain one: what is before it reads like a part of one too.
+#[inline]
+fn may_follow_psb(bytes: &[u8], at: usize) -> bool {
+    let around = at.checked_sub(2).and_then(|from| bytes.get(from..at + 2));
+    matches!(around, Some([0x02, 0x82, 0x02, 0x82] | [_, 0x02, 0x82, 0x02]))
+}
+
+/// Cycles of the CYC that begins a word, and its length. `None` where that is more than four.
+#[inline]
+fn cyc(word: u64) -> Option<(u64, u8)> {
+    let goes_on = (word >> 2 & 1) | (word >> 7 & 2) | (word >> 14 & 4) | (word >> 21 & 8);
+    if goes_on == 0b1111 {
+        return None;
+    }
+    let len = (!goes_on).trailing_zeros() + 1;
+    let word = word & (u64::MAX >> (64 - 8 * len));
+    let cycles = word >> 3 & 0x1f | (word >> 9 & 0x7f) << 5 | (word >> 17 & 0x7f) << 12 | (word >> 25 & 0x7f) << 19;
+    Some((cycles, len as u8))
 }
 
 #[cold]

@@ -36,6 +36,7 @@
 
 #![forbid(unsafe_code)]
 
+mod brief;
 mod decode;
 mod encode;
 mod envelope;
@@ -46,9 +47,10 @@ mod psb;
 mod stream;
 mod text;
 
+pub use brief::Brief;
 pub use decode::{BadReason, Block, Fault, State, Sync, decode_one};
 pub use encode::{Unencodable, encode};
-pub use envelope::Envelope;
+pub use envelope::{Envelope, More, Take};
 pub use errata::Errata;
 pub use havana_leap::{Leaper, Level};
 pub use kind::Kind;
