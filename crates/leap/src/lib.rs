@@ -185,12 +185,14 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         if Level::all().contains(&self) {
             match self {
-                Level::Avx512 => return Ways { fill: x86::fill_avx512, block: 64, list: x86::list_avx512 },
-                Level::Avx2 => return Ways { fill: x86::fill_avx2, block: 16, list: list_portable },
+                Level::Avx512 => {
+                    return Ways { fill: x86::fill_avx512, block: 64, list: x86::list_avx512, lists_fast: true };
+                }
+                Level::Avx2 => return Ways { fill: x86::fill_avx2, block: 16, list: list_portable, lists_fast: false },
                 Level::Portable => {}
             }
         }
-        Ways { fill: fill_portable, block: 64, list: list_portable }
+        Ways { fill: fill_portable, block: 64, list: list_portable, lists_fast: false }
     }
 }
 
@@ -202,6 +204,7 @@ struct Ways {
     block: usize,
     /// Lists the packets of so many blocks.
     list: fn(&[u8], usize, &mut List),
+    lists_fast: bool,
 }
 
 /// Goes through a stream's bytes from packet of note to packet of note.
@@ -254,6 +257,11 @@ impl Leaper {
             entered: 0,
             tables: Box::new(Tables { leads: [0; WINDOW], entries: [(NOWHERE, 0); KEPT], list: List::EMPTY }),
         }
+    }
+
+    /// Whether [`list`](Leaper::list) is faster than a step from packet to packet.
+    pub fn lists_fast(&self) -> bool {
+        self.ways.lists_fast
     }
 
     /// Other bytes come.

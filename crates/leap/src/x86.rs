@@ -108,13 +108,15 @@ fn list512(bytes: &[u8], blocks: usize, list: &mut List) {
         let what = _mm512_and_si512(_mm512_srli_epi16::<4>(entry), nibble);
         let noted = begun & _mm512_cmpgt_epu8_mask(what, _mm512_set1_epi8(What::TipPgd as i8));
         let passed = begun & !noted;
+        let (mut at, mut what) = (at, what);
         if passed != 0 {
             let all = [What::Pad, What::Tnt, What::Tip, What::TipPge, What::TipPgd];
             for (count, one) in list.passed.iter_mut().zip(all) {
                 *count += (passed & is(what, one)).count_ones() as u16;
             }
+            at = _mm512_maskz_compress_epi8(noted, at);
+            what = _mm512_maskz_compress_epi8(noted, what);
         }
-        let at = _mm512_maskz_compress_epi8(noted, at);
         let begin = _mm512_set1_epi16((block * LISTED) as i16);
         let low = _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(at)), begin);
         let high = _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(at)), begin);
@@ -123,7 +125,7 @@ fn list512(bytes: &[u8], blocks: usize, list: &mut List) {
         unsafe {
             _mm512_storeu_si512(to_at.as_mut_ptr().cast(), low);
             _mm512_storeu_si512(to_at[32..].as_mut_ptr().cast(), high);
-            _mm512_storeu_si512(to_what.as_mut_ptr().cast(), _mm512_maskz_compress_epi8(noted, what));
+            _mm512_storeu_si512(to_what.as_mut_ptr().cast(), what);
         }
         count += noted.count_ones() as usize;
 

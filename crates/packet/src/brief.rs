@@ -2,7 +2,7 @@
 
 use havana_leap::What;
 
-use crate::{Kind, Packet};
+use crate::{Errata, Kind, Packet};
 
 /// A packet of a kind that there are many of: CYC, MTC, TSC, MODE, PIP, VMCS, CBR, TMA, PSBEND, OVF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,66 +41,77 @@ impl Brief {
     }
 }
 
-/// Where the payload of a packet is in its first eight bytes, and what it means beside.
-pub(crate) struct Layout {
-    pub(crate) kind: Kind,
-    pub(crate) len: u8,
-    /// Bits before it, and which are its.
-    pub(crate) skip: u8,
-    pub(crate) bits: u64,
-    /// Where one of these is set, it may be damage.
-    pub(crate) odd: u64,
-    pub(crate) ends_psb_plus: bool,
-    /// It tells what a FUP before it was of, outside PSB+.
-    pub(crate) ends_fup: bool,
+/// Where the payloads of packets are in their first eight bytes, by [`What`]: an array a question, as each is asked apart.
+/// Those that are passed over have none.
+pub(crate) struct Layouts {
+    kind: [Kind; 16],
+    len: [u8; 16],
+    /// Bits before the payload, and which are its.
+    skip: [u8; 16],
+    bits: [u64; 16],
 }
 
-impl Layout {
-    /// Of a payload with a bit of `odd`: whether it is damage.
-    pub(crate) fn is_odd(&self, payload: u64) -> bool {
-        match self.kind {
-            Kind::Tma => true,
-            // Two leaves are known, and both their bits at once are none.
-            _ => payload >> 5 > 1 || payload & 0b11 == 0b11,
-        }
-    }
+/// These are looked at more closely: a CYC has no fixed length, and not all payloads of MODE and TMA are packets.
+const CLOSER: u16 = 1 << What::Cyc as u16 | 1 << What::Mode as u16 | 1 << What::Tma as u16;
 
-    /// Which of two kinds share an opcode.
-    #[inline]
-    pub(crate) fn kind_of(&self, payload: u64) -> Kind {
-        if self.kind == Kind::ModeExec && payload >> 5 == 1 { Kind::ModeTsx } else { self.kind }
+static LAYOUTS: Layouts = {
+    let mut of = Layouts { kind: [Kind::Pad; 16], len: [1; 16], skip: [0; 16], bits: [0; 16] };
+    let all = [
+        (What::Cyc, Kind::Cyc, 0, 1),
+        (What::Mtc, Kind::Mtc, 1, 2),
+        (What::Tsc, Kind::Tsc, 1, 8),
+        (What::Mode, Kind::ModeExec, 1, 2),
+        (What::Pip, Kind::Pip, 2, 8),
+        (What::Vmcs, Kind::Vmcs, 2, 7),
+        (What::Cbr, Kind::Cbr, 2, 4),
+        (What::Tma, Kind::Tma, 2, 7),
+        (What::PsbEnd, Kind::PsbEnd, 2, 2),
+        (What::Ovf, Kind::Ovf, 2, 2),
+    ];
+    let mut at = 0;
+    while at < all.len() {
+        let (what, kind, opcode, len) = all[at];
+        let what = what as usize;
+        (of.kind[what], of.len[what], of.skip[what]) = (kind, len, 8 * opcode);
+        of.bits[what] = if len == opcode { 0 } else { u64::MAX >> (64 - 8 * (len - opcode) as u32) };
+        at += 1;
     }
-}
-
-const fn layout(kind: Kind, opcode: u8, len: u8) -> Layout {
-    Layout {
-        kind,
-        len,
-        skip: 8 * opcode,
-        bits: match len - opcode {
-            0 => 0,
-            bytes => u64::MAX >> (64 - 8 * bytes as u32),
-        },
-        odd: 0,
-        ends_psb_plus: false,
-        ends_fup: false,
-    }
-}
-
-/// By [`What`]. Those that are passed over have none.
-pub(crate) static LAYOUT: [Layout; 16] = {
-    let none = layout(Kind::Pad, 1, 1);
-    let mut table = [const { layout(Kind::Pad, 1, 1) }; 16];
-    table[What::Tip as usize] = none;
-    table[What::Cyc as usize] = layout(Kind::Cyc, 0, 1);
-    table[What::Mtc as usize] = layout(Kind::Mtc, 1, 2);
-    table[What::Tsc as usize] = layout(Kind::Tsc, 1, 8);
-    table[What::Mode as usize] = Layout { odd: 0b1110_0011, ..layout(Kind::ModeExec, 1, 2) };
-    table[What::Pip as usize] = Layout { ends_fup: true, ..layout(Kind::Pip, 2, 8) };
-    table[What::Vmcs as usize] = layout(Kind::Vmcs, 2, 7);
-    table[What::Cbr as usize] = layout(Kind::Cbr, 2, 4);
-    table[What::Tma as usize] = Layout { odd: 0xfe_00ff_0000, ..layout(Kind::Tma, 2, 7) };
-    table[What::PsbEnd as usize] = Layout { ends_psb_plus: true, ..layout(Kind::PsbEnd, 2, 2) };
-    table[What::Ovf as usize] = Layout { ends_psb_plus: true, ends_fup: true, ..layout(Kind::Ovf, 2, 2) };
-    table
+    of
 };
+
+/// The packet at `offset` that begins with `word`. `None`: it is not to be taken for one without a closer look.
+#[inline(always)]
+pub(crate) fn brief(errata: &Errata, offset: usize, what: u8, word: u64) -> Option<Brief> {
+    let at = usize::from(what % 16);
+    let (kind, len) = (LAYOUTS.kind[at], LAYOUTS.len[at]);
+    let brief = Brief { offset, len, kind, payload: word >> (LAYOUTS.skip[at] % 64) & LAYOUTS.bits[at] };
+    if CLOSER >> at & 1 == 0 { Some(brief) } else { closer(errata, what, word, brief) }
+}
+
+#[inline(always)]
+fn closer(errata: &Errata, what: u8, word: u64, brief: Brief) -> Option<Brief> {
+    let payload = brief.payload;
+    if what == What::Cyc as u8 {
+        let (payload, len) = cyc(word)?;
+        return (len != 2 || !errata.skd007).then_some(Brief { payload, len, ..brief });
+    }
+    if what == What::Tma as u8 {
+        return (payload & 0xfe_00ff_0000 == 0 && !errata.skz84).then_some(brief);
+    }
+    // Two leaves of MODE are known, and both their bits at once are none.
+    let kind = if payload >> 5 == 0 { Kind::ModeExec } else { Kind::ModeTsx };
+    (payload >> 5 < 2 && payload & 0b11 != 0b11).then_some(Brief { kind, ..brief })
+}
+
+/// Cycles of the CYC that begins a word, and its length. `None` where that is more than four.
+#[inline]
+fn cyc(word: u64) -> Option<(u64, u8)> {
+    let goes_on = (word >> 2 & 1) | (word >> 7 & 2) | (word >> 14 & 4) | (word >> 21 & 8);
+    if goes_on == 0b1111 {
+        return None;
+    }
+    let len = (!goes_on).trailing_zeros() + 1;
+    let word = word & (u64::MAX >> (64 - 8 * len));
+    let cycles = word >> 3 & 0x1f | (word >> 9 & 0x7f) << 5 | (word >> 17 & 0x7f) << 12 | (word >> 25 & 0x7f) << 19;
+    Some((cycles, len as u8))
+}

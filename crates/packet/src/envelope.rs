@@ -25,7 +25,7 @@ use std::iter::FusedIterator;
 
 use havana_leap::{LISTED, LOOKED_AT, Leaper, MOST_LISTED, What, step};
 
-use crate::brief::{Brief, LAYOUT};
+use crate::brief::{Brief, brief};
 use crate::psb::{PSB, RUN_MAX, find_psb};
 use crate::{Block, Decoder, Errata, Ip, Item, Packet, State, Sync, decode_one};
 
@@ -243,15 +243,18 @@ impl<'a> Envelope<'a> {
             if may_follow_psb(bytes, offset + usize::from(brief.len)) {
                 return None;
             }
-            let layout = &LAYOUT[what as usize];
-            let psb_plus = self.walk.state.psb_plus & !layout.ends_psb_plus;
-            (self.walk.state.psb_plus, self.fup) = (psb_plus, self.fup & (!layout.ends_fup | psb_plus));
+            match what {
+                What::PsbEnd => self.walk.state.psb_plus = false,
+                What::Ovf => (self.walk.state.psb_plus, self.fup) = (false, false),
+                What::Pip => self.fup &= self.walk.state.psb_plus,
+                _ => {}
+            }
             self.walk.pos = offset + usize::from(brief.len);
             if !take.brief(brief) {
                 return Some(End::Enough);
             }
         }
-        self.dense = true;
+        self.dense = self.leaper.lists_fast();
         None
     }
 
@@ -268,10 +271,11 @@ impl<'a> Envelope<'a> {
                 return None;
             }
             self.dense = list.count() * 8 > list.next;
+            let errata = self.walk.state.errata;
             for (at, what) in list.packets() {
                 let at = at % (MOST_LISTED * LISTED);
                 let word = window[at..at + 8].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-                let Some(brief) = brief(&self.walk.state.errata, from + at, what, word) else {
+                let Some(brief) = brief(&errata, from + at, what, word) else {
                     self.walk.pos = from + at;
                     return None;
                 };
@@ -401,25 +405,6 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The packet that begins with `word`. `None`: it is not to be taken for one without a closer look.
-#[inline(always)]
-fn brief(errata: &Errata, offset: usize, what: u8, word: u64) -> Option<Brief> {
-    let layout = &LAYOUT[usize::from(what) % LAYOUT.len()];
-    let mut brief = Brief { offset, len: layout.len, kind: layout.kind, payload: word >> layout.skip & layout.bits };
-    if what == What::Cyc as u8 {
-        (brief.payload, brief.len) = cyc(word)?;
-        if errata.skd007 && brief.len == 2 {
-            return None;
-        }
-    } else if layout.odd != 0 {
-        if brief.payload & layout.odd != 0 && layout.is_odd(brief.payload) || errata.skz84 {
-            return None;
-        }
-        brief.kind = layout.kind_of(brief.payload);
-    }
-    Some(brief)
-}
-
 const LOWER: u64 = 0xffff_ffff;
 
 /// What these packets say of the lower half of the last IP: which bits, and their values. None of them says more.
@@ -492,19 +477,6 @@ fn holds_psb_at(bytes: &[u8], at: usize, next: usize) -> bool {
 fn may_follow_psb(bytes: &[u8], at: usize) -> bool {
     let around = at.checked_sub(2).and_then(|from| bytes.get(from..at + 2));
     matches!(around, Some([0x02, 0x82, 0x02, 0x82] | [_, 0x02, 0x82, 0x02]))
-}
-
-/// Cycles of the CYC that begins a word, and its length. `None` where that is more than four.
-#[inline]
-fn cyc(word: u64) -> Option<(u64, u8)> {
-    let goes_on = (word >> 2 & 1) | (word >> 7 & 2) | (word >> 14 & 4) | (word >> 21 & 8);
-    if goes_on == 0b1111 {
-        return None;
-    }
-    let len = (!goes_on).trailing_zeros() + 1;
-    let word = word & (u64::MAX >> (64 - 8 * len));
-    let cycles = word >> 3 & 0x1f | (word >> 9 & 0x7f) << 5 | (word >> 17 & 0x7f) << 12 | (word >> 25 & 0x7f) << 19;
-    Some((cycles, len as u8))
 }
 
 #[cold]

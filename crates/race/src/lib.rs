@@ -67,21 +67,26 @@ impl<'a> Race<'a> {
 
     /// A line a contestant: speed, packets, and how many times as fast it is as each of `others`.
     pub fn table(&self, others: &[&str]) -> String {
-        let mut text = format!("{:<34}{:>9}{:>12}", "", "GB/s", "Mpackets/s");
+        let mut text = format!("{:<26}{:>7}{:>12}", "", "GB/s", "Mpackets/s");
         let present: Vec<&str> = others.iter().copied().filter(|other| self.of(other).is_some()).collect();
         for other in &present {
-            let _ = write!(text, "{:>16}", format!("× {other}"));
+            let _ = write!(text, "  {:>12}", format!("× {other}"));
         }
         text.push('\n');
         for Contestant { name, packets, .. } in &self.contestants {
             let Some(seconds) = self.seconds(name) else { continue };
-            let _ = write!(text, "{name:<34}{:>9.2}", self.bytes as f64 / seconds / 1e9);
+            let _ = write!(text, "{name:<26}{:>7.2}", self.bytes as f64 / seconds / 1e9);
             match packets {
                 0 => text.push_str("            "),
                 _ => drop(write!(text, "{:>12.1}", *packets as f64 / seconds / 1e6)),
             }
             for other in &present {
-                let _ = write!(text, "{:>16.2}", self.ratio(name, other).unwrap_or(f64::NAN));
+                let _ = write!(
+                    text,
+                    "  {:>width$.2}",
+                    self.ratio(name, other).unwrap_or(f64::NAN),
+                    width = 12.max(other.len() + 2)
+                );
             }
             text.push('\n');
         }
