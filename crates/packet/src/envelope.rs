@@ -39,10 +39,7 @@ pub struct Envelope<'a> {
     leaps: bool,
     /// The lower half of `walk.state.last_ip` is that of the packet at this offset.
     ip_at: usize,
-    /// A branch was given: there are some.
-    branches: bool,
-    /// A FUP was given, and nothing since that tells what it was of.
-    fup: bool,
+    met: Met,
     /// Packets of note stand side by side here.
     dense: bool,
 }
@@ -72,6 +69,28 @@ impl<F: FnMut(Item) -> More> Take for F {
 /// So many packets of note side by side, and more are taken together.
 const MANY: usize = 64;
 
+/// What was met so far, and a stream's next bytes go on from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Met {
+    /// A branch was given: there are some.
+    pub branches: bool,
+    /// A FUP was given, and nothing since that tells what it was of.
+    pub fup: bool,
+}
+
+impl Met {
+    /// After an item that a decoder gave, which then was in `state`.
+    pub fn see(&mut self, item: &Item, state: &State) {
+        match item.what {
+            Ok(packet) if is_branch(&packet) && !state.psb_plus => *self = Met { branches: true, fup: false },
+            Ok(Packet::Pip { .. }) => self.fup &= state.psb_plus,
+            Ok(Packet::Fup(_)) => self.fup |= !state.psb_plus,
+            Ok(Packet::Ovf) | Err(_) => self.fup = false,
+            _ => {}
+        }
+    }
+}
+
 /// Why leaping ended.
 enum End {
     /// The bytes end.
@@ -97,7 +116,7 @@ impl<'a> Envelope<'a> {
     pub fn with(walk: Decoder<'a>, mut leaper: Leaper) -> Envelope<'a> {
         leaper.forget();
         let leaps = is_ordinary(&walk.state);
-        Envelope { ip_at: walk.pos, walk, leaper, leaps, branches: false, fup: false, dense: false }
+        Envelope { ip_at: walk.pos, walk, leaper, leaps, met: Met::default(), dense: false }
     }
 
     /// Decodes with a cpu's errata in mind.
@@ -107,16 +126,16 @@ impl<'a> Envelope<'a> {
         self
     }
 
-    /// Goes on where another envelope was: whether a branch was met, and whether a FUP was given last.
+    /// Goes on behind other bytes.
     #[must_use]
-    pub fn after(mut self, other: (bool, bool)) -> Envelope<'a> {
-        (self.branches, self.fup) = other;
+    pub fn after(mut self, met: Met) -> Envelope<'a> {
+        self.met = met;
         self
     }
 
-    /// What an envelope of the bytes behind wants to know: see [`after`](Envelope::after).
-    pub fn met(&self) -> (bool, bool) {
-        (self.branches, self.fup)
+    /// What was met so far.
+    pub fn met(&self) -> Met {
+        self.met
     }
 
     /// As [`Decoder::offset`].
@@ -173,15 +192,8 @@ impl<'a> Envelope<'a> {
     #[cold]
     fn walked(&mut self) -> Option<Item> {
         let item = self.walk.next()?;
-        let state = &self.walk.state;
-        match item.what {
-            Ok(packet) if is_branch(&packet) && !state.psb_plus => (self.branches, self.fup) = (true, false),
-            Ok(Packet::Pip { .. }) => self.fup &= state.psb_plus,
-            Ok(Packet::Fup(_)) => self.fup |= !state.psb_plus,
-            Ok(Packet::Ovf) | Err(_) => self.fup = false,
-            _ => {}
-        }
-        if self.walk.pos == self.walk.limit && is_ordinary(state) {
+        self.met.see(&item, &self.walk.state);
+        if self.walk.pos == self.walk.limit && is_ordinary(&self.walk.state) {
             self.leaps = true;
             self.ip_at = self.walk.pos;
         }
@@ -198,7 +210,7 @@ impl<'a> Envelope<'a> {
             }
             if self.dense
                 && !self.walk.state.psb_plus
-                && !self.fup
+                && !self.met.fup
                 && let Some(end) = self.listed(bytes, take)
             {
                 return end;
@@ -213,7 +225,7 @@ impl<'a> Envelope<'a> {
     #[inline]
     fn stepped(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
         for _ in 0..MANY {
-            if self.dense && !self.walk.state.psb_plus && !self.fup {
+            if self.dense && !self.walk.state.psb_plus && !self.met.fup {
                 return None;
             }
             let offset = self.walk.pos;
@@ -245,8 +257,8 @@ impl<'a> Envelope<'a> {
             }
             match what {
                 What::PsbEnd => self.walk.state.psb_plus = false,
-                What::Ovf => (self.walk.state.psb_plus, self.fup) = (false, false),
-                What::Pip => self.fup &= self.walk.state.psb_plus,
+                What::Ovf => (self.walk.state.psb_plus, self.met.fup) = (false, false),
+                What::Pip => self.met.fup &= self.walk.state.psb_plus,
                 _ => {}
             }
             self.walk.pos = offset + usize::from(brief.len);
@@ -267,7 +279,7 @@ impl<'a> Envelope<'a> {
             let list = self.leaper.list(bytes, from, MOST_LISTED)?;
             let next = from + list.next;
             // A branch may be wanted, and what holds a PSB is none of these packets.
-            if !self.branches && list.has_branch() || may_follow_psb(bytes, next) {
+            if !self.met.branches && list.has_branch() || may_follow_psb(bytes, next) {
                 return None;
             }
             self.dense = list.count() * 8 > list.next;
@@ -296,7 +308,7 @@ impl<'a> Envelope<'a> {
     fn leap_far(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
         let from = self.walk.pos;
         let offset = self.leaper.next(bytes, from);
-        let wants_branch = (self.fup || !self.branches) && !self.walk.state.psb_plus;
+        let wants_branch = (self.met.fup || !self.met.branches) && !self.walk.state.psb_plus;
         if wants_branch && let Some(branch) = first_branch(&bytes[from..offset.min(bytes.len())]) {
             return self.give_branch(bytes, from + branch, take);
         }
@@ -344,14 +356,14 @@ impl<'a> Envelope<'a> {
             Packet::Psb | Packet::Tip(_) | Packet::TipPge(_) | Packet::TipPgd(_) => self.ip_at = next,
             Packet::Fup(_) => {
                 self.ip_at = next;
-                self.fup |= given;
+                self.met.fup |= given;
             }
             Packet::Bbp { .. } => return Some(End::Odd),
-            Packet::Ovf => self.fup = false,
+            Packet::Ovf => self.met.fup = false,
             _ => {}
         }
         if given && is_branch(&packet) && !self.walk.state.psb_plus {
-            (self.branches, self.fup) = (true, false);
+            self.met = Met { branches: true, fup: false };
         }
         self.walk.pos = next;
         (given && !take.item(Item { offset, len, what: Ok(packet) })).then_some(End::Enough)
@@ -365,7 +377,7 @@ impl<'a> Envelope<'a> {
         }
         self.pass_to(offset);
         let Some((packet, next)) = self.decode(bytes, offset) else { return Some(End::Odd) };
-        (self.branches, self.fup) = (true, false);
+        self.met = Met { branches: true, fup: false };
         (self.ip_at, self.walk.pos) = (next, next);
         (!take.item(Item { offset, len: next - offset, what: Ok(packet) })).then_some(End::Enough)
     }

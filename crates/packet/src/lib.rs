@@ -50,7 +50,7 @@ mod text;
 pub use brief::Brief;
 pub use decode::{BadReason, Block, Fault, State, Sync, decode_one};
 pub use encode::{Unencodable, encode};
-pub use envelope::{Envelope, More, Take};
+pub use envelope::{Envelope, Met, More, Take};
 pub use errata::Errata;
 pub use havana_leap::{Leaper, Level};
 pub use kind::Kind;

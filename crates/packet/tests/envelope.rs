@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use havana_packet::{Decoder, Envelope, Errata, Ip, Item, Kind, Leaper, Level, PSB, Packet, State, encode};
+use havana_packet::{Decoder, Envelope, Errata, Ip, Item, Kind, Leaper, Level, Met, PSB, Packet, State, encode};
 use proptest::prelude::*;
 
 /// What the envelope may leave out.
@@ -81,7 +81,7 @@ fn assert_equals_walk(bytes: &[u8], errata: Errata, about: &dyn Fn() -> String) 
 fn assert_pieces_equal_walk(bytes: &[u8], cuts: &[usize], level: Level) {
     let mut state = State::unsynced();
     let mut leaper = Leaper::new(level);
-    let mut met = (false, false);
+    let mut met = Met::default();
     let (mut walked, mut got, mut piece, mut base) = (vec![], vec![], vec![], 0);
     let mut from = 0;
     for cut in cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([bytes.len()]) {

@@ -7,11 +7,13 @@
 //! Where trace is missing between two segments, an item says so; what is behind begins at a packet where a driver turned
 //! the trace on, else at the next PSB.
 //!
+//! A feed gives every packet, or the envelope: all but the branches, of which there are a thousand times as many.
+//!
 //! Invariant: where segments continue each other in the file, the items are those of one segment, wherever the cuts are.
 
 use std::collections::VecDeque;
 
-use havana_packet::{BadReason, Decoder, Errata, Item, Packet, State, Sync};
+use havana_packet::{BadReason, Decoder, Envelope, Errata, Item, Leaper, Met, Packet, State, Sync};
 use havana_trace::{Cause, Join, Missing, Pause, Stream};
 
 /// Bytes of the next segments that are looked at together with a cut packet: more than any packet, with room for a PSB
@@ -64,13 +66,66 @@ fn fed(offset: u64, at: u64, item: &Item) -> Fed {
     Fed { offset: offset + begin, at: at + begin, len: item.len as u64, what: item.what.into() }
 }
 
+/// What gives the packets of a segment.
+#[derive(Debug)]
+enum Source<'a> {
+    Walk(Decoder<'a>),
+    Envelope(Box<Envelope<'a>>),
+}
+
+impl Source<'_> {
+    fn offset(&self) -> usize {
+        match self {
+            Source::Walk(decoder) => decoder.offset(),
+            Source::Envelope(envelope) => envelope.offset(),
+        }
+    }
+
+    fn sync(&self) -> Sync {
+        match self {
+            Source::Walk(decoder) => decoder.state().sync,
+            Source::Envelope(envelope) => envelope.sync(),
+        }
+    }
+
+    fn next(&mut self) -> Option<Item> {
+        match self {
+            Source::Walk(decoder) => decoder.next(),
+            Source::Envelope(envelope) => envelope.next(),
+        }
+    }
+
+    /// Hands on items: at most so many, and no more after damage, which comes last.
+    #[inline]
+    fn take(&mut self, most: usize, f: &mut impl FnMut(&Item)) -> Option<Item> {
+        let mut left = most;
+        let mut damage = None;
+        let mut more = |item: Item| {
+            if item.what.is_err() {
+                damage = Some(item);
+                return false;
+            }
+            f(&item);
+            left -= 1;
+            left > 0
+        };
+        match self {
+            Source::Walk(decoder) => while decoder.next().is_some_and(&mut more) {},
+            Source::Envelope(envelope) => drop(envelope.each(&mut more)),
+        }
+        damage
+    }
+}
+
 /// Reads a stream front to back.
 #[derive(Debug)]
 pub struct Feed<'a> {
     stream: &'a Stream,
     /// The segment after the one that `decoder` reads.
     next: usize,
-    decoder: Option<Decoder<'a>>,
+    decoder: Option<Source<'a>>,
+    /// The envelope alone: what was met of it, and what finds it.
+    envelope: Option<(Met, Leaper)>,
     /// File offset of the decoder's first byte, and the bytes of the stream before it.
     base: u64,
     place: u64,
@@ -89,14 +144,24 @@ pub struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    /// From the first PSB on.
+    /// Every packet, from the first PSB on.
     pub fn new(stream: &'a Stream, errata: Errata) -> Self {
+        Feed::begin(stream, errata, None)
+    }
+
+    /// What an [`Envelope`] gives, from the first PSB on.
+    pub fn envelope(stream: &'a Stream, errata: Errata) -> Self {
+        Feed::begin(stream, errata, Some(Default::default()))
+    }
+
+    fn begin(stream: &'a Stream, errata: Errata, envelope: Option<(Met, Leaper)>) -> Self {
         let state = State { errata, ..State::unsynced() };
         let (seam, damage) = (VecDeque::new(), None);
         let mut feed = Feed {
             stream,
             next: 0,
             decoder: None,
+            envelope,
             base: 0,
             place: 0,
             opened: 0,
@@ -109,7 +174,7 @@ impl<'a> Feed<'a> {
         };
         feed.open(0);
         // On to the first PSB, in whichever segment it is.
-        while feed.decoder.as_ref().is_some_and(|d| d.state().sync == Sync::Seeking) {
+        while feed.decoder.as_ref().is_some_and(|d| d.sync() == Sync::Seeking) {
             feed.cross();
         }
         feed.begun = true;
@@ -148,11 +213,15 @@ impl<'a> Feed<'a> {
             self.unsynced += passed;
         }
         self.joined(segment.join, passed);
+        let mut decoder = match self.envelope.take() {
+            Some((met, leaper)) => Source::Envelope(Box::new(Envelope::with(decoder, leaper).after(met))),
+            None => Source::Walk(decoder),
+        };
         if self.damage.is_some()
             && let Some(item) = decoder.next()
         {
             let fed = fed(self.base, self.place, &item);
-            self.join(fed, decoder.state().sync);
+            self.join(fed, decoder.sync());
         }
         self.decoder = Some(decoder);
     }
@@ -202,9 +271,15 @@ impl<'a> Feed<'a> {
             }
             let Some(decoder) = &mut self.decoder else { return !self.seam.is_empty() };
             while left > 0 {
-                let Some(item) = decoder.next() else { break };
-                let fed = fed(self.base, self.place, &item);
-                if item.what.is_err() && decoder.state().sync != Sync::InSync {
+                let (base, place) = (self.base, self.place);
+                let most = left;
+                let damage = decoder.take(most, &mut |item| {
+                    left -= 1;
+                    f(fed(base, place, item));
+                });
+                let Some(item) = damage else { break };
+                let fed = fed(base, place, &item);
+                if decoder.sync() != Sync::InSync {
                     self.damage = Some(fed);
                     break;
                 }
@@ -225,7 +300,16 @@ impl<'a> Feed<'a> {
 
     /// At the end of a segment: the packets that begin in it and reach into the next ones, if any do.
     fn cross(&mut self) {
-        let Some(decoder) = self.decoder.take() else { return };
+        let decoder = match self.decoder.take() {
+            Some(Source::Walk(decoder)) => decoder,
+            Some(Source::Envelope(envelope)) => {
+                let met = envelope.met();
+                let (decoder, leaper) = envelope.into_parts();
+                self.envelope = Some((met, leaper));
+                decoder
+            }
+            None => return,
+        };
         self.state = decoder.state();
         let tail = decoder.tail();
         if !self.continues() {
@@ -253,6 +337,9 @@ impl<'a> Feed<'a> {
         // Up to the first packet that begins in a next segment.
         while crossing.offset() < tail.len() {
             let Some(item) = crossing.next() else { break };
+            if let Some((met, _)) = &mut self.envelope {
+                met.see(&item, &crossing.state());
+            }
             let fed = fed(start, place, &item);
             self.join(fed, crossing.state().sync);
         }

@@ -141,7 +141,7 @@ impl Begin {
 
 /// Reads up to the first MTC that stands behind a TSC of the host with its TMA.
 fn begin(stream: &Stream, errata: Errata, rate: Rate) -> Begin {
-    let mut feed = Feed::new(stream, errata);
+    let mut feed = Feed::envelope(stream, errata);
     let mut walker = Walker::new();
     let mut begin = Begin { edges: Some(0), ..Begin::default() };
     while begin.origin.is_none() {

@@ -26,7 +26,7 @@ mod time;
 
 use std::collections::VecDeque;
 
-use havana_packet::{Errata, Kind as PacketKind, Packet};
+use havana_packet::{Errata, Kind as PacketKind};
 use havana_trace::{Missing, Stream};
 use rustc_hash::FxHashMap;
 
@@ -129,7 +129,7 @@ pub(crate) struct Track<'a> {
 
 impl<'a> Track<'a> {
     pub(crate) fn new(stream: &'a Stream, errata: Errata, clocks: &'a Clocks, start: &Start, window: Span) -> Self {
-        let feed = Feed::new(stream, errata);
+        let feed = Feed::envelope(stream, errata);
         let unsynced = feed.unsynced;
         let first_offset = stream.segment(0).map_or(0, |s| s.offset);
         Track {
@@ -169,10 +169,6 @@ impl<'a> Track<'a> {
             match &fed.what {
                 Content::Packet(packet) => {
                     counts[packet.kind().index()] += 1;
-                    // The bulk of a branch trace: neither time nor envelope.
-                    if let Packet::Tnt8 { .. } | Packet::Pad = packet {
-                        return;
-                    }
                     walker.packet(packet, &mut |step| inner.step(step, offsets));
                 }
                 Content::Bad(reason) => {
