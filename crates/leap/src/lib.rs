@@ -118,8 +118,27 @@ impl List {
     }
 }
 
+/// Which packets are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Those that are not passed over.
+    Noted,
+    /// All.
+    All,
+}
+
+impl Listing {
+    /// The last that is passed over.
+    fn passed(self) -> i8 {
+        match self {
+            Listing::Noted => What::TipPgd as i8,
+            Listing::All => -1,
+        }
+    }
+}
+
 /// Packet by packet. There are [`LOOKED_AT`] bytes more than blocks.
-fn list_portable(bytes: &[u8], blocks: usize, list: &mut List) {
+fn list_portable(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List) {
     (list.count, list.passed) = (0, [0; 5]);
     let mut at = 0;
     while at < blocks * LISTED {
@@ -136,8 +155,8 @@ fn list_portable(bytes: &[u8], blocks: usize, list: &mut List) {
             len = more + 2;
         }
         match list.passed.get_mut(usize::from(what)) {
-            Some(passed) => *passed += 1,
-            None => {
+            Some(passed) if listing == Listing::Noted => *passed += 1,
+            _ => {
                 (list.at[list.count], list.what[list.count]) = (at as u16, what);
                 list.count += 1;
             }
@@ -203,7 +222,7 @@ struct Ways {
     fill: fn(&Window, &mut Window),
     block: usize,
     /// Lists the packets of so many blocks.
-    list: fn(&[u8], usize, &mut List),
+    list: fn(&[u8], usize, Listing, &mut List),
     lists_fast: bool,
 }
 
@@ -295,10 +314,10 @@ impl Leaper {
     /// note for another reason than one of [`What`]. At most [`MOST_LISTED`] blocks; `None` where fewer bytes are left, with
     /// [`LOOKED_AT`] behind them.
     #[inline]
-    pub fn list(&mut self, bytes: &[u8], at: usize, blocks: usize) -> Option<&List> {
+    pub fn list(&mut self, bytes: &[u8], at: usize, blocks: usize, listing: Listing) -> Option<&List> {
         let blocks = blocks.min(MOST_LISTED);
         let ahead = bytes.get(at..at + blocks * LISTED + LOOKED_AT)?;
-        (self.ways.list)(ahead, blocks, &mut self.tables.list);
+        (self.ways.list)(ahead, blocks, listing, &mut self.tables.list);
         let last = at + self.tables.list.next.max(1) - 1;
         for block in at >> self.shift..=last >> self.shift {
             self.enter(block, at);
@@ -431,12 +450,12 @@ mod tests {
 
         #[test]
         fn each_level_lists_the_same(bytes in listed()) {
-            for blocks in [1, 2, 16] {
+            for (blocks, listing) in [(1, Listing::All), (2, Listing::Noted), (16, Listing::Noted), (16, Listing::All)] {
                 for from in (0..bytes.len().saturating_sub(blocks * LISTED + LOOKED_AT)).step_by(blocks) {
-                    let want = Leaper::new(Level::Portable).list(&bytes, from, blocks).cloned().unwrap();
+                    let want = Leaper::new(Level::Portable).list(&bytes, from, blocks, listing).cloned().unwrap();
                     for &level in Level::all() {
                         let mut leaper = Leaper::new(level);
-                        let got = leaper.list(&bytes, from, blocks).unwrap();
+                        let got = leaper.list(&bytes, from, blocks, listing).unwrap();
                         prop_assert_eq!(got.packets().collect::<Vec<_>>(), want.packets().collect::<Vec<_>>());
                         prop_assert_eq!((got.next, got.passed), (want.next, want.passed));
                     }

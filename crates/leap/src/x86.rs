@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::table::{EXTENDED, FIRST, SECOND, STEP};
-use crate::{LISTED, LOOKED_AT, List, MOST_LISTED, What, Window};
+use crate::{LISTED, LOOKED_AT, List, Listing, MOST_LISTED, What, Window};
 
 /// Each number at its place.
 const IOTA: [u8; 128] = {
@@ -29,14 +29,14 @@ pub(crate) fn fill_avx2(bytes: &Window, table: &mut Window) {
 }
 
 /// AVX-512. To be called only where [`Level::all`](crate::Level::all) has it, with [`LOOKED_AT`] bytes more than blocks.
-pub(crate) fn list_avx512(bytes: &[u8], blocks: usize, list: &mut List) {
+pub(crate) fn list_avx512(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List) {
     // SAFETY: only `Level::ways` hands this function out, and only where the machine has AVX512F, BW, VBMI and VBMI2.
-    unsafe { list512(bytes, blocks, list) }
+    unsafe { list512(bytes, blocks, listing, list) }
 }
 
 /// Block by block. A block waits for the one before it only to learn where the walk comes in, which is one look-up.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,popcnt")]
-fn list512(bytes: &[u8], blocks: usize, list: &mut List) {
+fn list512(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List) {
     let load = |from: &[u8; 64]| {
         // SAFETY: 64 bytes are there; the instruction asks for no alignment.
         unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
@@ -63,6 +63,7 @@ fn list512(bytes: &[u8], blocks: usize, list: &mut List) {
         0xffff_0000_ffff_0000,
         0xffff_ffff_0000_0000,
     ];
+    let last_passed = _mm512_set1_epi8(listing.passed());
     let mut ends = [0u8; 64];
     let mut comes_in = 0u8;
     let mut count = 0;
@@ -106,7 +107,7 @@ fn list512(bytes: &[u8], blocks: usize, list: &mut List) {
         let entry = _mm512_permutexvar_epi8(at, entry);
         let begun = _mm512_cmplt_epu8_mask(at, _mm512_set1_epi8(64)) & _mm512_test_epi8_mask(entry, nibble);
         let what = _mm512_and_si512(_mm512_srli_epi16::<4>(entry), nibble);
-        let noted = begun & _mm512_cmpgt_epu8_mask(what, _mm512_set1_epi8(What::TipPgd as i8));
+        let noted = begun & _mm512_cmpgt_epi8_mask(what, last_passed);
         let passed = begun & !noted;
         let (mut at, mut what) = (at, what);
         if passed != 0 {

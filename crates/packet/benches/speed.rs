@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
-use havana_packet::{Brief, Decoder, Envelope, Item, Kind, Leaper, Level, More, PSB, Take, find_psb, psb_offsets};
+use havana_packet::{Brief, Decoder, Envelope, Item, Leaper, Level, More, PSB, Take, find_psb, psb_offsets};
 use havana_race::Race;
 
 mod others;
@@ -97,7 +97,9 @@ fn race(name: &str, input: &[u8]) {
         .with("envelope scan", || envelope(bytes, Level::best()))
         .with("envelope scan, AVX2", || envelope(bytes, Level::Avx2))
         .with("envelope scan, portable", || envelope(bytes, Level::Portable))
-        .with("full walk", || walk(bytes))
+        .with("full walk", || walk(bytes, Level::best()))
+        .with("full walk, AVX2", || walk(bytes, Level::Avx2))
+        .with("full walk, one by one", || naive(bytes))
         .with("iptr, three", || others::iptr_envelope(bytes))
         .with("iptr, all", || others::iptr_counter(bytes));
     #[cfg(feature = "libipt")]
@@ -139,13 +141,20 @@ fn envelope(bytes: &[u8], level: Level) -> u64 {
     sums.packets
 }
 
-/// Every packet, by kind.
-fn walk(bytes: &[u8]) -> u64 {
-    let mut counts = [0u64; Kind::ALL.len()];
+/// Every packet there is.
+fn walk(bytes: &[u8], level: Level) -> u64 {
+    let mut sums = Sums::default();
+    Envelope::with(Decoder::new(black_box(bytes)), Leaper::new(level)).all().each(&mut sums);
+    black_box(sums.sum);
+    sums.packets
+}
+
+/// The same, one by one: what all others are held against.
+fn naive(bytes: &[u8]) -> u64 {
+    let mut sums = Sums::default();
     for item in Decoder::new(black_box(bytes)) {
-        if let Ok(packet) = item.what {
-            counts[packet.kind().index()] += 1;
-        }
+        sums.item(item);
     }
-    counts.iter().sum()
+    black_box(sums.sum);
+    sums.packets
 }

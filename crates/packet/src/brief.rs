@@ -2,9 +2,10 @@
 
 use havana_leap::What;
 
-use crate::{Errata, Kind, Packet};
+use crate::{Errata, Ip, Kind, Packet};
 
-/// A packet of a kind that there are many of: CYC, MTC, TSC, MODE, PIP, VMCS, CBR, TMA, PSBEND, OVF.
+/// A packet of a kind that there are many of: PAD, TNT, TIP, TIP.PGE, TIP.PGD, CYC, MTC, TSC, MODE, PIP, VMCS, CBR, TMA,
+/// PSBEND, OVF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Brief {
     /// Where it begins in the bytes.
@@ -13,7 +14,8 @@ pub struct Brief {
     pub len: u8,
     /// Which packet.
     pub kind: Kind,
-    /// The bytes behind its opcode, as a little-endian number; the cycles of a CYC.
+    /// The bytes behind its opcode, as a little-endian number; the cycles of a CYC; the byte of a TNT; the last IP after a
+    /// packet with an IP.
     pub payload: u64,
 }
 
@@ -23,6 +25,14 @@ impl Brief {
     pub fn packet(&self) -> Packet {
         let payload = self.payload;
         match self.kind {
+            Kind::Pad => Packet::Pad,
+            Kind::Tnt8 => {
+                let count = 6 - (payload as u8 | 1).leading_zeros() as u8;
+                Packet::Tnt8 { bits: (payload as u8 >> 1) ^ (1 << count), count }
+            }
+            Kind::Tip => Packet::Tip(self.ip()),
+            Kind::TipPge => Packet::TipPge(self.ip()),
+            Kind::TipPgd => Packet::TipPgd(self.ip()),
             Kind::Cyc => Packet::Cyc { cycles: payload },
             Kind::Mtc => Packet::Mtc { ctc: payload as u8 },
             Kind::Tsc => Packet::Tsc { tsc: payload },
@@ -39,10 +49,15 @@ impl Brief {
             _ => unreachable!("{} has no brief", self.kind),
         }
     }
+
+    /// None, two or four bytes of it are in the packet.
+    fn ip(&self) -> Ip {
+        let ipc = self.len / 2;
+        Ip { ipc, raw: self.payload & Ip::said(ipc), ip: if ipc == 0 { None } else { Some(self.payload) } }
+    }
 }
 
 /// Where the payloads of packets are in their first eight bytes, by [`What`]: an array a question, as each is asked apart.
-/// Those that are passed over have none.
 pub(crate) struct Layouts {
     kind: [Kind; 16],
     len: [u8; 16],
@@ -57,6 +72,11 @@ const CLOSER: u16 = 1 << What::Cyc as u16 | 1 << What::Mode as u16 | 1 << What::
 static LAYOUTS: Layouts = {
     let mut of = Layouts { kind: [Kind::Pad; 16], len: [1; 16], skip: [0; 16], bits: [0; 16] };
     let all = [
+        (What::Pad, Kind::Pad, 0, 1),
+        (What::Tnt, Kind::Tnt8, 0, 1),
+        (What::Tip, Kind::Tip, 0, 1),
+        (What::TipPge, Kind::TipPge, 0, 1),
+        (What::TipPgd, Kind::TipPgd, 0, 1),
         (What::Cyc, Kind::Cyc, 0, 1),
         (What::Mtc, Kind::Mtc, 1, 2),
         (What::Tsc, Kind::Tsc, 1, 8),

@@ -1,4 +1,6 @@
-//! The packets of a stream that bound who runs, and when; branches are passed over.
+//! A stream many bytes at a time: all its packets, or those that bound who runs, and when.
+//!
+//! [`Envelope::all`] gives every item that a [`Decoder`] gives, and is the same but faster. All others give the envelope:
 //!
 //! [`Envelope`] is a [`Decoder`] that gives no short TNT, PAD, TIP, TIP.PGE and TIP.PGD, and of the FUPs those only from
 //! which an exit may come: outside PSB+, with no branch right behind. All other items are the decoder's, and as it gives
@@ -23,7 +25,7 @@
 
 use std::iter::FusedIterator;
 
-use havana_leap::{LISTED, LOOKED_AT, Leaper, MOST_LISTED, What, step};
+use havana_leap::{LISTED, LOOKED_AT, Leaper, Listing, MOST_LISTED, What, step};
 
 use crate::brief::{Brief, brief};
 use crate::psb::{PSB, RUN_MAX, find_psb};
@@ -42,6 +44,10 @@ pub struct Envelope<'a> {
     met: Met,
     /// Packets of note stand side by side here.
     dense: bool,
+    /// Every packet is given.
+    all: bool,
+    /// Only the next packet is asked for.
+    one: bool,
 }
 
 /// Whether more is wanted.
@@ -116,7 +122,14 @@ impl<'a> Envelope<'a> {
     pub fn with(walk: Decoder<'a>, mut leaper: Leaper) -> Envelope<'a> {
         leaper.forget();
         let leaps = is_ordinary(&walk.state);
-        Envelope { ip_at: walk.pos, walk, leaper, leaps, met: Met::default(), dense: false }
+        Envelope { ip_at: walk.pos, walk, leaper, leaps, met: Met::default(), dense: false, all: false, one: false }
+    }
+
+    /// Gives every packet.
+    #[must_use]
+    pub fn all(mut self) -> Envelope<'a> {
+        self.all = true;
+        self
     }
 
     /// Decodes with a cpu's errata in mind.
@@ -150,7 +163,7 @@ impl<'a> Envelope<'a> {
 
     /// The decoder that goes on from here, and the leaper, for other bytes.
     pub fn into_parts(mut self) -> (Decoder<'a>, Leaper) {
-        if self.leaps {
+        if self.leaps && !self.all {
             self.find_ip(self.walk.pos);
         }
         (self.walk, self.leaper)
@@ -161,7 +174,7 @@ impl<'a> Envelope<'a> {
     pub fn each(&mut self, take: &mut impl Take) -> More {
         loop {
             if self.leaps {
-                match self.leap(take) {
+                match if self.all { self.lists_all(take) } else { self.leap(take) } {
                     End::Enough => return true,
                     End::Bytes => return false,
                     End::Odd => self.leave(),
@@ -178,7 +191,9 @@ impl<'a> Envelope<'a> {
     /// The decoder takes over, from the last packet on that was given.
     #[cold]
     fn leave(&mut self) {
-        self.find_ip(self.walk.pos);
+        if !self.all {
+            self.find_ip(self.walk.pos);
+        }
         // A BBP was looked at, and will be again.
         self.walk.state.block = Block::None;
         self.leaps = false;
@@ -200,6 +215,79 @@ impl<'a> Envelope<'a> {
         Some(item)
     }
 
+    /// Lists every packet as long as all is ordinary.
+    #[inline]
+    fn lists_all(&mut self, take: &mut impl Take) -> End {
+        let bytes = self.walk.bytes.get(..self.walk.end).unwrap_or_default();
+        loop {
+            if let Some(end) = self.list_all(bytes, take) {
+                return end;
+            }
+            // What is not listed, or not to be taken for what it seems without a closer look.
+            let offset = self.walk.pos;
+            if offset >= bytes.len() {
+                self.walk.limit = offset;
+                return End::Bytes;
+            }
+            if bytes[offset..].starts_with(&PSB[..2]) && !is_plain_psb(bytes, offset) {
+                return End::Odd;
+            }
+            match self.decode(bytes, offset) {
+                None | Some((Packet::Bbp { .. }, _)) => return End::Odd,
+                Some((packet, next)) => {
+                    self.walk.pos = next;
+                    if !take.item(Item { offset, len: next - offset, what: Ok(packet) }) {
+                        return End::Enough;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn list_all(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
+        while !self.one {
+            let from = self.walk.pos;
+            let window = bytes.get(from..)?.first_chunk::<{ MOST_LISTED * LISTED + LOOKED_AT }>()?;
+            let list = self.leaper.list(bytes, from, MOST_LISTED, Listing::All)?;
+            let next = from + list.next;
+            if may_follow_psb(bytes, next) {
+                return None;
+            }
+            let State { errata, mut last_ip, mut psb_plus, .. } = self.walk.state;
+            let mut stopped = None;
+            for (at, what) in list.packets() {
+                let at = at % (MOST_LISTED * LISTED);
+                let word = window[at..at + 8].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+                let Some(mut brief) = brief(&errata, from + at, what, word) else {
+                    stopped = Some((from + at, None));
+                    break;
+                };
+                if what >= What::Tip as u8 && what <= What::TipPgd as u8 {
+                    let ipc = word as u8 >> 5;
+                    let said = Ip::said(ipc);
+                    last_ip = (last_ip & !said) | (word >> 8 & said);
+                    (brief.payload, brief.len) = (last_ip, 1 + 2 * ipc);
+                }
+                psb_plus &= what < What::PsbEnd as u8;
+                if !take.brief(brief) {
+                    stopped = Some((from + at + usize::from(brief.len), Some(End::Enough)));
+                    break;
+                }
+            }
+            (self.walk.state.last_ip, self.walk.state.psb_plus) = (last_ip, psb_plus);
+            if let Some((at, end)) = stopped {
+                self.walk.pos = at;
+                return end;
+            }
+            self.walk.pos = next;
+            if list.next < MOST_LISTED * LISTED {
+                break;
+            }
+        }
+        None
+    }
+
     /// Leaps from packet to packet as long as all is ordinary.
     #[inline]
     fn leap(&mut self, take: &mut impl Take) -> End {
@@ -209,6 +297,7 @@ impl<'a> Envelope<'a> {
                 return end;
             }
             if self.dense
+                && !self.one
                 && !self.walk.state.psb_plus
                 && !self.met.fup
                 && let Some(end) = self.listed(bytes, take)
@@ -225,7 +314,7 @@ impl<'a> Envelope<'a> {
     #[inline]
     fn stepped(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
         for _ in 0..MANY {
-            if self.dense && !self.walk.state.psb_plus && !self.met.fup {
+            if self.dense && !self.one && !self.walk.state.psb_plus && !self.met.fup {
                 return None;
             }
             let offset = self.walk.pos;
@@ -276,7 +365,7 @@ impl<'a> Envelope<'a> {
         loop {
             let from = self.walk.pos;
             let window = bytes.get(from..)?.first_chunk::<{ MOST_LISTED * LISTED + LOOKED_AT }>()?;
-            let list = self.leaper.list(bytes, from, MOST_LISTED)?;
+            let list = self.leaper.list(bytes, from, MOST_LISTED, Listing::Noted)?;
             let next = from + list.next;
             // A branch may be wanted, and what holds a PSB is none of these packets.
             if !self.met.branches && list.has_branch() || may_follow_psb(bytes, next) {
@@ -501,12 +590,16 @@ impl Iterator for Envelope<'_> {
     type Item = Item;
 
     #[inline]
+    /// One by one: [`each`](Envelope::each) is what is fast.
     fn next(&mut self) -> Option<Item> {
         let mut next = None;
+        // Nobody lists a thousand bytes for one packet.
+        self.one = true;
         self.each(&mut |item| {
             next = Some(item);
             false
         });
+        self.one = false;
         next
     }
 }

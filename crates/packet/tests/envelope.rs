@@ -72,8 +72,22 @@ fn assert_equals_walk(bytes: &[u8], errata: Errata, about: &dyn Fn() -> String) 
         let mut envelope = Envelope::with(Decoder::new(bytes).with_errata(errata), Leaper::new(level));
         let got: Vec<Item> = envelope.by_ref().collect();
         assert_same(&got, &want, &about);
-        let (end, _) = envelope.into_parts();
+        let (end, leaper) = envelope.into_parts();
         assert_eq!((end.offset(), end.state()), (walk.offset(), walk.state()), "{}", about());
+
+        let mut all = Envelope::with(Decoder::new(bytes).with_errata(errata), leaper).all();
+        for (at, want) in want.iter().enumerate() {
+            assert_eq!(all.next().as_ref(), Some(want), "item {at} of all, {}", about());
+        }
+        assert_eq!(all.next(), None, "{}", about());
+        let (end, leaper) = all.into_parts();
+        assert_eq!((end.offset(), end.state()), (walk.offset(), walk.state()), "all, {}", about());
+        let mut left = want.iter();
+        Envelope::with(Decoder::new(bytes).with_errata(errata), leaper).all().each(&mut |item: Item| {
+            assert_eq!(Some(&item), left.next(), "all at once, {}", about());
+            true
+        });
+        assert_eq!(left.len(), 0);
     }
 }
 

@@ -90,7 +90,8 @@ pub(crate) fn libipt(bytes: &[u8]) -> u64 {
 
     let range = bytes.as_ptr_range();
     let config = Config { size: size_of::<Config>(), begin: range.start, end: range.end };
-    let mut packet = [0u64; 8];
+    // The size of `struct pt_packet`, and no more: libipt would clear what is behind it at the wrong place.
+    let mut packet = [0u64; 3];
     let mut packets = 0;
     // SAFETY: libipt only reads the bytes, which outlive the decoder, and writes at most the size given into `packet`.
     unsafe {
