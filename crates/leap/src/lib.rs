@@ -105,6 +105,13 @@ impl List {
         self.at[..count].iter().zip(&self.what[..count]).map(|(at, what)| (usize::from(*at), *what))
     }
 
+    /// The same with where the next one begins: of a run, its end.
+    #[inline]
+    pub fn runs(&self) -> impl Iterator<Item = (usize, usize, u8)> + '_ {
+        let ends = self.at[1..].iter().map(|at| usize::from(*at));
+        self.packets().zip(ends).map(|((at, what), end)| (at, end, what))
+    }
+
     /// How many these are.
     #[inline]
     pub fn count(&self) -> usize {
@@ -123,8 +130,8 @@ impl List {
 pub enum Listing {
     /// Those that are not passed over.
     Noted,
-    /// All.
-    All,
+    /// All, but of PADs side by side in a block the first alone, and so with TNTs.
+    Runs,
 }
 
 impl Listing {
@@ -132,7 +139,7 @@ impl Listing {
     fn passed(self) -> i8 {
         match self {
             Listing::Noted => What::TipPgd as i8,
-            Listing::All => -1,
+            Listing::Runs => -1,
         }
     }
 }
@@ -140,7 +147,7 @@ impl Listing {
 /// Packet by packet. There are [`LOOKED_AT`] bytes more than blocks.
 fn list_portable(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List) {
     (list.count, list.passed) = (0, [0; 5]);
-    let mut at = 0;
+    let (mut at, mut before) = (0, (usize::MAX, 0));
     while at < blocks * LISTED {
         let entry = match bytes[at] {
             EXTENDED => SECOND[usize::from(bytes[at + 1])],
@@ -156,11 +163,13 @@ fn list_portable(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List)
         }
         match list.passed.get_mut(usize::from(what)) {
             Some(passed) if listing == Listing::Noted => *passed += 1,
+            _ if before == (at / LISTED, what) && what <= What::Tnt as u8 => {}
             _ => {
                 (list.at[list.count], list.what[list.count]) = (at as u16, what);
                 list.count += 1;
             }
         }
+        before = (at / LISTED, what);
         at += len;
     }
     list.next = at;
@@ -317,7 +326,9 @@ impl Leaper {
     pub fn list(&mut self, bytes: &[u8], at: usize, blocks: usize, listing: Listing) -> Option<&List> {
         let blocks = blocks.min(MOST_LISTED);
         let ahead = bytes.get(at..at + blocks * LISTED + LOOKED_AT)?;
-        (self.ways.list)(ahead, blocks, listing, &mut self.tables.list);
+        let list = &mut self.tables.list;
+        (self.ways.list)(ahead, blocks, listing, list);
+        list.at[list.count] = list.next as u16;
         let last = at + self.tables.list.next.max(1) - 1;
         for block in at >> self.shift..=last >> self.shift {
             self.enter(block, at);
@@ -450,7 +461,7 @@ mod tests {
 
         #[test]
         fn each_level_lists_the_same(bytes in listed()) {
-            for (blocks, listing) in [(1, Listing::All), (2, Listing::Noted), (16, Listing::Noted), (16, Listing::All)] {
+            for (blocks, listing) in [(1, Listing::Runs), (2, Listing::Noted), (16, Listing::Noted), (16, Listing::Runs)] {
                 for from in (0..bytes.len().saturating_sub(blocks * LISTED + LOOKED_AT)).step_by(blocks) {
                     let want = Leaper::new(Level::Portable).list(&bytes, from, blocks, listing).cloned().unwrap();
                     for &level in Level::all() {

@@ -63,6 +63,8 @@ fn list512(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List) {
         0xffff_0000_ffff_0000,
         0xffff_ffff_0000_0000,
     ];
+    // TNT is 1, and PAD less.
+    let runs = listing == Listing::Runs;
     let last_passed = _mm512_set1_epi8(listing.passed());
     let mut ends = [0u8; 64];
     let mut comes_in = 0u8;
@@ -107,12 +109,17 @@ fn list512(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List) {
         let entry = _mm512_permutexvar_epi8(at, entry);
         let begun = _mm512_cmplt_epu8_mask(at, _mm512_set1_epi8(64)) & _mm512_test_epi8_mask(entry, nibble);
         let what = _mm512_and_si512(_mm512_srli_epi16::<4>(entry), nibble);
-        let noted = begun & _mm512_cmpgt_epi8_mask(what, last_passed);
-        let passed = begun & !noted;
+        let mut noted = begun & _mm512_cmpgt_epi8_mask(what, last_passed);
+        let mut passed = begun & !noted;
+        if runs {
+            let before = _mm512_permutexvar_epi8(_mm512_sub_epi8(iota, one), what);
+            let again = _mm512_cmpeq_epi8_mask(what, before) & _mm512_cmple_epi8_mask(what, one) & !1;
+            (noted, passed) = (noted & !again, noted & again);
+        }
         let (mut at, mut what) = (at, what);
         if passed != 0 {
             let all = [What::Pad, What::Tnt, What::Tip, What::TipPge, What::TipPgd];
-            for (count, one) in list.passed.iter_mut().zip(all) {
+            for (count, one) in list.passed.iter_mut().zip(all).filter(|_| !runs) {
                 *count += (passed & is(what, one)).count_ones() as u16;
             }
             at = _mm512_maskz_compress_epi8(noted, at);

@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
-use havana_packet::{Brief, Decoder, Envelope, Item, Leaper, Level, More, PSB, Take, find_psb, psb_offsets};
+use havana_packet::{Brief, Decoder, Envelope, Item, Kind, Leaper, Level, More, PSB, Take, find_psb, psb_offsets};
 use havana_race::Race;
 
 mod others;
@@ -131,6 +131,13 @@ impl Take for Sums {
         self.packets += 1;
         self.sum = self.sum.wrapping_add(brief.payload).wrapping_add(brief.offset as u64);
         true
+    }
+
+    #[inline]
+    fn run(&mut self, _: Kind, offset: usize, bytes: &[u8]) -> Option<usize> {
+        self.packets += bytes.len() as u64;
+        self.sum = self.sum.wrapping_add(offset as u64);
+        None
     }
 }
 

@@ -29,7 +29,7 @@ use havana_leap::{LISTED, LOOKED_AT, Leaper, Listing, MOST_LISTED, What, step};
 
 use crate::brief::{Brief, brief};
 use crate::psb::{PSB, RUN_MAX, find_psb};
-use crate::{Block, Decoder, Errata, Ip, Item, Packet, State, Sync, decode_one};
+use crate::{Block, Decoder, Errata, Ip, Item, Kind, Packet, State, Sync, decode_one};
 
 /// Iterates over the packets of a stream that bound who runs, and damage. Used as a [`Decoder`] is.
 #[derive(Debug, Clone)]
@@ -63,6 +63,12 @@ pub trait Take {
     fn brief(&mut self, brief: Brief) -> More {
         self.item(Item { offset: brief.offset, len: brief.len.into(), what: Ok(brief.packet()) })
     }
+
+    /// PADs, or short TNTs, side by side: each is a byte. Where no more is wanted: how many of them were taken.
+    #[inline]
+    fn run(&mut self, kind: Kind, offset: usize, bytes: &[u8]) -> Option<usize> {
+        run_by_packets(self, kind, offset, bytes)
+    }
 }
 
 impl<F: FnMut(Item) -> More> Take for F {
@@ -70,6 +76,14 @@ impl<F: FnMut(Item) -> More> Take for F {
     fn item(&mut self, item: Item) -> More {
         self(item)
     }
+}
+
+/// Takes what stands side by side one by one.
+#[inline]
+fn run_by_packets(take: &mut (impl Take + ?Sized), kind: Kind, offset: usize, bytes: &[u8]) -> Option<usize> {
+    let more =
+        |(at, byte): (usize, &u8)| !take.brief(Brief { offset: offset + at, len: 1, kind, payload: u64::from(*byte) });
+    bytes.iter().enumerate().position(more).map(|at| at + 1)
 }
 
 /// So many packets of note side by side, and more are taken together.
@@ -249,26 +263,35 @@ impl<'a> Envelope<'a> {
         while !self.one {
             let from = self.walk.pos;
             let window = bytes.get(from..)?.first_chunk::<{ MOST_LISTED * LISTED + LOOKED_AT }>()?;
-            let list = self.leaper.list(bytes, from, MOST_LISTED, Listing::All)?;
+            let list = self.leaper.list(bytes, from, MOST_LISTED, Listing::Runs)?;
             let next = from + list.next;
             if may_follow_psb(bytes, next) {
                 return None;
             }
             let State { errata, mut last_ip, mut psb_plus, .. } = self.walk.state;
             let mut stopped = None;
-            for (at, what) in list.packets() {
+            for (at, end, what) in list.runs() {
                 let at = at % (MOST_LISTED * LISTED);
+                if what <= What::Tnt as u8 {
+                    let kind = if what == What::Tnt as u8 { Kind::Tnt8 } else { Kind::Pad };
+                    if let Some(taken) = take.run(kind, from + at, window.get(at..end).unwrap_or_default()) {
+                        stopped = Some((from + at + taken, Some(End::Enough)));
+                        break;
+                    }
+                    continue;
+                }
                 let word = window[at..at + 8].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
                 let Some(mut brief) = brief(&errata, from + at, what, word) else {
                     stopped = Some((from + at, None));
                     break;
                 };
-                if what >= What::Tip as u8 && what <= What::TipPgd as u8 {
-                    let ipc = word as u8 >> 5;
-                    let said = Ip::said(ipc);
-                    last_ip = (last_ip & !said) | (word >> 8 & said);
-                    (brief.payload, brief.len) = (last_ip, 1 + 2 * ipc);
-                }
+                // No branch of a program tells an IP packet from a TNT: a processor would guess wrong too often.
+                let ipc = word as u8 >> 5;
+                let is_ip = u64::from(what >= What::Tip as u8 && what <= What::TipPgd as u8).wrapping_neg();
+                let said = Ip::said(ipc) & is_ip;
+                last_ip = (last_ip & !said) | (word >> 8 & said);
+                brief.payload = (last_ip & is_ip) | (brief.payload & !is_ip);
+                brief.len += (2 * ipc) & is_ip as u8;
                 psb_plus &= what < What::PsbEnd as u8;
                 if !take.brief(brief) {
                     stopped = Some((from + at + usize::from(brief.len), Some(End::Enough)));
