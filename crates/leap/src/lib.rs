@@ -248,7 +248,19 @@ pub struct Leaper {
     base: usize,
     /// Blocks before this one were entered, or passed by.
     entered: usize,
+    /// Which bytes these are.
+    bytes: u32,
     tables: Box<Tables>,
+}
+
+/// How a walk came into a block.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Of which bytes.
+    bytes: u32,
+    block: usize,
+    /// At this packet, or from this one before it.
+    at: usize,
 }
 
 #[derive(Clone)]
@@ -256,8 +268,7 @@ struct Tables {
     /// For every byte of the window, by a walk that comes by there: where in its block it stops (less than a block), or
     /// where it leaves it, from the block's begin.
     leads: Window,
-    /// A packet from which, or from before which, a walk came into each block; and which block that is.
-    entries: [(usize, usize); KEPT],
+    entries: [Entry; KEPT],
     list: List,
 }
 
@@ -283,7 +294,12 @@ impl Leaper {
             shift: ways.block.trailing_zeros(),
             base: NOWHERE,
             entered: 0,
-            tables: Box::new(Tables { leads: [0; WINDOW], entries: [(NOWHERE, 0); KEPT], list: List::EMPTY }),
+            bytes: 0,
+            tables: Box::new(Tables {
+                leads: [0; WINDOW],
+                entries: [Entry { bytes: 0, block: NOWHERE, at: 0 }; KEPT],
+                list: List::EMPTY,
+            }),
         }
     }
 
@@ -295,7 +311,7 @@ impl Leaper {
     /// Other bytes come.
     pub fn forget(&mut self) {
         (self.base, self.entered) = (NOWHERE, 0);
-        self.tables.entries = [(NOWHERE, 0); KEPT];
+        self.bytes = self.bytes.wrapping_add(1);
     }
 
     /// Where the first packet of note begins, from the packet that begins at `at` on.
@@ -341,7 +357,7 @@ impl Leaper {
         // What was seen of a block first stands: who goes back goes the same way again.
         if block >= self.entered {
             self.entered = block + 1;
-            self.tables.entries[block % KEPT] = (block, at);
+            self.tables.entries[block % KEPT] = Entry { bytes: self.bytes, block, at };
         }
     }
 
@@ -354,9 +370,9 @@ impl Leaper {
                 // It was there too long ago.
                 return Some(from);
             }
-            let (kept, entry) = self.tables.entries[block % KEPT];
-            if kept == block && entry < end {
-                return Some(entry.max(from));
+            let entry = self.tables.entries[block % KEPT];
+            if entry.bytes == self.bytes && entry.block == block && entry.at < end {
+                return Some(entry.at.max(from));
             }
             block = block.checked_sub(1)?;
         }

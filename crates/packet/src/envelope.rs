@@ -183,6 +183,11 @@ impl<'a> Envelope<'a> {
         (self.walk, self.leaper)
     }
 
+    /// The leaper, for other bytes.
+    pub fn into_leaper(self) -> Leaper {
+        self.leaper
+    }
+
     /// Hands on items while `take` wants more. False at the end.
     #[inline]
     pub fn each(&mut self, take: &mut impl Take) -> More {

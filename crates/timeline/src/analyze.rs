@@ -128,6 +128,17 @@ impl<'a> Analysis<'a> {
     /// # Errors
     /// Only those of the sink: a trace is never refused as a whole.
     pub fn run<S: Sink>(mut self, sink: &mut S, progress: Progress<'_>) -> Result<Summary, S::Error> {
+        if std::thread::available_parallelism().map_or(1, usize::from) == 1 {
+            return self.read(sink, progress);
+        }
+        // The scope ends when all threads did; they end when the tracks do, which `read` takes with it.
+        std::thread::scope(|scope| {
+            self.tracks.iter_mut().for_each(|track| track.read_ahead(scope));
+            self.read(sink, progress)
+        })
+    }
+
+    fn read<S: Sink>(mut self, sink: &mut S, progress: Progress<'_>) -> Result<Summary, S::Error> {
         self.summary.first_tsc = self.first_tsc();
         self.machine.begin(self.summary.first_tsc.unwrap_or(0));
         let mut said = self.sideband.map(Sideband::records).into_iter().flatten().peekable();

@@ -30,6 +30,11 @@ impl Rate {
 
     /// TSC ticks from CTC 0 to that edge, rounded down and up.
     fn ticks(self, ctc: i64) -> Span {
+        // Wide numbers are divided many times slower: only a counter of years needs them.
+        if let Some(product) = ctc.checked_mul(self.n) {
+            let lo = product.div_euclid(self.d);
+            return Span { lo, hi: lo + i64::from(lo * self.d != product) };
+        }
         let (n, d) = (i128::from(self.n), i128::from(self.d));
         let product = i128::from(ctc) * n;
         let lo = product.div_euclid(d);
@@ -38,7 +43,10 @@ impl Rate {
 
     /// CTC at `ticks` after CTC 0.
     fn ctc(self, ticks: i64) -> i64 {
-        (i128::from(ticks) * i128::from(self.d)).div_euclid(i128::from(self.n)) as i64
+        match ticks.checked_mul(self.d) {
+            Some(product) => product.div_euclid(self.n),
+            None => (i128::from(ticks) * i128::from(self.d)).div_euclid(i128::from(self.n)) as i64,
+        }
     }
 
     /// Ticks from one MTC edge to the next, rounded up.

@@ -24,6 +24,7 @@
 //! Nothing here knows a file format or where the rows go.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod analyze;
 mod ctc;
 mod cyc;

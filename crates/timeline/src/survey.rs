@@ -5,7 +5,7 @@
 //! * Without MTC: the guests' clocks. A guest's TSC is a known time only when its offset is known, and the offset is
 //!   known by bracketing, best over the whole trace. All PSB+ are read, and nothing between them.
 
-use havana_packet::{Decoder, Errata, PSB, Packet, State, psb_offsets};
+use havana_packet::{Decoder, Envelope, Errata, Item, Leaper, PSB, Packet, State, psb_offsets};
 use havana_trace::{Facts, Stream, Trace};
 
 use crate::ctc::{Ctc, Origin, Rate};
@@ -163,7 +163,8 @@ fn guests(stream: &Stream, errata: Errata, offsets: &mut Offsets) -> bool {
     let mut before: Option<i64> = None;
     let mut between: Vec<(u64, i64)> = Vec::new();
     let mut any = false;
-    each_psb_plus(stream, &mut |bytes| match said(bytes, errata) {
+    let mut leaper = None;
+    each_psb_plus(stream, &mut |bytes| match said(bytes, errata, &mut leaper) {
         // Where the host is silent for long, the oldest of the guests' words are worth the least.
         (Some(Tsc { tsc, nr: Some(true), .. }), Some(vmcs)) if between.len() < MOST_BETWEEN => {
             between.push((vmcs, tsc as i64));
@@ -182,7 +183,7 @@ fn guests(stream: &Stream, errata: Errata, offsets: &mut Offsets) -> bool {
 }
 
 /// The TSC and the VMCS that the PSB+ at the start of `bytes` names.
-fn said(bytes: &[u8], errata: Errata) -> (Option<Tsc>, Option<u64>) {
+fn said(bytes: &[u8], errata: Errata, leaper: &mut Option<Leaper>) -> (Option<Tsc>, Option<u64>) {
     let (mut tsc, mut vmcs) = (None, None);
     let mut step = |step: Step| match step {
         Step::Tsc(t) => tsc = Some(t),
@@ -190,17 +191,16 @@ fn said(bytes: &[u8], errata: Errata) -> (Option<Tsc>, Option<u64>) {
         _ => {}
     };
     let mut walker = Walker::new();
-    for item in Decoder::resume(bytes, State { errata, ..State::default() }).keep_tail() {
-        match item.what {
-            Ok(packet) => {
-                walker.packet(&packet, &mut step);
-                if let Packet::PsbEnd | Packet::Ovf = packet {
-                    break;
-                }
-            }
-            Err(_) => break,
+    let decoder = Decoder::resume(bytes, State { errata, ..State::default() });
+    let mut envelope = Envelope::with(decoder, leaper.take().unwrap_or_default());
+    envelope.each(&mut |item: Item| match item.what {
+        Ok(packet) => {
+            walker.packet(&packet, &mut step);
+            !matches!(packet, Packet::PsbEnd | Packet::Ovf)
         }
-    }
+        Err(_) => false,
+    });
+    *leaper = Some(envelope.into_leaper());
     (tsc, vmcs)
 }
 

@@ -71,9 +71,18 @@ pub(crate) struct Plan<'a> {
 
 /// Analyzes a trace into a dataset.
 pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
-    let (sources, capture) = identity::of(trace);
-    let survey = Survey::of(trace);
-    let Some(first) = Analysis::new(trace, &survey, None).first_tsc() else {
+    // Both read all of the trace: at once, where two cores can.
+    let ((sources, capture), survey) = if std::thread::available_parallelism().map_or(1, usize::from) == 1 {
+        (identity::of(trace), Survey::of(trace))
+    } else {
+        std::thread::scope(|scope| {
+            let identity = scope.spawn(|| identity::of(trace));
+            let survey = Survey::of(trace);
+            (identity.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), survey)
+        })
+    };
+    let whole = Analysis::new(trace, &survey, None);
+    let Some(first) = whole.first_tsc() else {
         let (name, bytes) = trace.streams.first().map_or(("the input", 0), |s| (s.name.as_str(), s.len()));
         let errata = havana_timeline::errata_of(trace.facts.cpu);
         if trace.streams.iter().all(|s| Feed::new(s, errata).is_at_end()) {
@@ -91,7 +100,7 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
     if window.is_some_and(|(from, to)| from >= to) {
         bail!("--from must be before --to");
     }
-    let analysis = Analysis::new(trace, &survey, window);
+    let analysis = if window.is_none() { whole } else { Analysis::new(trace, &survey, window) };
     let wall = trace.recording.wall;
     let ns_clock = units::ns_clock(trace.facts.tsc_hz, wall.map_or((first, 0), |w| (w.tsc, w.ns)));
     let options =

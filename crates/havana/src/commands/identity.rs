@@ -18,10 +18,20 @@ pub(crate) fn of(trace: &Trace) -> (Vec<Source>, String) {
         let file: &[u8] = &source.map;
         let mut whole = Xxh3::new();
         let mut at = 0;
-        for (from, to, stream) in parts(trace, file) {
-            feed(&source.map, at..from.max(at), &mut [&mut whole]);
-            feed(&source.map, from.max(at)..to, &mut [&mut whole, &mut streams[stream]]);
-            at = to;
+        match parts(trace, file)[..] {
+            // A raw file is all stream: one sum is both.
+            [(0, to, stream)] if to == file.len() => {
+                feed(&source.map, 0..to, &mut [&mut whole]);
+                streams[stream] = whole.clone();
+                at = to;
+            }
+            ref parts => {
+                for &(from, to, stream) in parts {
+                    feed(&source.map, at..from.max(at), &mut [&mut whole]);
+                    feed(&source.map, from.max(at)..to, &mut [&mut whole, &mut streams[stream]]);
+                    at = to;
+                }
+            }
         }
         feed(&source.map, at..file.len(), &mut [&mut whole]);
         sources.push(Source {

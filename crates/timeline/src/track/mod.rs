@@ -30,6 +30,7 @@ use havana_packet::{Errata, Kind as PacketKind};
 use havana_trace::{Missing, Stream};
 use rustc_hash::FxHashMap;
 
+use crate::ahead::Ahead;
 use crate::ctc::Ctc;
 use crate::cyc::{Cycle, Cycles};
 use crate::event::{Loaded, Told, What};
@@ -121,7 +122,7 @@ pub(crate) struct Track<'a> {
     pub(crate) source: &'a str,
     missing_at_end: Option<Missing>,
     stopped: Option<i64>,
-    feed: Feed<'a>,
+    feed: Ahead<'a>,
     walker: Walker,
     pub(crate) counts: Counts,
     inner: Inner<'a>,
@@ -137,7 +138,7 @@ impl<'a> Track<'a> {
             source: &stream.name,
             missing_at_end: stream.end,
             stopped: steps::possible(stream.stopped),
-            feed,
+            feed: Ahead::Here(Box::new(feed)),
             walker: Walker::new(),
             counts: [0; PacketKind::ALL.len()],
             inner: Inner {
@@ -147,6 +148,14 @@ impl<'a> Track<'a> {
                 ..Inner::new(clocks, start, errata, unsynced, stream.len())
             },
         }
+    }
+
+    /// A thread reads the stream ahead from now on.
+    pub(crate) fn read_ahead<'scope>(&mut self, scope: &'scope std::thread::Scope<'scope, '_>)
+    where
+        'a: 'scope,
+    {
+        self.feed.start(scope);
     }
 
     /// The next event or share; `None` at the end of the stream.
@@ -164,7 +173,7 @@ impl<'a> Track<'a> {
 
     fn pump(&mut self, offsets: &mut Offsets) {
         let Track { feed, walker, inner, counts, .. } = self;
-        let more = feed.pump(2048, &mut |fed| {
+        let more = feed.pump(&mut |fed| {
             (inner.offset, inner.at) = (fed.offset, fed.at);
             match &fed.what {
                 Content::Packet(packet) => {
