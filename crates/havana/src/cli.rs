@@ -43,6 +43,12 @@ Examples:
   havana packets perf.data --cpu 3 --count        how many of each kind
   havana packets cpu0.pt --format tsv > packets.tsv")]
     Packets(Packets),
+    /// How fast this machine is with a trace, against its own memory
+    #[command(after_help = "\
+Examples:
+  havana bench perf.data
+  taskset -c 1 havana bench capture/ --rounds 9   on one core")]
+    Bench(Bench),
     /// The whole way on a bundled capture: two VMs on one cpu, and one of them runs away
     Demo(Demo),
     /// A KVM host that is not there: the trace that its processors would write, and the truth
@@ -192,6 +198,18 @@ pub(crate) struct Packets {
     /// family/model/stepping of the processor, such as 6/85/4, for its errata [default: trace.toml's]
     #[arg(long, value_name = "F/M/S", value_parser = model)]
     pub(crate) cpu_model: Option<havana_trace::CpuModel>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// A perf.data; raw .pt streams, or directories of them
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// How often each is done, in turns
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) rounds: u16,
+    #[command(flatten)]
+    pub(crate) facts: Facts,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! A stream many bytes at a time: all its packets, or those that bound who runs, and when.
 //!
-//! [`Envelope::all`] gives every item that a [`Decoder`] gives, and is the same but faster. All others give the envelope:
+//! [`Envelope::every_packet`] gives every item that a [`Decoder`] gives, and is the same but faster. All others give the envelope:
 //!
 //! [`Envelope`] is a [`Decoder`] that gives no short TNT, PAD, TIP, TIP.PGE and TIP.PGD, and of the FUPs those only from
 //! which an exit may come: outside PSB+, with no branch right behind. All other items are the decoder's, and as it gives
@@ -141,7 +141,7 @@ impl<'a> Envelope<'a> {
 
     /// Gives every packet.
     #[must_use]
-    pub fn all(mut self) -> Envelope<'a> {
+    pub fn every_packet(mut self) -> Envelope<'a> {
         self.all = true;
         self
     }

@@ -75,7 +75,7 @@ fn assert_equals_walk(bytes: &[u8], errata: Errata, about: &dyn Fn() -> String) 
         let (end, leaper) = envelope.into_parts();
         assert_eq!((end.offset(), end.state()), (walk.offset(), walk.state()), "{}", about());
 
-        let mut all = Envelope::with(Decoder::new(bytes).with_errata(errata), leaper).all();
+        let mut all = Envelope::with(Decoder::new(bytes).with_errata(errata), leaper).every_packet();
         for (at, want) in want.iter().enumerate() {
             assert_eq!(all.next().as_ref(), Some(want), "item {at} of all, {}", about());
         }
@@ -83,7 +83,7 @@ fn assert_equals_walk(bytes: &[u8], errata: Errata, about: &dyn Fn() -> String) 
         let (end, leaper) = all.into_parts();
         assert_eq!((end.offset(), end.state()), (walk.offset(), walk.state()), "all, {}", about());
         let mut left = want.iter();
-        Envelope::with(Decoder::new(bytes).with_errata(errata), leaper).all().each(&mut |item: Item| {
+        Envelope::with(Decoder::new(bytes).with_errata(errata), leaper).every_packet().each(&mut |item: Item| {
             assert_eq!(Some(&item), left.next(), "all at once, {}", about());
             true
         });

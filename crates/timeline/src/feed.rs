@@ -66,66 +66,19 @@ fn fed(offset: u64, at: u64, item: &Item) -> Fed {
     Fed { offset: offset + begin, at: at + begin, len: item.len as u64, what: item.what.into() }
 }
 
-/// What gives the packets of a segment.
-#[derive(Debug)]
-enum Source<'a> {
-    Walk(Decoder<'a>),
-    Envelope(Box<Envelope<'a>>),
-}
-
-impl Source<'_> {
-    fn offset(&self) -> usize {
-        match self {
-            Source::Walk(decoder) => decoder.offset(),
-            Source::Envelope(envelope) => envelope.offset(),
-        }
-    }
-
-    fn sync(&self) -> Sync {
-        match self {
-            Source::Walk(decoder) => decoder.state().sync,
-            Source::Envelope(envelope) => envelope.sync(),
-        }
-    }
-
-    fn next(&mut self) -> Option<Item> {
-        match self {
-            Source::Walk(decoder) => decoder.next(),
-            Source::Envelope(envelope) => envelope.next(),
-        }
-    }
-
-    /// Hands on items: at most so many, and no more after damage, which comes last.
-    #[inline]
-    fn take(&mut self, most: usize, f: &mut impl FnMut(&Item)) -> Option<Item> {
-        let mut left = most;
-        let mut damage = None;
-        let mut more = |item: Item| {
-            if item.what.is_err() {
-                damage = Some(item);
-                return false;
-            }
-            f(&item);
-            left -= 1;
-            left > 0
-        };
-        match self {
-            Source::Walk(decoder) => while decoder.next().is_some_and(&mut more) {},
-            Source::Envelope(envelope) => drop(envelope.each(&mut more)),
-        }
-        damage
-    }
-}
-
 /// Reads a stream front to back.
 #[derive(Debug)]
 pub struct Feed<'a> {
     stream: &'a Stream,
     /// The segment after the one that `decoder` reads.
     next: usize,
-    decoder: Option<Source<'a>>,
-    /// The envelope alone: what was met of it, and what finds it.
-    envelope: Option<(Met, Leaper)>,
+    decoder: Option<Box<Envelope<'a>>>,
+    /// Every packet is given, and not the envelope alone.
+    all: bool,
+    /// What was met of the envelope.
+    met: Met,
+    /// What the next segment is gone through with.
+    leaper: Option<Leaper>,
     /// File offset of the decoder's first byte, and the bytes of the stream before it.
     base: u64,
     place: u64,
@@ -146,22 +99,24 @@ pub struct Feed<'a> {
 impl<'a> Feed<'a> {
     /// Every packet, from the first PSB on.
     pub fn new(stream: &'a Stream, errata: Errata) -> Self {
-        Feed::begin(stream, errata, None)
+        Feed::begin(stream, errata, true)
     }
 
     /// What an [`Envelope`] gives, from the first PSB on.
     pub fn envelope(stream: &'a Stream, errata: Errata) -> Self {
-        Feed::begin(stream, errata, Some(Default::default()))
+        Feed::begin(stream, errata, false)
     }
 
-    fn begin(stream: &'a Stream, errata: Errata, envelope: Option<(Met, Leaper)>) -> Self {
+    fn begin(stream: &'a Stream, errata: Errata, all: bool) -> Self {
         let state = State { errata, ..State::unsynced() };
         let (seam, damage) = (VecDeque::new(), None);
         let mut feed = Feed {
             stream,
             next: 0,
             decoder: None,
-            envelope,
+            all,
+            met: Met::default(),
+            leaper: None,
             base: 0,
             place: 0,
             opened: 0,
@@ -213,10 +168,9 @@ impl<'a> Feed<'a> {
             self.unsynced += passed;
         }
         self.joined(segment.join, passed);
-        let mut decoder = match self.envelope.take() {
-            Some((met, leaper)) => Source::Envelope(Box::new(Envelope::with(decoder, leaper).after(met))),
-            None => Source::Walk(decoder),
-        };
+        let leaper = self.leaper.take().unwrap_or_default();
+        let envelope = Envelope::with(decoder, leaper).after(self.met);
+        let mut decoder = Box::new(if self.all { envelope.every_packet() } else { envelope });
         if self.damage.is_some()
             && let Some(item) = decoder.next()
         {
@@ -272,10 +226,15 @@ impl<'a> Feed<'a> {
             let Some(decoder) = &mut self.decoder else { return !self.seam.is_empty() };
             while left > 0 {
                 let (base, place) = (self.base, self.place);
-                let most = left;
-                let damage = decoder.take(most, &mut |item| {
+                let mut damage = None;
+                decoder.each(&mut |item: Item| {
+                    if item.what.is_err() {
+                        damage = Some(item);
+                        return false;
+                    }
                     left -= 1;
-                    f(fed(base, place, item));
+                    f(fed(base, place, &item));
+                    left > 0
                 });
                 let Some(item) = damage else { break };
                 let fed = fed(base, place, &item);
@@ -300,16 +259,10 @@ impl<'a> Feed<'a> {
 
     /// At the end of a segment: the packets that begin in it and reach into the next ones, if any do.
     fn cross(&mut self) {
-        let decoder = match self.decoder.take() {
-            Some(Source::Walk(decoder)) => decoder,
-            Some(Source::Envelope(envelope)) => {
-                let met = envelope.met();
-                let (decoder, leaper) = envelope.into_parts();
-                self.envelope = Some((met, leaper));
-                decoder
-            }
-            None => return,
-        };
+        let Some(envelope) = self.decoder.take() else { return };
+        self.met = envelope.met();
+        let (decoder, leaper) = envelope.into_parts();
+        self.leaper = Some(leaper);
         self.state = decoder.state();
         let tail = decoder.tail();
         if !self.continues() {
@@ -337,9 +290,7 @@ impl<'a> Feed<'a> {
         // Up to the first packet that begins in a next segment.
         while crossing.offset() < tail.len() {
             let Some(item) = crossing.next() else { break };
-            if let Some((met, _)) = &mut self.envelope {
-                met.see(&item, &crossing.state());
-            }
+            self.met.see(&item, &crossing.state());
             let fed = fed(start, place, &item);
             self.join(fed, crossing.state().sync);
         }

@@ -151,7 +151,7 @@ fn read<S: Sink>(trace: &Trace, analysis: Analysis<'_>, sink: &mut S) -> Result<
     summary
 }
 
-fn facts(args: &cli::Facts) -> Facts {
+pub(super) fn facts(args: &cli::Facts) -> Facts {
     Facts { tsc_hz: args.tsc_hz, tsc_ctc_ratio: args.tsc_ctc_ratio, mtc_period: args.mtc_period, cpu: args.cpu_model }
 }
 

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod analyze;
+mod bench;
 mod demo;
 mod identity;
 mod names;
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Packets(args) => packets::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Completions { shell } => {
