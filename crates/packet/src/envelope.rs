@@ -4,8 +4,9 @@
 //!
 //! [`Envelope`] is a [`Decoder`] that gives no short TNT, PAD, TIP, TIP.PGE and TIP.PGD, and of the FUPs those only from
 //! which an exit may come: outside PSB+, with no branch right behind. All other items are the decoder's, and as it gives
-//! them: offset, length, payload, damage. Two branches more are given, that a reader needs: the first one outside PSB+, which
-//! says that there are some, and the first one behind a FUP that was given, which says that no exit came from there.
+//! them: offset, length, payload, damage. Three branches more are given, that a reader needs, of those outside PSB+: the first,
+//! which says that there are some; the first one behind a FUP that was given, which says that no exit came from there; and the
+//! first one behind a CYC, which says what that dates.
 //!
 //! It walks every packet all the same. Where the next packet of note begins [`havana_leap`] says, many bytes at a time and
 //! without a guess. Whatever is out of the ordinary is left to the decoder, from the last packet on that was ordinary, up to
@@ -96,13 +97,23 @@ pub struct Met {
     pub branches: bool,
     /// A FUP was given, and nothing since that tells what it was of.
     pub fup: bool,
+    /// A CYC was given, and no branch since.
+    pub cyc: bool,
 }
 
 impl Met {
+    const BRANCH: Met = Met { branches: true, fup: false, cyc: false };
+
+    /// The next branch is to be given.
+    fn wants_branch(&self) -> bool {
+        !self.branches || self.fup || self.cyc
+    }
+
     /// After an item that a decoder gave, which then was in `state`.
     pub fn see(&mut self, item: &Item, state: &State) {
         match item.what {
-            Ok(packet) if is_branch(&packet) && !state.psb_plus => *self = Met { branches: true, fup: false },
+            Ok(packet) if is_branch(&packet) && !state.psb_plus => *self = Met::BRANCH,
+            Ok(Packet::Cyc { .. }) => self.cyc = true,
             Ok(Packet::Pip { .. }) => self.fup &= state.psb_plus,
             Ok(Packet::Fup(_)) => self.fup |= !state.psb_plus,
             Ok(Packet::Ovf) | Err(_) => self.fup = false,
@@ -376,6 +387,7 @@ impl<'a> Envelope<'a> {
                 What::PsbEnd => self.walk.state.psb_plus = false,
                 What::Ovf => (self.walk.state.psb_plus, self.met.fup) = (false, false),
                 What::Pip => self.met.fup &= self.walk.state.psb_plus,
+                What::Cyc => self.met.cyc = true,
                 _ => {}
             }
             self.walk.pos = offset + usize::from(brief.len);
@@ -396,24 +408,27 @@ impl<'a> Envelope<'a> {
             let list = self.leaper.list(bytes, from, MOST_LISTED, Listing::Noted)?;
             let next = from + list.next;
             // A branch may be wanted, and what holds a PSB is none of these packets.
-            if !self.met.branches && list.has_branch() || may_follow_psb(bytes, next) {
+            let has_cyc = || list.packets().any(|(_, what)| what == What::Cyc as u8);
+            if list.has_branch() && (self.met.wants_branch() || has_cyc()) || may_follow_psb(bytes, next) {
                 return None;
             }
             self.dense = list.count() * 8 > list.next;
             let errata = self.walk.state.errata;
+            let mut cyc = false;
             for (at, what) in list.packets() {
+                cyc |= what == What::Cyc as u8;
                 let at = at % (MOST_LISTED * LISTED);
                 let word = window[at..at + 8].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
                 let Some(brief) = brief(&errata, from + at, what, word) else {
-                    self.walk.pos = from + at;
+                    (self.walk.pos, self.met.cyc) = (from + at, self.met.cyc | cyc);
                     return None;
                 };
                 if !take.brief(brief) {
-                    self.walk.pos = from + at + usize::from(brief.len);
+                    (self.walk.pos, self.met.cyc) = (from + at + usize::from(brief.len), self.met.cyc | cyc);
                     return Some(End::Enough);
                 }
             }
-            self.walk.pos = next;
+            (self.walk.pos, self.met.cyc) = (next, self.met.cyc | cyc);
             if !self.dense || list.next < MOST_LISTED * LISTED {
                 return None;
             }
@@ -425,7 +440,7 @@ impl<'a> Envelope<'a> {
     fn leap_far(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
         let from = self.walk.pos;
         let offset = self.leaper.next(bytes, from);
-        let wants_branch = (self.met.fup || !self.met.branches) && !self.walk.state.psb_plus;
+        let wants_branch = self.met.wants_branch() && !self.walk.state.psb_plus;
         if wants_branch && let Some(branch) = first_branch(&bytes[from..offset.min(bytes.len())]) {
             return self.give_branch(bytes, from + branch, take);
         }
@@ -477,10 +492,11 @@ impl<'a> Envelope<'a> {
             }
             Packet::Bbp { .. } => return Some(End::Odd),
             Packet::Ovf => self.met.fup = false,
+            Packet::Cyc { .. } => self.met.cyc = true,
             _ => {}
         }
         if given && is_branch(&packet) && !self.walk.state.psb_plus {
-            self.met = Met { branches: true, fup: false };
+            self.met = Met::BRANCH;
         }
         self.walk.pos = next;
         (given && !take.item(Item { offset, len, what: Ok(packet) })).then_some(End::Enough)
@@ -494,7 +510,7 @@ impl<'a> Envelope<'a> {
         }
         self.pass_to(offset);
         let Some((packet, next)) = self.decode(bytes, offset) else { return Some(End::Odd) };
-        self.met = Met { branches: true, fup: false };
+        self.met = Met::BRANCH;
         (self.ip_at, self.walk.pos) = (next, next);
         (!take.item(Item { offset, len: next - offset, what: Ok(packet) })).then_some(End::Enough)
     }

@@ -99,6 +99,11 @@ impl Kind {
         )
     }
 
+    /// Whether an [`Envelope`](crate::Envelope) may leave it out: branches, where they lead from and to, and padding.
+    pub const fn is_branch(self) -> bool {
+        matches!(self, Kind::Pad | Kind::Tnt8 | Kind::Tip | Kind::TipPge | Kind::TipPgd | Kind::Fup)
+    }
+
     /// Whether it carries an IP and so takes part in last-IP compression.
     pub const fn has_ip(self) -> bool {
         matches!(self, Kind::Tip | Kind::TipPge | Kind::TipPgd | Kind::Fup)

@@ -6,13 +6,12 @@
 use std::fs;
 use std::path::Path;
 
-use havana_packet::{Decoder, Envelope, Errata, Ip, Item, Kind, Leaper, Level, Met, PSB, Packet, State, encode};
+use havana_packet::{Decoder, Envelope, Errata, Ip, Item, Leaper, Level, Met, PSB, Packet, State, encode};
 use proptest::prelude::*;
 
 /// What the envelope may leave out.
 fn is_passed_over(item: &Item) -> bool {
-    let kind = item.what.map(|packet| packet.kind());
-    matches!(kind, Ok(Kind::Pad | Kind::Tnt8 | Kind::Tip | Kind::TipPge | Kind::TipPgd | Kind::Fup))
+    item.what.is_ok_and(|packet| packet.kind().is_branch())
 }
 
 /// From which IP each PIP's exit comes, as the SDM has it: a FUP outside PSB+, and no branch since.
@@ -31,6 +30,24 @@ fn origins(items: &[Item]) -> Vec<(usize, Option<u64>)> {
         }
     }
     origins
+}
+
+/// Each packet that a CYC may date: which CYCs were before it since a branch.
+fn dated(items: &[Item]) -> Vec<(usize, Option<usize>)> {
+    let (mut cyc, mut psb_plus) = (None, false);
+    let mut dated = vec![];
+    for item in items {
+        match item.what {
+            Ok(Packet::Psb) => psb_plus = true,
+            Ok(Packet::PsbEnd) => psb_plus = false,
+            Ok(Packet::Ovf) | Err(_) => psb_plus = false,
+            Ok(Packet::Cyc { .. }) => cyc = Some(item.offset),
+            Ok(Packet::Tip(_) | Packet::Tnt8 { .. } | Packet::Tnt64 { .. }) if !psb_plus => cyc = None,
+            Ok(Packet::Pip { .. } | Packet::Mtc { .. } | Packet::Tsc { .. }) => dated.push((item.offset, cyc)),
+            _ => {}
+        }
+    }
+    dated
 }
 
 fn first_branch(items: &[Item]) -> Option<Item> {
@@ -61,6 +78,7 @@ fn assert_same(envelope: &[Item], walk: &[Item], about: &dyn Fn() -> String) {
         assert!(left.any(|walked| walked == item), "{}: {item:?}", about());
     }
     assert_eq!(origins(envelope), origins(walk), "{}", about());
+    assert_eq!(dated(envelope), dated(walk), "{}", about());
     assert_eq!(first_branch(envelope), first_branch(walk), "{}", about());
 }
 

@@ -39,7 +39,7 @@ impl<'a> Ahead<'a> {
     #[inline]
     pub(crate) fn pump(&mut self, f: &mut impl FnMut(Fed)) -> bool {
         match self {
-            Ahead::Here(feed) => feed.pump(2 * BATCH, f),
+            Ahead::Here(feed) => feed.pump(BATCH, f),
             Ahead::Ended => false,
             Ahead::There { batches, spent } => {
                 let Ok(Batch { mut items, more }) = batches.recv() else { return false };

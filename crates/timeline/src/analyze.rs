@@ -8,6 +8,7 @@ use havana_rows::{Sink, Time, Vm, VmOffset};
 use havana_trace::{CpuModel, Said, Sideband, Trace};
 
 use crate::event::{Told, What};
+use crate::feed::Feed;
 use crate::machine::{Machine, Options};
 use crate::offset::Offsets;
 use crate::rule::{Rule, holds};
@@ -47,6 +48,9 @@ pub struct Summary {
 /// Progress: bytes of trace read so far.
 pub type Progress<'a> = &'a mut dyn FnMut(u64);
 
+/// A trace of fewer bytes is read before threads have begun.
+const WORTH_A_THREAD: u64 = 4 << 20;
+
 /// The errata of that model.
 pub fn errata_of(model: Option<CpuModel>) -> Errata {
     match model {
@@ -72,13 +76,20 @@ pub struct Analysis<'a> {
 pub struct Survey {
     clocks: Clocks,
     errata: Errata,
+    every_packet: bool,
 }
 
 impl Survey {
     /// Finds out what must be known of the clocks before the first event.
     pub fn of(trace: &Trace) -> Survey {
         let errata = errata_of(trace.facts.cpu);
-        Survey { clocks: survey(trace, errata), errata }
+        Survey { clocks: survey(trace, errata), errata, every_packet: false }
+    }
+
+    /// The analysis is to read every packet, and not the envelope alone: for tests, which hold one against the other.
+    #[must_use]
+    pub fn every_packet(self) -> Survey {
+        Survey { every_packet: true, ..self }
     }
 }
 
@@ -87,12 +98,13 @@ impl<'a> Analysis<'a> {
     /// time in the guest; rows are told whole.
     pub fn new(trace: &'a Trace, survey: &'a Survey, window: Option<(i64, i64)>) -> Self {
         let window = window.map_or(Span::ANY, |(lo, hi)| Span { lo, hi });
-        let Survey { clocks, errata } = survey;
+        let Survey { clocks, errata, every_packet } = survey;
+        let feed = if *every_packet { Feed::new } else { Feed::envelope };
         let tracks: Vec<Track<'_>> = trace
             .streams
             .iter()
             .zip(&clocks.starts)
-            .map(|(stream, start)| Track::new(stream, *errata, clocks, start, window))
+            .map(|(stream, start)| Track::new(feed(stream, *errata), *errata, clocks, start, window))
             .collect();
         let sleep_shows = tracks.iter().any(Track::has_crystal);
         let mut machine = Machine::new(tracks.iter().map(|t| (t.cpu, t.source.to_owned())), Options { sleep_shows });
@@ -128,7 +140,8 @@ impl<'a> Analysis<'a> {
     /// # Errors
     /// Only those of the sink: a trace is never refused as a whole.
     pub fn run<S: Sink>(mut self, sink: &mut S, progress: Progress<'_>) -> Result<Summary, S::Error> {
-        if std::thread::available_parallelism().map_or(1, usize::from) == 1 {
+        let bytes: u64 = self.tracks.iter().map(Track::len).sum();
+        if bytes < WORTH_A_THREAD || std::thread::available_parallelism().map_or(1, usize::from) == 1 {
             return self.read(sink, progress);
         }
         // The scope ends when all threads did; they end when the tracks do, which `read` takes with it.

@@ -138,6 +138,11 @@ impl<'a> Feed<'a> {
         feed
     }
 
+    /// What it reads.
+    pub(crate) fn stream(&self) -> &'a Stream {
+        self.stream
+    }
+
     /// Nothing is left of it: it has no PSB.
     pub fn is_at_end(&self) -> bool {
         self.decoder.is_none() && self.seam.is_empty()

@@ -27,7 +27,7 @@ mod time;
 use std::collections::VecDeque;
 
 use havana_packet::{Errata, Kind as PacketKind};
-use havana_trace::{Missing, Stream};
+use havana_trace::Missing;
 use rustc_hash::FxHashMap;
 
 use crate::ahead::Ahead;
@@ -45,6 +45,8 @@ use crate::walk::Walker;
 /// Events placed and handed on together, and how many behind them are looked at to place them.
 const BLOCK: usize = 768;
 const AHEAD: usize = 256;
+/// What is decided is handed on each time so many bytes were read.
+const STEP: u64 = 4096;
 /// Without MTC the first block is longer: only many gaps together tell how long stretches last.
 const FIRST_BLOCK: usize = 1 << 15;
 /// How often the first block is placed and learnt from; with MTC only variances are learnt so.
@@ -129,8 +131,8 @@ pub(crate) struct Track<'a> {
 }
 
 impl<'a> Track<'a> {
-    pub(crate) fn new(stream: &'a Stream, errata: Errata, clocks: &'a Clocks, start: &Start, window: Span) -> Self {
-        let feed = Feed::envelope(stream, errata);
+    pub(crate) fn new(feed: Feed<'a>, errata: Errata, clocks: &'a Clocks, start: &Start, window: Span) -> Self {
+        let stream = feed.stream();
         let unsynced = feed.unsynced;
         let first_offset = stream.segment(0).map_or(0, |s| s.offset);
         Track {
@@ -174,7 +176,14 @@ impl<'a> Track<'a> {
     fn pump(&mut self, offsets: &mut Offsets) {
         let Track { feed, walker, inner, counts, .. } = self;
         let more = feed.pump(&mut |fed| {
-            (inner.offset, inner.at) = (fed.offset, fed.at);
+            if fed.at >= inner.release_at {
+                inner.release();
+                inner.release_at = fed.at / STEP * STEP + STEP;
+            }
+            // Nothing happens at those, and not all of them are given: they are no place to be.
+            if !matches!(fed.what, Content::Packet(packet) if packet.kind().is_branch()) {
+                (inner.offset, inner.at) = (fed.offset, fed.at);
+            }
             match &fed.what {
                 Content::Packet(packet) => {
                     counts[packet.kind().index()] += 1;
@@ -189,10 +198,19 @@ impl<'a> Track<'a> {
             }
         });
         if !more {
+            // As if something stood there.
+            if self.inner.length >= self.inner.release_at {
+                self.inner.release();
+            }
             self.walker.end(&mut |step| self.inner.step(step, offsets));
             self.inner.end(self.missing_at_end, self.stopped, offsets);
+            self.inner.release();
         }
-        self.inner.release();
+    }
+
+    /// Bytes of the stream.
+    pub(crate) fn len(&self) -> u64 {
+        self.inner.length
     }
 
     /// Bytes of the stream read so far.
@@ -239,6 +257,9 @@ struct Inner<'a> {
     first_offset: u64,
     /// Bytes of the stream before it; how many it has.
     at: u64,
+    /// What is decided is handed on when so many were read: where the bytes say so, and not where a batch ends, so that
+    /// rows do not depend on who reads them.
+    release_at: u64,
     unsynced: u64,
     length: u64,
 
@@ -302,6 +323,7 @@ impl<'a> Inner<'a> {
             offset: 0,
             first_offset: 0,
             at: 0,
+            release_at: 0,
             unsynced,
             length,
             nr: None,

@@ -38,6 +38,21 @@ impl Rows {
 
 macro_rules! takes {
     ($($method:ident: $row:ty => $table:ident),+ $(,)?) => {
+        impl Rows {
+            /// Says where these rows of every packet are not those of the envelope.
+            pub(crate) fn must_equal(&self, envelope: &Rows) -> Result<(), String> {
+                $(
+                    let (these, those) = (&self.$table, &envelope.$table);
+                    if these != those {
+                        let at = these.iter().zip(those).take_while(|(a, b)| a == b).count();
+                        let (table, a, b) = (stringify!($table), these.get(at), those.get(at));
+                        return Err(format!("{table}, row {at}: {a:?} of every packet, {b:?} of the envelope"));
+                    }
+                )+
+                Ok(())
+            }
+        }
+
         impl Sink for Rows {
             type Error = Infallible;
             $(fn $method(&mut self, row: $row) -> Result<(), Infallible> {
@@ -62,9 +77,17 @@ takes! {
 
 /// The whole timeline over a trace.
 pub(crate) fn analyze(trace: &Trace) -> (Rows, Summary) {
-    let survey = Survey::of(trace);
+    analyzed(trace, &Survey::of(trace))
+}
+
+/// The same from every packet, and not from the envelope alone.
+pub(crate) fn analyze_every_packet(trace: &Trace) -> Rows {
+    analyzed(trace, &Survey::of(trace).every_packet()).0
+}
+
+fn analyzed(trace: &Trace, survey: &Survey) -> (Rows, Summary) {
     let mut rows = Rows::default();
-    let summary = match Analysis::new(trace, &survey, None).run(&mut rows, &mut |_| ()) {
+    let summary = match Analysis::new(trace, survey, None).run(&mut rows, &mut |_| ()) {
         Ok(summary) => summary,
         Err(never) => match never {},
     };

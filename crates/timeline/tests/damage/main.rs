@@ -18,7 +18,7 @@ use havana_packet::{BadReason, Decoder, Item, Packet};
 use havana_rows::Time;
 use havana_timeline::{Summary, errata_of};
 
-use check::{Rows, analyze, sound};
+use check::{Rows, analyze, analyze_every_packet, sound};
 use inputs::{Input, Rng, captures, damage, made_up, noise, slices};
 
 /// `HAVANA_CASES` sets another number.
@@ -39,7 +39,7 @@ impl Base {
     fn of(input: Input) -> Base {
         let trace = input.trace();
         let (rows, summary) = analyze(&trace);
-        let undamaged = sound(&trace, &rows, &summary);
+        let undamaged = sound(&trace, &rows, &summary).and_then(|()| analyze_every_packet(&trace).must_equal(&rows));
         let items = input.streams.iter().map(|b| items_of(b, &input)).collect();
         Base { input, items, rows, sleep_shows: summary.sleep_shows, undamaged }
     }
@@ -81,6 +81,9 @@ fn case(seed: u64, bases: &[Base]) -> Result<bool, String> {
     let trace = input.trace();
     let (rows, summary) = analyze(&trace);
     sound(&trace, &rows, &summary)?;
+    if seed.is_multiple_of(8) {
+        analyze_every_packet(&trace).must_equal(&rows)?;
+    }
     match base {
         Some(base) => after_damage(base, &input, &rows, &summary, cpu),
         None => Ok(false),
