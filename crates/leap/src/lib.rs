@@ -86,8 +86,8 @@ pub struct List {
     at: [u16; MOST_NOTED],
     what: [u8; MOST_NOTED],
     count: usize,
-    /// How many there are of each that is passed over, by [`What`]: PAD, TNT, TIP, TIP.PGE, TIP.PGD.
-    pub passed: [u16; 5],
+    /// A branch (TNT, TIP) is among those that are passed over.
+    pub branches: bool,
     /// Where the walk goes on: at a packet that was not listed, or behind the bytes.
     pub next: usize,
 }
@@ -96,7 +96,7 @@ pub struct List {
 const MOST_NOTED: usize = (MOST_LISTED + 1) * LISTED;
 
 impl List {
-    const EMPTY: List = List { at: [0; MOST_NOTED], what: [0; MOST_NOTED], count: 0, passed: [0; 5], next: 0 };
+    const EMPTY: List = List { at: [0; MOST_NOTED], what: [0; MOST_NOTED], count: 0, branches: false, next: 0 };
 
     /// The packets that are not passed over: where each begins, from the bytes' begin, and which it is, as a number.
     #[inline]
@@ -116,12 +116,6 @@ impl List {
     #[inline]
     pub fn count(&self) -> usize {
         self.count.min(MOST_NOTED)
-    }
-
-    /// A branch is among those that are passed over.
-    #[inline]
-    pub fn has_branch(&self) -> bool {
-        self.passed[What::Tnt as usize] | self.passed[What::Tip as usize] != 0
     }
 }
 
@@ -146,7 +140,7 @@ impl Listing {
 
 /// Packet by packet. There are [`LOOKED_AT`] bytes more than blocks.
 fn list_portable(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List) {
-    (list.count, list.passed) = (0, [0; 5]);
+    (list.count, list.branches) = (0, false);
     let (mut at, mut before) = (0, (usize::MAX, 0));
     while at < blocks * LISTED {
         let entry = match bytes[at] {
@@ -161,13 +155,11 @@ fn list_portable(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List)
             let Some(more) = bytes[at + 1..at + 4].iter().position(|byte| byte & 1 == 0) else { break };
             len = more + 2;
         }
-        match list.passed.get_mut(usize::from(what)) {
-            Some(passed) if listing == Listing::Noted => *passed += 1,
-            _ if before == (at / LISTED, what) && what <= What::Tnt as u8 => {}
-            _ => {
-                (list.at[list.count], list.what[list.count]) = (at as u16, what);
-                list.count += 1;
-            }
+        let passed = what as i8 <= listing.passed();
+        list.branches |= passed && (what == What::Tnt as u8 || what == What::Tip as u8);
+        if !passed && (before != (at / LISTED, what) || what > What::Tnt as u8) {
+            (list.at[list.count], list.what[list.count]) = (at as u16, what);
+            list.count += 1;
         }
         before = (at / LISTED, what);
         at += len;
@@ -484,7 +476,7 @@ mod tests {
                         let mut leaper = Leaper::new(level);
                         let got = leaper.list(&bytes, from, blocks, listing).unwrap();
                         prop_assert_eq!(got.packets().collect::<Vec<_>>(), want.packets().collect::<Vec<_>>());
-                        prop_assert_eq!((got.next, got.passed), (want.next, want.passed));
+                        prop_assert_eq!((got.next, got.branches), (want.next, want.branches));
                     }
                 }
             }

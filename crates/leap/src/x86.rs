@@ -69,7 +69,7 @@ fn list512(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List) {
     let mut ends = [0u8; 64];
     let mut comes_in = 0u8;
     let mut count = 0;
-    list.passed = [0; 5];
+    list.branches = false;
     list.next = 0;
     for block in 0..blocks.min(MOST_LISTED) {
         let Some(ahead) = bytes.get(block * LISTED..).and_then(|rest| rest.first_chunk::<{ LISTED + LOOKED_AT }>())
@@ -118,10 +118,7 @@ fn list512(bytes: &[u8], blocks: usize, listing: Listing, list: &mut List) {
         }
         let (mut at, mut what) = (at, what);
         if passed != 0 {
-            let all = [What::Pad, What::Tnt, What::Tip, What::TipPge, What::TipPgd];
-            for (count, one) in list.passed.iter_mut().zip(all).filter(|_| !runs) {
-                *count += (passed & is(what, one)).count_ones() as u16;
-            }
+            list.branches |= !runs && passed & (is(what, What::Tnt) | is(what, What::Tip)) != 0;
             at = _mm512_maskz_compress_epi8(noted, at);
             what = _mm512_maskz_compress_epi8(noted, what);
         }

@@ -409,7 +409,7 @@ impl<'a> Envelope<'a> {
             let next = from + list.next;
             // A branch may be wanted, and what holds a PSB is none of these packets.
             let has_cyc = || list.packets().any(|(_, what)| what == What::Cyc as u8);
-            if list.has_branch() && (self.met.wants_branch() || has_cyc()) || may_follow_psb(bytes, next) {
+            if list.branches && (self.met.wants_branch() || has_cyc()) || may_follow_psb(bytes, next) {
                 return None;
             }
             self.dense = list.count() * 8 > list.next;
