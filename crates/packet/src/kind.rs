@@ -100,7 +100,7 @@ impl Kind {
     }
 
     /// Whether an [`Envelope`](crate::Envelope) may leave it out: branches, where they lead from and to, and padding.
-    pub const fn is_branch(self) -> bool {
+    pub const fn is_passed_over(self) -> bool {
         matches!(self, Kind::Pad | Kind::Tnt8 | Kind::Tip | Kind::TipPge | Kind::TipPgd | Kind::Fup)
     }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 /// What the envelope may leave out.
 fn is_passed_over(item: &Item) -> bool {
-    item.what.is_ok_and(|packet| packet.kind().is_branch())
+    item.what.is_ok_and(|packet| packet.kind().is_passed_over())
 }
 
 /// From which IP each PIP's exit comes, as the SDM has it: a FUP outside PSB+, and no branch since.

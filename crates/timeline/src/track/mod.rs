@@ -181,7 +181,7 @@ impl<'a> Track<'a> {
                 inner.release_at = fed.at / STEP * STEP + STEP;
             }
             // Nothing happens at those, and not all of them are given: they are no place to be.
-            if !matches!(fed.what, Content::Packet(packet) if packet.kind().is_branch()) {
+            if !matches!(fed.what, Content::Packet(packet) if packet.kind().is_passed_over()) {
                 (inner.offset, inner.at) = (fed.offset, fed.at);
             }
             match &fed.what {
