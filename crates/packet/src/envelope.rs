@@ -18,11 +18,9 @@
 //!
 //! A walk that crosses a PSB meets `02 82` at a packet's start: a PSB has 16 bytes, the longest other packet 11, and what of a
 //! PSB is left behind it reads as `02 82`, or as a TNT (`82`) and then `02 82`. So no PSB need be searched for.
-//!
-//! # The last IP
-//!
-//! A whole IP is of note, so the upper half of the last IP (SDM, "IP Compression") is always known. The lower half is found
-//! when it is asked for, from the packets before: a few steps back there is one of four bytes.
+
+mod every;
+mod last_ip;
 
 use std::iter::FusedIterator;
 
@@ -245,88 +243,6 @@ impl<'a> Envelope<'a> {
         Some(item)
     }
 
-    /// Lists every packet as long as all is ordinary.
-    #[inline]
-    fn lists_all(&mut self, take: &mut impl Take) -> End {
-        let bytes = self.walk.bytes.get(..self.walk.end).unwrap_or_default();
-        loop {
-            if let Some(end) = self.list_all(bytes, take) {
-                return end;
-            }
-            // What is not listed, or not to be taken for what it seems without a closer look.
-            let offset = self.walk.pos;
-            if offset >= bytes.len() {
-                self.walk.limit = offset;
-                return End::Bytes;
-            }
-            if bytes[offset..].starts_with(&PSB[..2]) && !is_plain_psb(bytes, offset) {
-                return End::Odd;
-            }
-            match self.decode(bytes, offset) {
-                None | Some((Packet::Bbp { .. }, _)) => return End::Odd,
-                Some((packet, next)) => {
-                    self.walk.pos = next;
-                    if !take.item(Item { offset, len: next - offset, what: Ok(packet) }) {
-                        return End::Enough;
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn list_all(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
-        while !self.one {
-            let from = self.walk.pos;
-            let window = bytes.get(from..)?.first_chunk::<{ MOST_LISTED * LISTED + LOOKED_AT }>()?;
-            let list = self.leaper.list(bytes, from, MOST_LISTED, Listing::Runs)?;
-            let next = from + list.next;
-            if may_follow_psb(bytes, next) {
-                return None;
-            }
-            let State { errata, mut last_ip, mut psb_plus, .. } = self.walk.state;
-            let mut stopped = None;
-            for (at, end, what) in list.runs() {
-                let at = at % (MOST_LISTED * LISTED);
-                if what <= What::Tnt as u8 {
-                    let kind = if what == What::Tnt as u8 { Kind::Tnt8 } else { Kind::Pad };
-                    if let Some(taken) = take.run(kind, from + at, window.get(at..end).unwrap_or_default()) {
-                        stopped = Some((from + at + taken, Some(End::Enough)));
-                        break;
-                    }
-                    continue;
-                }
-                let word = window[at..at + 8].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-                let Some(mut brief) = brief(&errata, from + at, what, word) else {
-                    stopped = Some((from + at, None));
-                    break;
-                };
-                // No branch of a program tells an IP packet from a TNT: a processor would guess wrong too often.
-                let ipc = word as u8 >> 5;
-                let is_ip = u64::from(what >= What::Tip as u8 && what <= What::TipPgd as u8).wrapping_neg();
-                let said = Ip::said(ipc) & is_ip;
-                last_ip = (last_ip & !said) | (word >> 8 & said);
-                brief.payload = (last_ip & is_ip) | (brief.payload & !is_ip);
-                brief.len += (2 * ipc) & is_ip as u8;
-                psb_plus &= what < What::PsbEnd as u8;
-                if !take.brief(brief) {
-                    stopped = Some((from + at + usize::from(brief.len), Some(End::Enough)));
-                    break;
-                }
-            }
-            (self.walk.state.last_ip, self.walk.state.psb_plus) = (last_ip, psb_plus);
-            if let Some((at, end)) = stopped {
-                self.walk.pos = at;
-                return end;
-            }
-            self.walk.pos = next;
-            if list.next < MOST_LISTED * LISTED {
-                break;
-            }
-        }
-        None
-    }
-
     /// Leaps from packet to packet as long as all is ordinary.
     #[inline]
     fn leap(&mut self, take: &mut impl Take) -> End {
@@ -532,46 +448,6 @@ impl<'a> Envelope<'a> {
         self.walk.state = state;
         Some((packet, offset + len))
     }
-
-    /// Finds the lower half of the last IP before the packet at `at`.
-    #[cold]
-    fn find_ip(&mut self, at: usize) {
-        let from = std::mem::replace(&mut self.ip_at, at);
-        let bytes = self.walk.bytes;
-        let (mut known, mut ip, mut end) = (0, 0, at);
-        while known != LOWER && end > from {
-            let Some(begin) = self.leaper.entry_before(end, from) else { break };
-            let (bits, value) = lower_ip(bytes.get(begin..end).unwrap_or_default());
-            ip |= value & !known;
-            known |= bits;
-            end = begin;
-        }
-        self.walk.state.last_ip = ip | (self.walk.state.last_ip & !known);
-    }
-}
-
-const LOWER: u64 = 0xffff_ffff;
-
-/// What these packets say of the lower half of the last IP: which bits, and their values. None of them says more.
-fn lower_ip(bytes: &[u8]) -> (u64, u64) {
-    let (mut known, mut ip, mut at) = (0, 0, 0);
-    while let Some(rest) = bytes.get(at..)
-        && let [first, ip_bytes @ ..] = rest
-    {
-        let is_fup = first & 0x1f == 0x1d;
-        let len = match step(*first) {
-            0 if is_fup => 1 + usize::from(Ip::len(first >> 5)),
-            0 => decode_one(rest, &mut State::default()).map_or(1, |(_, len)| len),
-            len => len,
-        };
-        if let (3 | 5, true, Some(said)) = (len, is_fup || step(*first) > 1, ip_bytes.get(..len - 1)) {
-            let bits = Ip::said(first >> 5);
-            let value = said.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
-            (known, ip) = (known | bits, (ip & !bits) | value);
-        }
-        at += len;
-    }
-    (known, ip)
 }
 
 /// Whether all is as the leaper takes it to be.
