@@ -2,8 +2,7 @@
 //!
 //! `cargo bench -p havana-packet [--features libipt] [-- FILE…]`
 //!
-//! Without files: the Skylake trace and the captures at hand (HAVANA_TESTDATA), those of the repository, and simulated
-//! ones. Each is repeated to 100 MB. Run it on one core (`taskset -c 1`); what it printed when is kept in
+//! Without files: the Skylake trace and the captures at hand (HAVANA_TESTDATA), and simulated ones. Each is repeated to 100 MB. Run it on one core (`taskset -c 1`); what it printed when is kept in
 //! `benches/record`.
 
 use std::hint::black_box;

@@ -2,7 +2,7 @@
 
 use havana_leap::What;
 
-use crate::{Errata, Ip, Kind, Packet};
+use crate::{Errata, Ip, Kind, Packet, decode};
 
 /// A packet of a kind that there are many of: PAD, TNT, TIP, TIP.PGE, TIP.PGD, CYC, MTC, TSC, MODE, PIP, VMCS, CBR, TMA,
 /// PSBEND, OVF.
@@ -26,24 +26,19 @@ impl Brief {
         let payload = self.payload;
         match self.kind {
             Kind::Pad => Packet::Pad,
-            Kind::Tnt8 => {
-                let count = 6 - (payload as u8 | 1).leading_zeros() as u8;
-                Packet::Tnt8 { bits: (payload as u8 >> 1) ^ (1 << count), count }
-            }
+            Kind::Tnt8 => decode::tnt8(payload as u8),
             Kind::Tip => Packet::Tip(self.ip()),
             Kind::TipPge => Packet::TipPge(self.ip()),
             Kind::TipPgd => Packet::TipPgd(self.ip()),
             Kind::Cyc => Packet::Cyc { cycles: payload },
             Kind::Mtc => Packet::Mtc { ctc: payload as u8 },
             Kind::Tsc => Packet::Tsc { tsc: payload },
-            Kind::Pip => Packet::Pip { cr3: payload >> 1 << 5, nr: payload & 1 == 1 },
-            Kind::Vmcs => Packet::Vmcs { base: payload << 12 },
-            Kind::Cbr => Packet::Cbr { ratio: payload as u8 },
-            Kind::Tma => Packet::Tma { ctc: payload as u16, fc: (payload >> 24) as u16 & 0x1ff },
-            Kind::ModeExec => {
-                Packet::ModeExec { cs_l: payload & 1 == 1, cs_d: payload & 2 == 2, if_flag: payload & 4 == 4 }
-            }
-            Kind::ModeTsx => Packet::ModeTsx { in_tx: payload & 1 == 1, abort: payload & 2 == 2 },
+            Kind::Pip => decode::pip(payload),
+            Kind::Vmcs => decode::vmcs(payload),
+            Kind::Cbr => decode::cbr(payload),
+            Kind::Tma => decode::tma_of(payload),
+            Kind::ModeExec => decode::mode_exec(payload as u8),
+            Kind::ModeTsx => decode::mode_tsx(payload as u8),
             Kind::PsbEnd => Packet::PsbEnd,
             Kind::Ovf => Packet::Ovf,
             _ => unreachable!("{} has no brief", self.kind),
@@ -116,11 +111,9 @@ fn closer(errata: &Errata, what: u8, word: u64, brief: Brief) -> Option<Brief> {
         return (len != 2 || !errata.skd007).then_some(Brief { payload, len, ..brief });
     }
     if what == What::Tma as u8 {
-        return (payload & 0xfe_00ff_0000 == 0 && !errata.skz84).then_some(brief);
+        return (payload & decode::TMA_RESERVED == 0 && !errata.skz84).then_some(brief);
     }
-    // Two leaves of MODE are known, and both their bits at once are none.
-    let kind = if payload >> 5 == 0 { Kind::ModeExec } else { Kind::ModeTsx };
-    (payload >> 5 < 2 && payload & 0b11 != 0b11).then_some(Brief { kind, ..brief })
+    decode::mode_kind(payload as u8).map(|kind| Brief { kind, ..brief })
 }
 
 /// Cycles of the CYC that begins a word, and its length. `None` where that is more than four.

@@ -45,7 +45,7 @@
 
 use std::fmt;
 
-use crate::{Errata, Ip, Packet, psb::PSB};
+use crate::{Errata, Ip, Kind, Packet, psb::PSB};
 
 /// What decoding carries from one packet to the next, and so what one decoder hands to another that goes on in the
 /// middle of a stream. `State::default()` is in sync, as at a PSB.
@@ -158,9 +158,7 @@ pub fn decode_one(bytes: &[u8], state: &mut State) -> Result<(Packet, usize), Fa
                 return block_item(bytes, first, state);
             }
             state.block = Block::None;
-            // The stop bit is the highest that is set; `first` is at least 4 here.
-            let count = 6 - first.leading_zeros() as u8;
-            Ok((Packet::Tnt8 { bits: (first >> 1) ^ (1 << count), count }, 1))
+            Ok((tnt8(first), 1))
         }
         _ if first & 0b11 == 0b11 => cyc(bytes, first, state.errata),
         _ if first & 0x1f == 0x0d => ip(bytes, first, state).map(|(ip, len)| end_block(state, Packet::Tip(ip), len)),
@@ -176,6 +174,59 @@ pub fn decode_one(bytes: &[u8], state: &mut State) -> Result<(Packet, usize), Fa
     }
 }
 
+// Payloads that are also handed on as bits (see `brief`): each layout stands here alone.
+
+/// From its byte, which is at least 4: the stop bit is the highest that is set.
+#[inline(always)]
+pub(crate) fn tnt8(first: u8) -> Packet {
+    let count = 6 - first.leading_zeros() as u8;
+    Packet::Tnt8 { bits: (first >> 1) ^ (1 << count), count }
+}
+
+#[inline(always)]
+pub(crate) fn pip(payload: u64) -> Packet {
+    Packet::Pip { cr3: payload >> 1 << 5, nr: payload & 1 == 1 }
+}
+
+#[inline(always)]
+pub(crate) fn vmcs(payload: u64) -> Packet {
+    Packet::Vmcs { base: payload << 12 }
+}
+
+#[inline(always)]
+pub(crate) fn cbr(payload: u64) -> Packet {
+    Packet::Cbr { ratio: payload as u8 }
+}
+
+/// Bits of a TMA's payload that are never set.
+pub(crate) const TMA_RESERVED: u64 = 0xfe_00ff_0000;
+
+#[inline(always)]
+pub(crate) fn tma_of(payload: u64) -> Packet {
+    Packet::Tma { ctc: payload as u16, fc: (payload >> 24) as u16 & 0x1ff }
+}
+
+/// Which MODE a payload is of. Two leaves are known, and both their bits at once are none.
+#[inline(always)]
+pub(crate) fn mode_kind(payload: u8) -> Option<Kind> {
+    match payload >> 5 {
+        _ if payload & 0b11 == 0b11 => None,
+        0 => Some(Kind::ModeExec),
+        1 => Some(Kind::ModeTsx),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+pub(crate) fn mode_exec(payload: u8) -> Packet {
+    Packet::ModeExec { cs_l: payload & 0b01 != 0, cs_d: payload & 0b10 != 0, if_flag: payload & 0b100 != 0 }
+}
+
+#[inline(always)]
+pub(crate) fn mode_tsx(payload: u8) -> Packet {
+    Packet::ModeTsx { in_tx: payload & 0b01 != 0, abort: payload & 0b10 != 0 }
+}
+
 /// What begins with `02`.
 #[inline]
 fn extended(bytes: &[u8], state: &mut State) -> Result<(Packet, usize), Fault> {
@@ -188,15 +239,15 @@ fn extended(bytes: &[u8], state: &mut State) -> Result<(Packet, usize), Fault> {
         }
         0x43 => {
             let payload = le(bytes, 2, 6)?;
-            Ok(end_block(state, Packet::Pip { cr3: payload >> 1 << 5, nr: payload & 1 == 1 }, 8))
+            Ok(end_block(state, pip(payload), 8))
         }
         0xc8 => {
-            let base = le(bytes, 2, 5)? << 12;
-            Ok(end_block(state, Packet::Vmcs { base }, 7))
+            let payload = le(bytes, 2, 5)?;
+            Ok(end_block(state, vmcs(payload), 7))
         }
         0x03 => {
             let payload = le(bytes, 2, 2)?;
-            Ok((Packet::Cbr { ratio: payload as u8 }, 4))
+            Ok((cbr(payload), 4))
         }
         0x73 => tma(bytes, state),
         0xa3 => {
@@ -312,14 +363,10 @@ fn cyc(bytes: &[u8], first: u8, errata: Errata) -> Result<(Packet, usize), Fault
 #[inline]
 fn mode(bytes: &[u8], state: &mut State) -> Result<(Packet, usize), Fault> {
     let payload = byte(bytes, 1)?;
-    let both = payload & 0b11 == 0b11;
-    let (bit0, bit1) = (payload & 0b01 != 0, payload & 0b10 != 0);
-    match payload >> 5 {
-        0 if !both => {
-            Ok(end_block(state, Packet::ModeExec { cs_l: bit0, cs_d: bit1, if_flag: payload & 0b100 != 0 }, 2))
-        }
-        1 if !both => Ok(end_block(state, Packet::ModeTsx { in_tx: bit0, abort: bit1 }, 2)),
-        _ => Err(Fault::Bad(BadReason::ReservedValue)),
+    match mode_kind(payload) {
+        Some(Kind::ModeExec) => Ok(end_block(state, mode_exec(payload), 2)),
+        Some(_) => Ok(end_block(state, mode_tsx(payload), 2)),
+        None => Err(Fault::Bad(BadReason::ReservedValue)),
     }
 }
 
@@ -340,7 +387,7 @@ fn psb(bytes: &[u8], state: &mut State) -> Result<(Packet, usize), Fault> {
 fn tma(bytes: &[u8], state: &mut State) -> Result<(Packet, usize), Fault> {
     const LEN: usize = 7;
     let payload = le(bytes, 2, 5)?;
-    let reserved = payload & 0xfe_00ff_0000 != 0;
+    let reserved = payload & TMA_RESERVED != 0;
     if state.errata.skz84 && (reserved || (state.psb_plus && cbr_is_one_late(bytes, LEN))) {
         return match bytes.len() > LEN {
             true => Err(Fault::Discard { reason: BadReason::Erratum, len: LEN + 1 }),
@@ -350,7 +397,7 @@ fn tma(bytes: &[u8], state: &mut State) -> Result<(Packet, usize), Fault> {
     if reserved {
         return Err(Fault::Bad(BadReason::ReservedBits));
     }
-    Ok((Packet::Tma { ctc: payload as u16, fc: (payload >> 24) as u16 & 0x1ff }, LEN))
+    Ok((tma_of(payload), LEN))
 }
 
 /// Whether one byte stands between `at` and a CBR that is no packet of PSB+: neither PAD nor CYC nor a FUP without IP,

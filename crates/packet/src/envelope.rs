@@ -28,7 +28,7 @@ use havana_leap::{LISTED, LOOKED_AT, Leaper, Listing, MOST_LISTED, What, step};
 
 use crate::brief::{Brief, brief};
 use crate::psb::{PSB, RUN_MAX, find_psb};
-use crate::{Block, Decoder, Errata, Ip, Item, Kind, Packet, State, Sync, decode_one};
+use crate::{Block, Decoder, Ip, Item, Kind, Packet, State, Sync, decode_one};
 
 /// Iterates over the packets of a stream that bound who runs, and damage. Used as a [`Decoder`] is.
 #[derive(Debug, Clone)]
@@ -88,6 +88,17 @@ fn run_by_packets(take: &mut (impl Take + ?Sized), kind: Kind, offset: usize, by
 /// So many packets of note side by side, and more are taken together.
 const MANY: usize = 64;
 
+/// Bytes that are listed together, and those behind that the last of their packets may reach into.
+const WINDOW: usize = MOST_LISTED * LISTED + LOOKED_AT;
+
+/// The eight bytes with which a listed packet begins.
+#[inline(always)]
+fn word_at(window: &[u8; WINDOW], at: usize) -> u64 {
+    // Who sees that no listed packet begins later needs no check.
+    let at = at % (MOST_LISTED * LISTED);
+    window[at..at + 8].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+}
+
 /// What was met so far, and a stream's next bytes go on from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Met {
@@ -133,15 +144,10 @@ enum End {
 impl<'a> Envelope<'a> {
     /// Decodes from the first PSB on. What is before it is not reported.
     pub fn new(bytes: &'a [u8]) -> Envelope<'a> {
-        Envelope::of(Decoder::new(bytes))
+        Envelope::with(Decoder::new(bytes), Leaper::default())
     }
 
-    /// Goes on where a decoder is.
-    pub fn of(walk: Decoder<'a>) -> Envelope<'a> {
-        Envelope::with(walk, Leaper::default())
-    }
-
-    /// The same with a leaper of one's choice, which may have been used on other bytes.
+    /// Goes on where a decoder is, with a leaper that may have been used on other bytes.
     pub fn with(walk: Decoder<'a>, mut leaper: Leaper) -> Envelope<'a> {
         leaper.forget();
         let leaps = is_ordinary(&walk.state);
@@ -152,13 +158,6 @@ impl<'a> Envelope<'a> {
     #[must_use]
     pub fn every_packet(mut self) -> Envelope<'a> {
         self.all = true;
-        self
-    }
-
-    /// Decodes with a cpu's errata in mind.
-    #[must_use]
-    pub fn with_errata(mut self, errata: Errata) -> Envelope<'a> {
-        self.walk.state.errata = errata;
         self
     }
 
@@ -320,7 +319,7 @@ impl<'a> Envelope<'a> {
     fn listed(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
         loop {
             let from = self.walk.pos;
-            let window = bytes.get(from..)?.first_chunk::<{ MOST_LISTED * LISTED + LOOKED_AT }>()?;
+            let window = bytes.get(from..)?.first_chunk::<WINDOW>()?;
             let list = self.leaper.list(bytes, from, MOST_LISTED, Listing::Noted)?;
             let next = from + list.next;
             // A branch may be wanted, and what holds a PSB is none of these packets.
@@ -333,8 +332,7 @@ impl<'a> Envelope<'a> {
             let mut cyc = false;
             for (at, what) in list.packets() {
                 cyc |= what == What::Cyc as u8;
-                let at = at % (MOST_LISTED * LISTED);
-                let word = window[at..at + 8].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+                let word = word_at(window, at);
                 let Some(brief) = brief(&errata, from + at, what, word) else {
                     (self.walk.pos, self.met.cyc) = (from + at, self.met.cyc | cyc);
                     return None;
@@ -509,8 +507,8 @@ fn holds_psb(bytes: &[u8], at: usize, next: usize) -> bool {
 impl Iterator for Envelope<'_> {
     type Item = Item;
 
-    #[inline]
     /// One by one: [`each`](Envelope::each) is what is fast.
+    #[inline]
     fn next(&mut self) -> Option<Item> {
         let mut next = None;
         // Nobody lists a thousand bytes for one packet.

@@ -1,8 +1,8 @@
 //! Every packet: all of a thousand bytes are listed at once, and handed on.
 
-use havana_leap::{LISTED, LOOKED_AT, Listing, MOST_LISTED, What};
+use havana_leap::{LISTED, Listing, MOST_LISTED, What};
 
-use super::{End, Envelope, Take, is_plain_psb, may_follow_psb};
+use super::{End, Envelope, Take, WINDOW, is_plain_psb, may_follow_psb, word_at};
 use crate::brief::brief;
 use crate::psb::PSB;
 use crate::{Ip, Item, Kind, Packet, State};
@@ -41,7 +41,7 @@ impl Envelope<'_> {
     fn list_all(&mut self, bytes: &[u8], take: &mut impl Take) -> Option<End> {
         while !self.one {
             let from = self.walk.pos;
-            let window = bytes.get(from..)?.first_chunk::<{ MOST_LISTED * LISTED + LOOKED_AT }>()?;
+            let window = bytes.get(from..)?.first_chunk::<WINDOW>()?;
             let list = self.leaper.list(bytes, from, MOST_LISTED, Listing::Runs)?;
             let next = from + list.next;
             if may_follow_psb(bytes, next) {
@@ -50,7 +50,6 @@ impl Envelope<'_> {
             let State { errata, mut last_ip, mut psb_plus, .. } = self.walk.state;
             let mut stopped = None;
             for (at, end, what) in list.runs() {
-                let at = at % (MOST_LISTED * LISTED);
                 if what <= What::Tnt as u8 {
                     let kind = if what == What::Tnt as u8 { Kind::Tnt8 } else { Kind::Pad };
                     if let Some(taken) = take.run(kind, from + at, window.get(at..end).unwrap_or_default()) {
@@ -59,7 +58,7 @@ impl Envelope<'_> {
                     }
                     continue;
                 }
-                let word = window[at..at + 8].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+                let word = word_at(window, at);
                 let Some(mut brief) = brief(&errata, from + at, what, word) else {
                     stopped = Some((from + at, None));
                     break;
