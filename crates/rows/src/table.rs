@@ -95,6 +95,69 @@ names! {
 }
 
 names! {
+    /// What a track of [`Lod`] does: the states of cpus and those of vCPUs, in the order in which they are stacked.
+    State {
+        /// [`CpuStateKind::Guest`], [`VcpuStateKind::Guest`].
+        Guest = "guest",
+        /// [`CpuStateKind::Hypervisor`], [`VcpuStateKind::Hypervisor`].
+        Hypervisor = "hypervisor",
+        /// [`VcpuStateKind::Preempted`].
+        Preempted = "preempted",
+        /// [`VcpuStateKind::Waiting`].
+        Waiting = "waiting",
+        /// [`VcpuStateKind::OffCpu`].
+        OffCpu = "off_cpu",
+        /// [`CpuStateKind::Host`].
+        Host = "host",
+        /// [`CpuStateKind::Idle`].
+        Idle = "idle",
+        /// [`CpuStateKind::Unknown`], [`VcpuStateKind::Unknown`].
+        Unknown = "unknown",
+        /// [`CpuStateKind::Lost`], [`VcpuStateKind::Lost`].
+        Lost = "lost",
+    }
+}
+
+impl From<CpuStateKind> for State {
+    fn from(kind: CpuStateKind) -> State {
+        match kind {
+            CpuStateKind::Guest => State::Guest,
+            CpuStateKind::Hypervisor => State::Hypervisor,
+            CpuStateKind::Host => State::Host,
+            CpuStateKind::Idle => State::Idle,
+            CpuStateKind::Lost => State::Lost,
+            CpuStateKind::Unknown => State::Unknown,
+        }
+    }
+}
+
+impl From<VcpuStateKind> for State {
+    fn from(kind: VcpuStateKind) -> State {
+        match kind {
+            VcpuStateKind::Guest => State::Guest,
+            VcpuStateKind::Hypervisor => State::Hypervisor,
+            VcpuStateKind::Preempted => State::Preempted,
+            VcpuStateKind::Waiting => State::Waiting,
+            VcpuStateKind::OffCpu => State::OffCpu,
+            VcpuStateKind::Lost => State::Lost,
+            VcpuStateKind::Unknown => State::Unknown,
+        }
+    }
+}
+
+names! {
+    /// What has a track: a row of pictures.
+    TrackKind {
+        /// A cpu.
+        Cpu = "cpu",
+        /// A vCPU.
+        Vcpu = "vcpu",
+        /// A guest process, on whichever vCPUs it is.
+        Process = "process",
+    }
+}
+
+names! {
     /// Who had the cpu that a vCPU was off.
     TakerKind {
         /// Another VM (`taken_by_id` is its `vm_id`).
@@ -296,6 +359,59 @@ pub struct Loss {
     pub source: String,
     pub offset_bytes: i64,
     pub bytes: i64,
+}
+
+/// A summary for drawing: how long a track was in one state within a bucket of 16^`level` ticks.
+///
+/// Buckets begin at multiples of their width, so a bucket of one level is sixteen of the finer. Rows of the same bucket, track, state,
+/// evidence and `by` may be several: they add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Lod {
+    pub level: i32,
+    /// Which 256 buckets: the start of the bucket by 256 times its width, rounded down.
+    pub tile: i64,
+    pub track_kind: TrackKind,
+    pub track_id: i32,
+    pub bucket_start_tsc: i64,
+    /// The end of the bucket; of the last one, where several of one tile follow each other that are wholly in this state.
+    pub bucket_end_tsc: i64,
+    pub state: State,
+    pub evidence: Evidence,
+    /// Of a cpu: the VM that has it. Else: who had the cpu that it was off (of the host without an id).
+    pub by: Option<Taker>,
+    /// Ticks in this state, of all buckets of the row.
+    pub busy_tsc: i64,
+    /// Intervals of this state that begin here.
+    pub count: i64,
+}
+
+/// A summary of exits: how many left a vCPU's guest within a bucket, and how long they took.
+///
+/// Buckets are those of [`Lod`]; rows of the same bucket, vCPU, reason and class may be several: they add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct LodExits {
+    pub level: i32,
+    pub tile: i64,
+    pub vcpu_id: i32,
+    pub vm_id: i32,
+    pub bucket_start_tsc: i64,
+    pub reason: Option<i32>,
+    /// From exit to re-entry in half octaves ([`latency_class`]); none where no re-entry is known.
+    pub latency_class: Option<i32>,
+    /// All latencies together, ticks.
+    pub latency_tsc: i64,
+    pub count: i64,
+}
+
+/// The class of a latency: `2k` from 2^k ticks to below 1.5 × 2^k, `2k + 1` from there to below 2^(k+1). What is below a tick is in class 0.
+pub const fn latency_class(ticks: i64) -> i32 {
+    if ticks < 2 {
+        return 0;
+    }
+    let octave = 63 - ticks.leading_zeros() as i32;
+    2 * octave + (ticks >> (octave - 1) & 1) as i32
 }
 
 /// Takes the rows as they become known.

@@ -106,6 +106,10 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    pub(crate) fn no_column(path: &Path, name: &str) -> StoreError {
+        StoreError::Columns { path: path.into(), source: parquet::Error::NoColumn { column: name.into() } }
+    }
+
     /// Makes an [`io::Error`] one of ours, for `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         move |source| StoreError::Io { action, path: path.into(), source }

@@ -4,6 +4,7 @@
 //! DIR/manifest.json                                 what was recorded, how, and what is in the tables
 //! DIR/cpu_states/node=NODE/capture=ID/part-0000.parquet, …, part-late-0000.parquet, …
 //! DIR/vcpu_states/…   DIR/exits/…   DIR/vms/…   DIR/vm_offsets/…   DIR/vcpus/…   DIR/processes/…   DIR/losses/…
+//! DIR/lod/…/part-0000.parquet, …/cpu-level-04-0000.parquet, …   DIR/lod_exits/…
 //! ```
 //!
 //! * [`DatasetWriter`] takes rows ([`havana_rows::Sink`]) and, at its end, puts the directory in place.
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod lod;
 mod manifest;
 mod partition;
 mod place;

@@ -45,6 +45,9 @@ pub struct Manifest {
     pub losses: LossSummary,
     /// The tables. Set by the writer.
     pub tables: BTreeMap<String, TableFiles>,
+    /// The finest level of the summaries, by kind of track (`cpu`, `vcpu`, `process` in `lod`, `exits` in `lod_exits`). Set
+    /// by the writer.
+    pub lod: BTreeMap<String, i32>,
     /// Start of the first row of `cpu_states`. Set by the writer.
     pub first_tsc: Option<i64>,
     /// End of the last row of `cpu_states`. Set by the writer.

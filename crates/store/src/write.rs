@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use havana_rows::parquet::{Limits, NsClock, OrderedTable, Row, Table};
-use havana_rows::{CpuState, Exit, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm, VmOffset};
+use havana_rows::parquet::{Limits, NsClock, OrderedTable, Row, Table, TableSummary};
+use havana_rows::{CpuState, Exit, Lod, LodExits, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm, VmOffset};
 
+use crate::lod::{Output, Part, Summed};
 use crate::place::Place;
-use crate::worker::Worker;
+use crate::worker::{Target, Worker};
 use crate::{LossSummary, Manifest, StoreError, partition};
 
 /// What a dataset is called and how it is written.
@@ -42,6 +43,8 @@ pub struct DatasetWriter {
     processes: OrderedTable<Process>,
     threads: OrderedTable<Thread>,
     losses: OrderedTable<Loss>,
+    lod: OrderedTable<Lod>,
+    lod_exits: OrderedTable<LodExits>,
     seen: Seen,
     node: String,
     capture: String,
@@ -76,19 +79,24 @@ impl DatasetWriter {
         fn small<R: Row>(dir: &Path, clock: Option<NsClock>, limits: Limits) -> OrderedTable<R> {
             OrderedTable::new(dir, clock, limits)
         }
-        fn large<R: Row + Send + 'static>(dir: PathBuf, clock: Option<NsClock>, limits: Limits) -> Worker<R> {
-            Worker::new(move || OrderedTable::new(&dir, clock, limits))
+        fn large<R: Summed>(dir: PathBuf, lod: PathBuf, clock: Option<NsClock>, limits: Limits) -> Worker<R> {
+            Worker::new(move || Target {
+                table: OrderedTable::new(&dir, clock, limits),
+                lod: R::PYRAMIDS.iter().map(|name| Output::new(&lod, name, limits)).collect(),
+            })
         }
         Ok(DatasetWriter {
-            cpu_states: large(dir_of(Table::CpuStates), ns_clock, limits),
-            vcpu_states: large(dir_of(Table::VcpuStates), ns_clock, limits),
-            exits: large(dir_of(Table::Exits), ns_clock, limits),
+            cpu_states: large(dir_of(Table::CpuStates), dir_of(Table::Lod), ns_clock, limits),
+            vcpu_states: large(dir_of(Table::VcpuStates), dir_of(Table::Lod), ns_clock, limits),
+            exits: large(dir_of(Table::Exits), dir_of(Table::LodExits), ns_clock, limits),
             vms: small(&dir_of(Table::Vms), ns_clock, limits),
             vm_offsets: small(&dir_of(Table::VmOffsets), ns_clock, limits),
             vcpus: small(&dir_of(Table::Vcpus), ns_clock, limits),
             processes: small(&dir_of(Table::Processes), ns_clock, limits),
             threads: small(&dir_of(Table::Threads), ns_clock, limits),
             losses: small(&dir_of(Table::Losses), ns_clock, limits),
+            lod: small(&dir_of(Table::Lod), None, limits),
+            lod_exits: small(&dir_of(Table::LodExits), None, limits),
             seen: Seen::default(),
             node,
             capture,
@@ -99,10 +107,20 @@ impl DatasetWriter {
     /// Ends the tables, writes the manifest and puts the dataset in its place. The fields of the manifest that say "set
     /// by the writer" are; the others are the caller's.
     pub fn finish(self, mut manifest: Manifest) -> Result<(), StoreError> {
+        let cpu_states = self.cpu_states.finish()?;
+        let vcpu_states = self.vcpu_states.finish()?;
+        let exits = self.exits.finish()?;
+        let finest = |name: &str, level: i32| (name.to_string(), level);
+        let parts = cpu_states.lod.iter().chain(&vcpu_states.lod).map(|part| finest(part.name, part.finest));
+        manifest.lod = parts.chain(exits.lod.iter().map(|part| finest(part.name, part.finest))).collect();
+        let lod = end_lod(self.lod, cpu_states.lod.into_iter().chain(vcpu_states.lod).collect())?;
+        let lod_exits = end_lod(self.lod_exits, exits.lod)?;
         let summaries = [
-            (CpuState::TABLE, self.cpu_states.finish()?),
-            (VcpuState::TABLE, self.vcpu_states.finish()?),
-            (Exit::TABLE, self.exits.finish()?),
+            (CpuState::TABLE, cpu_states.table),
+            (VcpuState::TABLE, vcpu_states.table),
+            (Exit::TABLE, exits.table),
+            (Lod::TABLE, lod),
+            (LodExits::TABLE, lod_exits),
             (Vm::TABLE, self.vms.finish()?),
             (VmOffset::TABLE, self.vm_offsets.finish()?),
             (Vcpu::TABLE, self.vcpus.finish()?),
@@ -125,6 +143,17 @@ impl DatasetWriter {
     pub fn dir(&self) -> &Path {
         self.place.target()
     }
+}
+
+/// Writes the rows of summaries that are in no file yet into one.
+fn end_lod<R: Row>(mut table: OrderedTable<R>, parts: Vec<Part<R>>) -> Result<TableSummary, StoreError> {
+    let mut files = TableSummary::default();
+    for part in parts {
+        files += part.files;
+        part.held.into_iter().try_for_each(|row| table.push(row))?;
+    }
+    files += table.finish()?;
+    Ok(files)
 }
 
 impl Seen {

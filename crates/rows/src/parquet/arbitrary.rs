@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::{
-    CpuState, CpuStateKind, Evidence, Exit, Loss, LossCause, Process, Taker, TakerKind, Thread, ThreadKind, Time,
+    CpuState, CpuStateKind, Evidence, Exit, Lod, LodExits, Loss, LossCause, Process, State, Taker, TakerKind, Thread,
+    ThreadKind, Time, TrackKind, Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset,
 };
-use crate::{Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset};
 
 fn tick() -> impl Strategy<Value = i64> {
     prop_oneof![0..1000i64, any::<i64>()]
@@ -123,5 +123,25 @@ prop_compose! {
         offset_bytes in tick(), bytes in tick(),
     ) -> Loss {
         Loss { cpu, start_tsc, end_tsc, cause, source, offset_bytes, bytes }
+    }
+}
+
+prop_compose! {
+    pub(super) fn lod()(
+        level in id(), tile in tick(), track_kind in select(TrackKind::ALL), track_id in id(), bucket_start_tsc in tick(),
+        bucket_end_tsc in tick(), state in select(State::ALL), evidence in select(Evidence::ALL),
+        by in of((select(TakerKind::ALL), of(id()))), (busy_tsc, count) in (tick(), tick()),
+    ) -> Lod {
+        let by = by.map(|(kind, id)| Taker { kind, id });
+        Lod { level, tile, track_kind, track_id, bucket_start_tsc, bucket_end_tsc, state, evidence, by, busy_tsc, count }
+    }
+}
+
+prop_compose! {
+    pub(super) fn lod_exits()(
+        level in id(), tile in tick(), vcpu_id in id(), vm_id in id(), bucket_start_tsc in tick(), reason in of(id()),
+        latency_class in of(id()), latency_tsc in tick(), count in tick(),
+    ) -> LodExits {
+        LodExits { level, tile, vcpu_id, vm_id, bucket_start_tsc, reason, latency_class, latency_tsc, count }
     }
 }

@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int8Type, Int32Type, Int64T
 
 use super::Error;
 use super::clock::Scale;
-use crate::{CpuStateKind, Evidence, LossCause, Taker, TakerKind, ThreadKind, Time, VcpuStateKind};
+use crate::{CpuStateKind, Evidence, LossCause, State, Taker, TakerKind, ThreadKind, Time, TrackKind, VcpuStateKind};
 
 /// A column of a table: what it is called and holds, and how it is best encoded.
 pub(super) struct Column {
@@ -441,7 +441,7 @@ macro_rules! named {
     )+};
 }
 
-named!(CpuStateKind, Evidence, LossCause, TakerKind, ThreadKind, VcpuStateKind);
+named!(CpuStateKind, Evidence, LossCause, State, TakerKind, ThreadKind, TrackKind, VcpuStateKind);
 
 fn name_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8))

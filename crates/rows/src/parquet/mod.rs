@@ -7,6 +7,7 @@
 //! ```
 //!
 //! * [`Row`]: what a row type must be to become a table; `tables.rs` names the columns, once, for both ways.
+//! * [`View`]: some of a table's columns.
 //! * [`TableWriter`]: one file. [`OrderedTable`]: the files of one table, each sorted by the table's start column.
 //! * [`NsClock`]: ticks to nanoseconds, for the `_ns` columns.
 //!
@@ -22,6 +23,7 @@ mod ordered;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod views;
 mod writer;
 
 use std::io;
@@ -32,6 +34,7 @@ use arrow::datatypes::DataType;
 pub use clock::NsClock;
 pub use ordered::{Limits, OrderedTable, TableSummary};
 pub use tables::{Row, Table};
+pub use views::{CpuStretch, ExitStretch, VcpuStretch, View};
 pub use writer::{FileSummary, TableWriter};
 
 /// Version of the tables' columns and their meaning. Adding a column or a table does not change it; anything that
@@ -69,6 +72,14 @@ pub enum Error {
     /// A written file could not be brought to the disk.
     #[error("{}: cannot sync: {source}", path.display())]
     Sync {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A written file that is not wanted any more could not be removed.
+    #[error("{}: cannot remove: {source}", path.display())]
+    Remove {
         /// The file.
         path: PathBuf,
         /// Why.

@@ -61,6 +61,11 @@ pub struct OrderedTable<R: Row> {
 impl<R: Row> OrderedTable<R> {
     /// A table in a directory that exists and has no files of it.
     pub fn new(dir: &Path, clock: Option<NsClock>, limits: Limits) -> Self {
+        Self::part(dir, "part", clock, limits)
+    }
+
+    /// A part of a table, whose files' names begin with `part`: no other part's may.
+    pub fn part(dir: &Path, part: &str, clock: Option<NsClock>, limits: Limits) -> Self {
         // Places in a buffer are 32 bits wide.
         let rows = |rows: usize| rows.clamp(1, 1 << 30);
         OrderedTable {
@@ -71,7 +76,14 @@ impl<R: Row> OrderedTable<R> {
             order: Vec::new(),
             written: Vec::new(),
             main: None,
-            files: Files { dir: dir.into(), clock, main_files: 0, late_files: 0, summary: TableSummary::default() },
+            files: Files {
+                dir: dir.into(),
+                part: part.into(),
+                clock,
+                main_files: 0,
+                late_files: 0,
+                summary: TableSummary::default(),
+            },
         }
     }
 
@@ -102,6 +114,19 @@ impl<R: Row> OrderedTable<R> {
             self.write_late()?;
         }
         Ok(self.files.summary)
+    }
+
+    /// Removes what was written: there will be no such files.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn abandon(mut self) -> Result<(), Error> {
+        self.main = None;
+        let files = (0..self.files.main_files).map(|n| self.files.main(n));
+        for path in files.chain((0..self.files.late_files).map(|n| self.files.late(n))) {
+            std::fs::remove_file(&path).map_err(|source| Error::Remove { path, source })?;
+        }
+        Ok(())
     }
 
     /// Moves the `count` earliest rows of the buffer to the main file.
@@ -155,6 +180,7 @@ impl<R: Row> OrderedTable<R> {
 /// Names and creates the files.
 struct Files {
     dir: PathBuf,
+    part: String,
     clock: Option<NsClock>,
     main_files: u32,
     late_files: u32,
@@ -162,16 +188,30 @@ struct Files {
 }
 
 impl Files {
+    fn main(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("{}-{number:04}.parquet", self.part))
+    }
+
+    fn late(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("{}-late-{number:04}.parquet", self.part))
+    }
+
     fn next_main<R: Row>(&mut self) -> Result<TableWriter<R>, Error> {
-        let path = self.dir.join(format!("part-{:04}.parquet", self.main_files));
         self.main_files += 1;
-        TableWriter::create(&path, self.clock)
+        TableWriter::create(&self.main(self.main_files - 1), self.clock)
     }
 
     fn next_late<R: Row>(&mut self) -> Result<TableWriter<R>, Error> {
-        let path = self.dir.join(format!("part-late-{:04}.parquet", self.late_files));
         self.late_files += 1;
-        TableWriter::create(&path, self.clock)
+        TableWriter::create(&self.late(self.late_files - 1), self.clock)
+    }
+}
+
+impl std::ops::AddAssign for TableSummary {
+    fn add_assign(&mut self, other: TableSummary) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.files += other.files;
     }
 }
 

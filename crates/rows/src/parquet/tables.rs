@@ -16,8 +16,8 @@ use super::columns::{
     Offset, Quantity, Serial, Text, Tick, Times,
 };
 use crate::{
-    CpuState, CpuStateKind, Evidence, Exit, Loss, LossCause, Process, Thread, ThreadKind, Vcpu, VcpuState,
-    VcpuStateKind, Vm, VmOffset,
+    CpuState, CpuStateKind, Evidence, Exit, Lod, LodExits, Loss, LossCause, Process, State, Thread, ThreadKind,
+    TrackKind, Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset,
 };
 
 /// A row of a table.
@@ -243,9 +243,44 @@ tables! {
         offset_bytes: Quantity,
         bytes: Quantity,
     }
+    /// Summaries of cpus, vCPUs and guest processes, for drawing.
+    Lod = "lod" of Lod, sorted by "bucket_start_tsc" = |row| row.bucket_start_tsc, {
+        level: Id,
+        tile: Quantity,
+        track_kind: Name<TrackKind>,
+        track_id: Id,
+        bucket_start_tsc: Quantity,
+        bucket_end_tsc: Quantity,
+        state: Name<State>,
+        evidence: Name<Evidence>,
+        by: MaybeTaker,
+        busy_tsc: Quantity,
+        count: Quantity,
+    }
+    /// Summaries of exits, for drawing.
+    LodExits = "lod_exits" of LodExits, sorted by "bucket_start_tsc" = |row| row.bucket_start_tsc, {
+        level: Id,
+        tile: Quantity,
+        vcpu_id: Id,
+        vm_id: Id,
+        bucket_start_tsc: Quantity,
+        reason: MaybeId,
+        latency_class: MaybeId,
+        latency_tsc: Quantity,
+        count: Quantity,
+    }
 }
 
 impl Table {
+    /// The column that says where a row ends that has a length.
+    pub const fn end_column(self) -> Option<&'static str> {
+        match self {
+            Table::CpuStates | Table::VcpuStates | Table::Losses => Some("end_tsc"),
+            Table::Lod => Some("bucket_end_tsc"),
+            _ => None,
+        }
+    }
+
     /// Its columns, as Arrow has them.
     pub fn schema(self) -> SchemaRef {
         let fields: Fields = self.columns().into_iter().map(|column| column.field).collect();
