@@ -13,7 +13,7 @@ use super::Error;
 use super::clock::Scale;
 use super::columns::{
     Address, Column, Form, Id, MaybeAddress, MaybeId, MaybeOffset, MaybeRatio, MaybeTaker, MaybeText, MaybeTimes, Name,
-    Offset, Quantity, Serial, Text, Tick, Times,
+    Offset, Quantity, Repeated, Serial, Text, Tick, Times,
 };
 use crate::{
     CpuState, CpuStateKind, Evidence, Exit, Lod, LodExits, Loss, LossCause, Process, State, Thread, ThreadKind,
@@ -246,28 +246,28 @@ tables! {
     /// Summaries of cpus, vCPUs and guest processes, for drawing.
     Lod = "lod" of Lod, sorted by "bucket_start_tsc" = |row| row.bucket_start_tsc, {
         level: Id,
-        tile: Quantity,
+        tile: Repeated,
         track_kind: Name<TrackKind>,
         track_id: Id,
-        bucket_start_tsc: Quantity,
-        bucket_end_tsc: Quantity,
+        bucket_start_tsc: Repeated,
+        bucket_end_tsc: Repeated,
         state: Name<State>,
         evidence: Name<Evidence>,
         by: MaybeTaker,
-        busy_tsc: Quantity,
-        count: Quantity,
+        busy_tsc: Repeated,
+        count: Repeated,
     }
     /// Summaries of exits, for drawing.
     LodExits = "lod_exits" of LodExits, sorted by "bucket_start_tsc" = |row| row.bucket_start_tsc, {
         level: Id,
-        tile: Quantity,
+        tile: Repeated,
         vcpu_id: Id,
         vm_id: Id,
-        bucket_start_tsc: Quantity,
+        bucket_start_tsc: Repeated,
         reason: MaybeId,
         latency_class: MaybeId,
-        latency_tsc: Quantity,
-        count: Quantity,
+        latency_tsc: Repeated,
+        count: Repeated,
     }
 }
 

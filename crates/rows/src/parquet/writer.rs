@@ -1,6 +1,6 @@
 //! One Parquet file of one table.
 //!
-//! Rows become columns of [`BATCH_ROWS`] values, which the Parquet encoder turns into one page a column and holds,
+//! Rows become columns of a page's values, which the Parquet encoder turns into one page a column and holds,
 //! encoded, until a row group is full: a table takes about 5 MB, whatever its length.
 //!
 //! How it is encoded was measured, on one core with 4 M rows of `cpu_states` from eight cpus (`examples/write_speed.rs`;
@@ -38,11 +38,23 @@ use super::columns::Encoding;
 use super::tables::sealed::Fill;
 use super::{Error, NsClock, ROW_GROUP_ROWS, Row, SCHEMA_VERSION, SCHEMA_VERSION_KEY, Table};
 
-/// Rows of a page, at most: what a reader of a short stretch of time has to decode.
-const PAGE_ROWS: usize = 16 * 1024;
+/// Rows of a page, at most: what a reader of a short stretch of time has to decode. As many go to the encoder at once:
+/// more would only hold more memory.
+const fn page_rows(table: Table) -> usize {
+    match table {
+        // Written by twenty at a time, and read a window at a time.
+        Table::Lod | Table::LodExits => 4 * 1024,
+        _ => 16 * 1024,
+    }
+}
 
-/// Rows that go to the encoder at once: a page. More would only hold more memory.
-const BATCH_ROWS: usize = PAGE_ROWS;
+/// Rows of a row group, at most.
+const fn group_rows(table: Table) -> usize {
+    match table {
+        Table::Lod | Table::LodExits => ROW_GROUP_ROWS / 4,
+        _ => ROW_GROUP_ROWS,
+    }
+}
 
 /// A file that was finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,7 +108,7 @@ impl<R: Row> TableWriter<R> {
         }
         self.columns.push(row);
         self.batched_rows += 1;
-        if self.batched_rows == BATCH_ROWS { self.write_batch() } else { Ok(()) }
+        if self.batched_rows == page_rows(R::TABLE) { self.write_batch() } else { Ok(()) }
     }
 
     /// Rows and bytes so far; the bytes of whole row groups only.
@@ -141,9 +153,9 @@ fn properties(table: Table) -> WriterProperties {
         ]))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_write_batch_size(PAGE_ROWS)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(page_rows(table))
+        .set_write_batch_size(page_rows(table))
+        .set_max_row_group_row_count(Some(group_rows(table)))
         .set_sorting_columns(sorting);
     for column in columns.iter().filter(|column| column.encoding == Encoding::Rises) {
         let path = ColumnPath::from(column.field.name().as_str());

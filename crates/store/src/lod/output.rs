@@ -11,9 +11,10 @@ use havana_rows::parquet::{Error, Limits, OrderedTable, Row, TableSummary};
 use super::pyramid::{COARSEST, FINEST};
 
 /// Rows that are kept in memory.
-const HELD_ROWS: usize = 64 << 10;
-/// How much a level's table holds back to sort it: a level has fewer rows than the table it sums up.
-const REORDER_ROWS: usize = 16 << 10;
+const HELD_ROWS: usize = 32 << 10;
+/// How much a level's table holds back to sort it, and of what is late: there are many such tables.
+const REORDER_ROWS: usize = 8 << 10;
+const LATE_ROWS: usize = 16 << 10;
 
 /// Takes the rows of a pyramid, by level.
 pub(crate) struct Output<R: Row> {
@@ -45,7 +46,11 @@ pub(crate) struct Part<R> {
 
 impl<R: Row> Output<R> {
     pub(crate) fn new(dir: &Path, name: &'static str, limits: Limits) -> Self {
-        let limits = Limits { reorder_rows: limits.reorder_rows.min(REORDER_ROWS), ..limits };
+        let limits = Limits {
+            reorder_rows: limits.reorder_rows.min(REORDER_ROWS),
+            late_rows: limits.late_rows.min(LATE_ROWS),
+            ..limits
+        };
         let levels = (FINEST..=COARSEST).map(|_| Level::Held(Vec::new())).collect();
         Output { dir: dir.into(), name, limits, levels, held_rows: 0, spilled: false }
     }
