@@ -8,6 +8,7 @@
 //! capture and mean nothing outside it.
 #![forbid(unsafe_code)]
 
+pub mod reason;
 mod table;
 
 #[cfg(feature = "parquet")]

@@ -373,6 +373,8 @@ pub struct Lod {
     pub tile: i64,
     pub track_kind: TrackKind,
     pub track_id: i32,
+    /// Of a process: on which vCPU.
+    pub vcpu_id: Option<i32>,
     pub bucket_start_tsc: i64,
     /// The end of the bucket; of the last one, where several of one tile follow each other that are wholly in this state.
     pub bucket_end_tsc: i64,

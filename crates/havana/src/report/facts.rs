@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::columns::{Names, int, ints, longs};
 use super::histogram::{Histogram, Quantiles};
-use super::reasons;
 use crate::units::{Rate, rate_of};
+use havana_rows::reason;
 
 /// Edges of the latency histogram, nanoseconds.
 const EDGES_NS: [f64; 8] = [2e3, 5e3, 10e3, 30e3, 100e3, 1e6, 10e6, 100e6];
@@ -355,7 +355,7 @@ impl Facts {
             let mut reasons: Vec<ReasonFacts> = sums
                 .reasons
                 .range((vm.vm_id, i32::MIN)..=(vm.vm_id, i32::MAX))
-                .map(|(&(_, reason), &exits)| ReasonFacts { reason, name: reasons::name(reason), exits })
+                .map(|(&(_, reason), &exits)| ReasonFacts { reason, name: reason::name(reason), exits })
                 .collect();
             reasons.sort_by_key(|r| (std::cmp::Reverse(r.exits), r.reason));
             vms.push(VmFacts {

@@ -3,7 +3,6 @@
 mod columns;
 mod facts;
 mod histogram;
-mod reasons;
 mod text;
 
 use std::io::{self, IsTerminal, Write};

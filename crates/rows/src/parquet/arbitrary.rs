@@ -128,12 +128,12 @@ prop_compose! {
 
 prop_compose! {
     pub(super) fn lod()(
-        level in id(), tile in tick(), track_kind in select(TrackKind::ALL), track_id in id(), bucket_start_tsc in tick(),
+        level in id(), tile in tick(), track_kind in select(TrackKind::ALL), track_id in id(), vcpu_id in of(id()), bucket_start_tsc in tick(),
         bucket_end_tsc in tick(), state in select(State::ALL), evidence in select(Evidence::ALL),
         by in of((select(TakerKind::ALL), of(id()))), (busy_tsc, count) in (tick(), tick()),
     ) -> Lod {
         let by = by.map(|(kind, id)| Taker { kind, id });
-        Lod { level, tile, track_kind, track_id, bucket_start_tsc, bucket_end_tsc, state, evidence, by, busy_tsc, count }
+        Lod { level, tile, track_kind, track_id, vcpu_id, bucket_start_tsc, bucket_end_tsc, state, evidence, by, busy_tsc, count }
     }
 }
 

@@ -249,6 +249,7 @@ tables! {
         tile: Repeated,
         track_kind: Name<TrackKind>,
         track_id: Id,
+        vcpu_id: MaybeId,
         bucket_start_tsc: Repeated,
         bucket_end_tsc: Repeated,
         state: Name<State>,

@@ -54,6 +54,7 @@ impl Key for StateKey {
             tile: cell.tile(),
             track_kind: self.kind,
             track_id: track.id,
+            vcpu_id: (self.kind == TrackKind::Process).then_some(track.of),
             bucket_start_tsc: cell.start,
             bucket_end_tsc: cell.end,
             state: self.state,

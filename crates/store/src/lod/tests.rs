@@ -21,7 +21,7 @@ fn naive(cpus: &[CpuState], vcpus: &[VcpuState], level: i32) -> BTreeMap<String,
             loop {
                 let bucket = at.div_euclid(width);
                 let to = ((bucket + 1) * width).min(end);
-                let key = format!("{bucket} {kind:?} {id} {state:?} {evidence:?} {by:?}");
+                let key = format!("{bucket} {kind:?} {id} {vcpu:?} {state:?} {evidence:?} {by:?}");
                 let sum: &mut (i64, i64) = sums.entry(key).or_default();
                 *sum = (sum.0 + to - at, sum.1 + count);
                 count = 0;
@@ -35,14 +35,14 @@ fn naive(cpus: &[CpuState], vcpus: &[VcpuState], level: i32) -> BTreeMap<String,
         let state = State::from(row.state);
         let its = matches!(state, State::Guest | State::Hypervisor);
         let by = row.vm_id.filter(|_| its).map(|vm| Taker { kind: TakerKind::Vm, id: Some(vm) });
-        add(TrackKind::Cpu, row.cpu, state, row.evidence, by, row.start.tsc, row.end.tsc);
+        add(TrackKind::Cpu, row.cpu, None, state, row.evidence, by, row.start.tsc, row.end.tsc);
     }
     for row in vcpus {
         let by = row.taken_by.map(|by| Taker { id: by.id.filter(|_| by.kind == TakerKind::Vm), ..by });
         let state = State::from(row.state);
-        add(TrackKind::Vcpu, row.vcpu_id, state, row.evidence, by, row.start.tsc, row.end.tsc);
+        add(TrackKind::Vcpu, row.vcpu_id, None, state, row.evidence, by, row.start.tsc, row.end.tsc);
         if let Some(process) = row.process_id {
-            add(TrackKind::Process, process, state, row.evidence, by, row.start.tsc, row.end.tsc);
+            add(TrackKind::Process, process, Some(row.vcpu_id), state, row.evidence, by, row.start.tsc, row.end.tsc);
         }
     }
     sums
@@ -61,8 +61,8 @@ fn stored(dataset: &Dataset, level: i32) -> BTreeMap<String, (i64, i64)> {
         for n in 0..buckets {
             let bucket = row.bucket_start_tsc / width + n;
             let key = format!(
-                "{bucket} {:?} {} {:?} {:?} {:?}",
-                row.track_kind, row.track_id, row.state, row.evidence, row.by
+                "{bucket} {:?} {} {:?} {:?} {:?} {:?}",
+                row.track_kind, row.track_id, row.vcpu_id, row.state, row.evidence, row.by
             );
             let sum: &mut (i64, i64) = sums.entry(key).or_default();
             *sum = (sum.0 + row.busy_tsc / buckets, sum.1 + if n == 0 { row.count } else { 0 });

@@ -1,12 +1,13 @@
 //! What exit reasons are called, as KVM does (Linux, arch/x86/include/uapi/asm/vmx.h; numbers: SDM, appendix C).
 
 /// The name of a basic exit reason.
-pub(super) fn name(reason: i32) -> String {
+pub fn name(reason: i32) -> String {
     let known = NAMES.iter().find(|(number, _)| *number == reason);
     known.map_or_else(|| format!("reason {reason}"), |(_, name)| (*name).to_string())
 }
 
-const NAMES: &[(i32, &str)] = &[
+/// Those that have a name, ascending.
+pub const NAMES: &[(i32, &str)] = &[
     (0, "EXCEPTION_NMI"),
     (1, "EXTERNAL_INTERRUPT"),
     (2, "TRIPLE_FAULT"),
