@@ -13,8 +13,9 @@ use crate::*;
 /// What a dataset's summaries should be at a level: ticks and count by bucket and all else.
 fn naive(cpus: &[CpuState], vcpus: &[VcpuState], level: i32) -> BTreeMap<String, (i64, i64)> {
     let mut sums = BTreeMap::new();
+    type Of = (TrackKind, i32, Option<i32>);
     let mut add =
-        |kind: TrackKind, id: i32, state: State, evidence: Evidence, by: Option<Taker>, start: i64, end: i64| {
+        |(kind, id, vcpu): Of, state: State, evidence: Evidence, by: Option<Taker>, (start, end): (i64, i64)| {
             let width = 16i64.pow(level as u32);
             let mut at = start;
             let mut count = 1;
@@ -35,14 +36,20 @@ fn naive(cpus: &[CpuState], vcpus: &[VcpuState], level: i32) -> BTreeMap<String,
         let state = State::from(row.state);
         let its = matches!(state, State::Guest | State::Hypervisor);
         let by = row.vm_id.filter(|_| its).map(|vm| Taker { kind: TakerKind::Vm, id: Some(vm) });
-        add(TrackKind::Cpu, row.cpu, None, state, row.evidence, by, row.start.tsc, row.end.tsc);
+        add((TrackKind::Cpu, row.cpu, None), state, row.evidence, by, (row.start.tsc, row.end.tsc));
     }
     for row in vcpus {
         let by = row.taken_by.map(|by| Taker { id: by.id.filter(|_| by.kind == TakerKind::Vm), ..by });
         let state = State::from(row.state);
-        add(TrackKind::Vcpu, row.vcpu_id, None, state, row.evidence, by, row.start.tsc, row.end.tsc);
+        add((TrackKind::Vcpu, row.vcpu_id, None), state, row.evidence, by, (row.start.tsc, row.end.tsc));
         if let Some(process) = row.process_id {
-            add(TrackKind::Process, process, Some(row.vcpu_id), state, row.evidence, by, row.start.tsc, row.end.tsc);
+            add(
+                (TrackKind::Process, process, Some(row.vcpu_id)),
+                state,
+                row.evidence,
+                by,
+                (row.start.tsc, row.end.tsc),
+            );
         }
     }
     sums
