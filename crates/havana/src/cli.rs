@@ -35,6 +35,15 @@ Examples:
   havana report tuesday.havana
   havana report tuesday.havana --json | jq '.vms[].vcpus[].guest'")]
     Report(Report),
+    /// The interactive view of a dataset or a trace, in the browser
+    #[command(after_help = "\
+Examples:
+  havana view tuesday.havana
+  havana view perf.data                           analyzes it first, into a dataset that goes with the view
+  havana view tuesday.havana --no-open --port 7117
+  ssh -L 7117:127.0.0.1:7117 kvm-07 havana view tuesday.havana --no-open --port 7117
+  havana view tuesday.havana --listen 10.0.0.7:7117    for others, who need the token that it prints")]
+    View(View),
     /// The packets of a trace, one a line
     #[command(after_help = "\
 Examples:
@@ -166,6 +175,24 @@ pub(crate) struct Report {
     /// Exit with status 1 where anything of the trace was lost
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct View {
+    /// A dataset; or a perf.data, raw .pt streams, or directories of them
+    #[arg(required = true, value_name = "DATASET|TRACE")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// The port on loopback [default: any that is free]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) port: u16,
+    /// Listen on this address instead of loopback: who asks must then know a token
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "port")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// Open no browser: only print the page's address
+    #[arg(long)]
+    pub(crate) no_open: bool,
+    #[command(flatten)]
+    pub(crate) facts: Facts,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -176,7 +176,30 @@ pub struct Scan<'a> {
     table: Table,
     columns: Option<Vec<String>>,
     range: Option<Range>,
-    only: Vec<(&'static str, i32)>,
+    only: Vec<(&'static str, Only)>,
+}
+
+/// A value of a column.
+#[derive(Debug, Clone)]
+enum Only {
+    Id(i32),
+    Name(&'static str),
+}
+
+impl Only {
+    /// Whether a row group of these statistics may hold it.
+    fn may_be_in(&self, statistics: Option<&Statistics>) -> bool {
+        match (self, statistics) {
+            (Only::Id(value), Some(Statistics::Int32(of))) => {
+                of.min_opt().is_none_or(|min| min <= value) && of.max_opt().is_none_or(|max| max >= value)
+            }
+            (Only::Name(value), Some(Statistics::ByteArray(of))) => {
+                let value = value.as_bytes();
+                of.min_opt().is_none_or(|min| min.data() <= value) && of.max_opt().is_none_or(|max| max.data() >= value)
+            }
+            _ => true,
+        }
+    }
 }
 
 /// A stretch of time.
@@ -209,9 +232,15 @@ impl<'a> Scan<'a> {
         self
     }
 
-    /// Leaves out row groups that have no row of this value in that column (of ids). Others may come beside it.
-    pub fn only(mut self, column: &'static str, value: i32) -> Self {
-        self.only.push((column, value));
+    /// Leaves out row groups that have no row of this id in that column. Others may come beside it.
+    pub fn only(mut self, column: &'static str, id: i32) -> Self {
+        self.only.push((column, Only::Id(id)));
+        self
+    }
+
+    /// Leaves out row groups that have no row of this name in that column. Others may come beside it.
+    pub fn only_named(mut self, column: &'static str, name: &'static str) -> Self {
+        self.only.push((column, Only::Name(name)));
         self
     }
 
@@ -259,14 +288,9 @@ impl<'a> Scan<'a> {
             leaves.iter().position(|leaf| leaf.name() == name).ok_or_else(no_column)
         };
         let mut groups: Vec<usize> = (0..metadata.num_row_groups()).collect();
-        for &(column, value) in &self.only {
+        for (column, value) in &self.only {
             let leaf = leaf(column)?;
-            groups.retain(|&group| match metadata.row_group(group).column(leaf).statistics() {
-                Some(Statistics::Int32(of)) => {
-                    of.min_opt().is_none_or(|&min| min <= value) && of.max_opt().is_none_or(|&max| max >= value)
-                }
-                _ => true,
-            });
+            groups.retain(|&group| value.may_be_in(metadata.row_group(group).column(leaf).statistics()));
         }
         let Some(range) = &self.range else { return Ok((groups, None)) };
         let start = leaf(self.table.start_column())?;

@@ -6,11 +6,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use havana_trace::{RawOptions, open_raw};
 
 use super::analyze::{Plan, write};
 use super::names::Names;
+use super::scratch::Scratch;
 use crate::cli::Demo;
 use crate::report::{self, Form};
 
@@ -18,13 +18,13 @@ const STREAM: &[u8] = include_bytes!("../../../../testdata/captures/hog-vma/cpu0
 const FACTS: &[u8] = include_bytes!("../../../../testdata/captures/hog-vma/trace.toml");
 
 pub(crate) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
-    let scratch = Scratch::new()?;
-    let capture = scratch.0.join("demo");
+    let scratch = Scratch::new("demo")?;
+    let capture = scratch.path().join("demo");
     std::fs::create_dir(&capture)?;
     std::fs::write(capture.join("cpu0.pt"), STREAM)?;
     std::fs::write(capture.join("trace.toml"), FACTS)?;
     let trace = open_raw(std::slice::from_ref(&capture), &RawOptions::default())?;
-    let kept = scratch.0.join("demo.havana");
+    let kept = scratch.path().join("demo.havana");
     let output: &Path = args.output.as_deref().unwrap_or(&kept);
     let plan = Plan {
         output,
@@ -46,21 +46,4 @@ pub(crate) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
         writeln!(out, "\ndataset  {}", output.display())?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A directory that is gone when this is.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn new() -> anyhow::Result<Self> {
-        let dir = std::env::temp_dir().join(format!("havana-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-        Ok(Scratch(dir))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -8,7 +8,9 @@ mod names;
 mod packets;
 mod part;
 mod report;
+mod scratch;
 mod simulate;
+mod view;
 mod warnings;
 
 use std::io::Write;
@@ -25,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::View(args) => view::run(&args),
         Command::Packets(args) => packets::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),

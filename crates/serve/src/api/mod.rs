@@ -1,0 +1,99 @@
+//! What can be asked, a file an answer: parameters, what is worked out ([`view`](crate::view)), its form.
+
+pub(crate) mod dataset;
+pub(crate) mod exits;
+pub(crate) mod findings;
+pub(crate) mod interval;
+mod params;
+pub(crate) mod segments;
+pub(crate) mod stolen;
+pub(crate) mod sums;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use havana_store::{Dataset, MANIFEST_FILE, StoreError};
+use tokio::sync::Semaphore;
+
+use crate::error::ApiError;
+use crate::view::Opened;
+
+pub(crate) use params::Params;
+
+/// Answers worked out at once: more would only take each other's time …
+const AT_ONCE: usize = 2;
+/// … and those that wait for it.
+const WAITING: usize = 256;
+
+/// What all answers are made of.
+pub(crate) struct App {
+    opened: Opened,
+    /// What the manifest was when it was opened.
+    manifest: Stamp,
+    at_once: Semaphore,
+    waiting: Semaphore,
+}
+
+/// What tells one file from another of its name.
+type Stamp = (u64, u64, SystemTime);
+
+fn stamp(dataset: &Dataset) -> std::io::Result<Stamp> {
+    let metadata = fs::metadata(dataset.dir().join(MANIFEST_FILE))?;
+    Ok((metadata.ino(), metadata.len(), metadata.modified()?))
+}
+
+impl App {
+    pub(crate) fn new(dataset: Dataset) -> Result<App, StoreError> {
+        let path = dataset.dir().join(MANIFEST_FILE);
+        let manifest = stamp(&dataset).map_err(|source| StoreError::Io { action: "read", path, source })?;
+        let opened = Opened::new(dataset)?;
+        Ok(App { opened, manifest, at_once: Semaphore::new(AT_ONCE), waiting: Semaphore::new(WAITING) })
+    }
+
+    /// Whether the dataset is still the one that was opened.
+    fn check(&self) -> Result<(), ApiError> {
+        let dataset = &self.opened.dataset;
+        match stamp(dataset) {
+            Ok(now) if now == self.manifest => Ok(()),
+            Ok(_) => Err(ApiError::Gone(format!(
+                "{}: was replaced by another dataset: start the view again",
+                dataset.dir().display()
+            ))),
+            Err(error) => Err(ApiError::Gone(format!("{}: is not there any more: {error}", dataset.dir().display()))),
+        }
+    }
+
+    /// Works something out, on a thread where that may take its time.
+    async fn work<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Opened) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let _waiting = self.waiting.try_acquire().map_err(|_| ApiError::Busy)?;
+        let turn = tokio::time::timeout(Duration::from_secs(30), self.at_once.acquire()).await;
+        let _turn = turn.map_err(|_| ApiError::Busy)?.map_err(|_| ApiError::Busy)?;
+        let app = Arc::clone(self);
+        let work = move || {
+            app.check()?;
+            // A file that went while it was read: say that rather than which one.
+            work(&app.opened).map_err(|error| app.check().err().unwrap_or(error))
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::Busy)?
+    }
+}
+
+pub(crate) type Asked = State<Arc<App>>;
+
+fn json(value: &serde_json::Value) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (headers, value.to_string()).into_response()
+}
+
+/// An address, as people write them.
+fn address(value: i64) -> String {
+    format!("{value:#x}")
+}

@@ -1,0 +1,28 @@
+//! `GET /api/sums`: how long every track was in which state.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::{Asked, Params};
+use crate::error::ApiError;
+use crate::ipc::Columns;
+use crate::view::{Opened, sums};
+
+pub(crate) async fn get(State(app): Asked, params: Params) -> Result<Response, ApiError> {
+    app.work(move |opened| answer(opened, &params)).await
+}
+
+fn answer(opened: &Opened, params: &Params) -> Result<Response, ApiError> {
+    let sums = sums::of(opened, params.window(opened)?)?;
+    let keys = || sums.keys();
+    Columns::default()
+        .bytes("kind", keys().map(|(kind, ..)| *kind))
+        .ids("id", keys().map(|(_, id, _)| *id))
+        .bytes("state", keys().map(|(.., key)| key.state))
+        .bytes("evidence", keys().map(|(.., key)| key.evidence))
+        .bytes("by_kind", keys().map(|(.., key)| key.by_kind))
+        .ids("by_id", keys().map(|(.., key)| key.by_id))
+        .numbers("ticks", sums.values().map(|sum| sum.ticks as f64))
+        .numbers("count", sums.values().map(|sum| sum.count as f64))
+        .answer()
+}
