@@ -14,7 +14,7 @@ pub(crate) async fn get(State(app): Asked, params: Params) -> Result<Response, A
 
 fn answer(opened: &Opened, params: &Params) -> Result<Response, ApiError> {
     let sums = sums::of(opened, params.window(opened)?)?;
-    let keys = || sums.keys();
+    let keys = || sums.iter().map(|(of, _)| of);
     Columns::default()
         .bytes("kind", keys().map(|(kind, ..)| *kind))
         .ids("id", keys().map(|(_, id, _)| *id))
@@ -22,7 +22,7 @@ fn answer(opened: &Opened, params: &Params) -> Result<Response, ApiError> {
         .bytes("evidence", keys().map(|(.., key)| key.evidence))
         .bytes("by_kind", keys().map(|(.., key)| key.by_kind))
         .ids("by_id", keys().map(|(.., key)| key.by_id))
-        .numbers("ticks", sums.values().map(|sum| sum.ticks as f64))
-        .numbers("count", sums.values().map(|sum| sum.count as f64))
+        .numbers("ticks", sums.iter().map(|(_, sum)| sum.ticks as f64))
+        .numbers("count", sums.iter().map(|(_, sum)| sum.count as f64))
         .answer()
 }

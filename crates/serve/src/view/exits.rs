@@ -183,10 +183,3 @@ fn read_slowest(opened: &Opened, windows: Vec<Window>, n: usize, vm: Option<i32>
     sort(&mut slowest);
     Ok(slowest)
 }
-
-impl Sum {
-    fn add(&mut self, other: Sum) {
-        self.ticks += other.ticks;
-        self.count += other.count;
-    }
-}

@@ -48,13 +48,13 @@ impl Grid {
         Window { from: self.span(0).0, to: self.span(self.bins - 1).1 }
     }
 
-    /// Adds to each bin what of an interval lies in it.
-    pub(crate) fn spread(self, start: i64, end: i64, ticks: &mut [i64]) {
+    /// Gives each bin what of an interval lies in it.
+    pub(crate) fn spread(self, start: i64, end: i64, mut add: impl FnMut(usize, i64)) {
         let Some((mut at, end)) = self.window().cut(start, end) else { return };
         let mut bin = ((at >> self.bits) - self.first) as usize;
         while at < end {
             let to = self.span(bin).1.min(end);
-            ticks[bin] += to - at;
+            add(bin, to - at);
             at = to;
             bin += 1;
         }
@@ -81,7 +81,7 @@ mod tests {
             prop_assert!(width <= (ticks / i64::from(pixels)).max(1));
             prop_assert!(grid.bins as i64 <= 2 * i64::from(pixels) + 2 || width == 1);
             let mut sums = vec![0; grid.bins];
-            grid.spread(start, start + length, &mut sums);
+            grid.spread(start, start + length, |bin, ticks| sums[bin] += ticks);
             let inside = all.cut(start, start + length).map_or(0, |(start, end)| end - start);
             prop_assert_eq!(sums.iter().sum::<i64>(), inside);
             for (bin, sum) in sums.into_iter().enumerate() {

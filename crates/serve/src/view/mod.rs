@@ -62,10 +62,15 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// `by_kind` of a VM …
+    pub(crate) const VM: u8 = 1;
+    /// … and `by_id`, where it is several that are not told apart.
+    pub(crate) const SEVERAL: i32 = -1;
+
     pub(crate) fn new(state: State, evidence: Evidence, by: Option<Taker>) -> Key {
         let (by_kind, by_id) = match by {
             None => (0, -1),
-            Some(Taker { kind: TakerKind::Vm, id }) => (1, id.unwrap_or(-1)),
+            Some(Taker { kind: TakerKind::Vm, id }) => (Self::VM, id.unwrap_or(Self::SEVERAL)),
             // Which address space: see `rows::Lod`.
             Some(Taker { kind: TakerKind::Host, .. }) => (2, -1),
         };

@@ -1,10 +1,9 @@
 //! Exact sums over any stretch of time: whole buckets from the summaries, coarse ones where they fit, and what is left at
 //! both ends from the rows.
 
-use std::collections::BTreeMap;
-
 use havana_rows::TrackKind;
 use havana_store::StoreError;
+use rustc_hash::FxHashMap;
 
 use super::levels::{COARSEST, From, Pyramid, bits};
 use super::source::{self, Stretch};
@@ -22,6 +21,8 @@ pub(crate) type Of = (u8, i32, Key);
 
 /// How many rows are read as they are rather than looked for in summaries.
 const FEW_ROWS: u64 = 100_000;
+/// Sums of a kind that are too many for a page.
+const MANY: usize = 50_000;
 
 /// Cuts a window into pieces, each to be read from where it costs least: at most fifteen buckets of a level at either side.
 pub(crate) fn pieces(window: Window, finest: Option<i32>) -> Vec<(From, Window)> {
@@ -50,27 +51,58 @@ fn cover(window: Window, level: i32, finest: i32, out: &mut Vec<(From, Window)>)
     cover(Window { from: inside.to, to: window.to }, level - 1, finest, out);
 }
 
-/// Sums of all tracks.
-pub(crate) fn of(opened: &Opened, window: Window) -> Result<BTreeMap<Of, Sum>, StoreError> {
-    let mut sums = BTreeMap::new();
+/// Sums of all tracks, in their order.
+pub(crate) fn of(opened: &Opened, window: Window) -> Result<Vec<(Of, Sum)>, StoreError> {
     if window.ticks() == 0 {
-        return Ok(sums);
+        return Ok(Vec::new());
     }
-    for (code, kind, tracks) in
-        [(0, Kind::Cpu, TrackKind::Cpu), (1, Kind::Vcpu, TrackKind::Vcpu), (2, Kind::Process, TrackKind::Process)]
-    {
-        let pyramid = Pyramid::Tracks(tracks);
-        let table = opened.dataset.scan(pyramid.table()).overlapping(window.from..=window.to - 1);
-        let finest = if table.rows_at_most()? <= FEW_ROWS { None } else { pyramid.finest(&opened.dataset) };
-        for (from, piece) in pieces(window, finest) {
-            source::each(opened, kind, piece, from, |stretch| add(&mut sums, code, piece, from, stretch))?;
-        }
-    }
-    sums.retain(|_, sum: &mut Sum| sum.ticks != 0 || sum.count != 0);
+    // Processes cost as much as cpus and vCPUs together.
+    let (processes, others) = std::thread::scope(|scope| {
+        let processes = scope.spawn(|| of_kind(opened, window, 2, Kind::Process, TrackKind::Process));
+        let others = || -> Result<Vec<(Of, Sum)>, StoreError> {
+            let mut sums = of_kind(opened, window, 0, Kind::Cpu, TrackKind::Cpu)?;
+            sums.extend(of_kind(opened, window, 1, Kind::Vcpu, TrackKind::Vcpu)?);
+            Ok(sums)
+        };
+        let others = others();
+        (processes.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), others)
+    });
+    let mut sums = others?;
+    sums.extend(processes?);
     Ok(sums)
 }
 
-fn add(sums: &mut BTreeMap<Of, Sum>, code: u8, piece: Window, from: From, stretch: &Stretch) {
+fn of_kind(
+    opened: &Opened,
+    window: Window,
+    code: u8,
+    kind: Kind,
+    tracks: TrackKind,
+) -> Result<Vec<(Of, Sum)>, StoreError> {
+    let mut sums = FxHashMap::default();
+    let pyramid = Pyramid::Tracks(tracks);
+    let table = opened.dataset.scan(pyramid.table()).overlapping(window.from..=window.to - 1);
+    let finest = if table.rows_at_most()? <= FEW_ROWS { None } else { pyramid.finest(&opened.dataset) };
+    for (from, piece) in pieces(window, finest) {
+        source::each(opened, kind, piece, from, |stretch| add(&mut sums, code, piece, from, stretch))?;
+    }
+    if sums.len() > MANY {
+        // Of a process with a share of every VM's doing only that it was VMs.
+        let mut fewer: FxHashMap<Of, Sum> = FxHashMap::default();
+        for ((code, id, mut key), sum) in sums {
+            if kind == Kind::Process && key.by_kind == Key::VM {
+                key.by_id = Key::SEVERAL;
+            }
+            fewer.entry((code, id, key)).or_default().add(sum);
+        }
+        sums = fewer;
+    }
+    let mut sums: Vec<(Of, Sum)> = sums.into_iter().filter(|(_, sum)| sum.ticks != 0 || sum.count != 0).collect();
+    sums.sort_unstable_by_key(|(of, _)| *of);
+    Ok(sums)
+}
+
+fn add(sums: &mut FxHashMap<Of, Sum>, code: u8, piece: Window, from: From, stretch: &Stretch) {
     let sum = sums.entry((code, stretch.id, stretch.key)).or_default();
     match from {
         From::Level(_) => {
@@ -81,6 +113,13 @@ fn add(sums: &mut BTreeMap<Of, Sum>, code: u8, piece: Window, from: From, stretc
             sum.ticks += piece.cut(stretch.start, stretch.end).map_or(0, |(start, end)| end - start);
             sum.count += i64::from(piece.contains(stretch.start));
         }
+    }
+}
+
+impl Sum {
+    pub(crate) fn add(&mut self, other: Sum) {
+        self.ticks += other.ticks;
+        self.count += other.count;
     }
 }
 
