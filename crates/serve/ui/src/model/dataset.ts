@@ -1,0 +1,67 @@
+// The dataset with its names: whatever is shown to a person is named here and nowhere else.
+
+import type { DatasetInfo, Kind, Process, Vcpu, Vm } from '../api/types';
+
+export class Dataset {
+  readonly vm = new Map<number, Vm>();
+  readonly vcpu = new Map<number, Vcpu>();
+  readonly process = new Map<number, Process>();
+
+  constructor(readonly info: DatasetInfo) {
+    for (const v of info.vms) this.vm.set(v.vm_id, v);
+    for (const v of info.vcpus) this.vcpu.set(v.vcpu_id, v);
+    for (const p of info.processes) this.process.set(p.process_id, p);
+  }
+
+  vmName(id: number): string {
+    return this.vm.get(id)?.name ?? `vm ${id}`;
+  }
+
+  vcpuName(id: number): string {
+    const v = this.vcpu.get(id);
+    return v?.name ?? `vCPU ${v?.index ?? id}`;
+  }
+
+  processName(id: number): string {
+    const p = this.process.get(id);
+    return p ? (p.name ?? p.cr3) : `process ${id}`;
+  }
+
+  /** The VM a track belongs to, or -1: cpus, and what is the host's. */
+  vmOf(kind: Kind, id: number): number {
+    if (kind === 'vm') return id;
+    if (kind === 'vcpu') return this.vcpu.get(id)?.vm_id ?? -1;
+    if (kind === 'process') return this.process.get(id)?.vm_id ?? -1;
+    return -1;
+  }
+
+  name(kind: Kind, id: number): string {
+    switch (kind) {
+      case 'cpu': return `cpu ${id}`;
+      case 'vm': return this.vmName(id);
+      case 'vcpu': return this.vcpuName(id);
+      case 'process': return this.processName(id);
+      case 'node': return 'all cpus';
+    }
+  }
+
+  /** A name that stands alone, without the row it hangs under. */
+  fullName(kind: Kind, id: number): string {
+    const vm = this.vmOf(kind, id);
+    if (kind === 'vm' || vm < 0) return this.name(kind, id);
+    return `${this.vmName(vm)} · ${kind === 'process' ? 'process ' : ''}${this.name(kind, id)}`;
+  }
+
+  takerName(kind: string | number, id: number | null): string {
+    if (kind === 'vm' || kind === 1) return this.vmName(id ?? -1);
+    if (kind === 'host' || kind === 2) {
+      const p = id === null || id < 0 ? undefined : this.process.get(id);
+      return p ? `host (${p.name ?? p.cr3})` : 'the host';
+    }
+    return 'nobody known';
+  }
+
+  get lostTicks(): number {
+    return Object.values(this.info.losses.ticks).reduce((a, b) => a + b, 0);
+  }
+}
