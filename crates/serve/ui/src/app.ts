@@ -76,8 +76,10 @@ export class App {
       if (now.theme !== before.theme) this.applyTheme();
       this.wantSums();
       for (const p of this.parts) p.update(now, before);
+      this.loader.settle();
     });
     for (const p of this.parts) p.update(this.view, null);
+    this.loader.settle();
     this.wantSums();
     const media = matchMedia('(prefers-color-scheme: light)');
     media.addEventListener('change', () => this.restyle());
@@ -90,6 +92,7 @@ export class App {
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
       for (const p of this.parts) p.refresh?.();
+      this.loader.settle();
     });
   }
 
@@ -113,6 +116,7 @@ export class App {
   private restyle(): void {
     this.applyTheme();
     for (const p of this.parts) p.update(this.view, null);
+    this.loader.settle();
   }
 
   private watchDensity(): void {

@@ -99,7 +99,7 @@ export class Palette {
         paint = (x, y) => (x === y || x + y === 7 ? line : base);
         break;
       }
-      case WAITING: base = mix(own, background, 0.86); break;
+      case WAITING: base = mix(own, background, dark ? 0.8 : 0.84); break;
       case OFF_CPU: {
         base = mix(by, background, 0.86);
         const line = mix(by, background, 0.2);

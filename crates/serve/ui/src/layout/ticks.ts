@@ -35,14 +35,11 @@ export function axisOf(from: number, to: number, hz: number | null, count: numbe
     for (let i = first; i <= last && ticks.length < 1000; i++) ticks.push({ t: i * step, label: grouped(i * step) });
     return { step, base: null, baseLabel: '', ticks };
   }
-  // A base pays off where the step is a thousandth of the time before it.
+  // A base pays off where labels would need more than five digits to differ.
+  const useBase = a > step * 20_000;
   const big = niceStep((b - a) * 2);
-  const useBase = a > step * 2000;
   const base = useBase ? Math.floor(a / big) * big : 0;
-  const [size, unit] = unitOf(useBase ? step : Math.max(step, b < 1 ? step : 0.001));
-  const inSeconds = !useBase && b >= 1;
-  const scale = inSeconds ? 1 : size;
-  const word = inSeconds ? 's' : unit;
+  const [scale, word] = unitOf(b - base);
   const decimals = Math.max(0, Math.ceil(-Math.log10(step / scale) - 1e-9));
   for (let i = first; i <= last && ticks.length < 1000; i++) {
     const s = i * step;

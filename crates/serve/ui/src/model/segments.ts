@@ -82,8 +82,10 @@ export class SegmentCache {
     const covered = overlap(a.window, view) / (Math.min(span, view.to) - Math.max(0, view.from));
     if (covered <= 0) return -1;
     const good = serves(a.window, a.segments.binned, view, span, pixels);
-    const detail = a.segments.binned ? a.window.px / (a.window.to - a.window.from) : 1;
-    return (good ? (a.segments.exact || a.fine ? 100 : 50) : 0) + covered * 10 + Math.min(1, detail * (view.to - view.from) / pixels);
+    // How fine it is, by how much of the view it covers: a fine answer for a corner does not oust a coarse one for all.
+    const asked = pixels / (view.to - view.from);
+    const detail = a.segments.binned ? Math.min(1, a.window.px / (a.window.to - a.window.from) / asked) : 1;
+    return (good ? (a.segments.exact || a.fine ? 100 : 50) : 0) + covered * (0.2 + detail);
   }
 }
 

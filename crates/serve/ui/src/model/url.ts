@@ -25,6 +25,7 @@ export function encodeView(v: View, span: number): string {
   if (v.reason !== null) put('reason', String(v.reason));
   if (v.exitVm !== null) put('exits', String(v.exitVm));
   if (!v.pane) put('pane', '0');
+  if (v.paneHeight !== null) put('height', String(v.paneHeight));
   if (!v.labels) put('labels', '0');
   return out.join('&');
 }
@@ -71,6 +72,8 @@ export function decodeView(hash: string, span: number): View {
   v.reason = whole(q.get('reason'));
   v.exitVm = whole(q.get('exits'));
   v.pane = q.get('pane') !== '0';
+  const height = whole(q.get('height'));
+  if (height !== null && height >= 60 && height <= 4000) v.paneHeight = height;
   v.labels = q.get('labels') !== '0';
   return v;
 }

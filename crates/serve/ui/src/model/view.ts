@@ -30,12 +30,14 @@ export interface View {
   reason: number | null;
   exitVm: number | null;
   pane: boolean;
+  /** Height of the pane in CSS pixels; null as the page thinks fit. */
+  paneHeight: number | null;
   labels: boolean;
 }
 
 export function defaultView(span: number): View {
   return {
     tab: 'resources', from: 0, to: Math.max(span, 1), sel: null, row: null, at: null, pins: [], sort: 'use', folds: [], filter: '',
-    only: null, theme: 'auto', cell: null, finding: null, reason: null, exitVm: null, pane: true, labels: true,
+    only: null, theme: 'auto', cell: null, finding: null, reason: null, exitVm: null, pane: true, paneHeight: null, labels: true,
   };
 }

@@ -19,17 +19,17 @@ export function legendPane(app: App): Part & { el: HTMLElement } {
       const items: [number, number, number, number, string, string][] = [
         [own, GUEST, OBSERVED, NO_HUE, 'guest', STATE_MEANING[GUEST]],
         [own, HYPERVISOR, OBSERVED, NO_HUE, 'hypervisor', STATE_MEANING[HYPERVISOR]],
-        [own, PREEMPTED, OBSERVED, other, 'preempted, in the taker’s hue', STATE_MEANING[PREEMPTED]],
+        [own, PREEMPTED, OBSERVED, other, 'preempted (taker’s hue)', STATE_MEANING[PREEMPTED]],
         [own, WAITING, OBSERVED, NO_HUE, 'waiting', STATE_MEANING[WAITING]],
         [own, OFF_CPU, OBSERVED, other, 'off cpu', STATE_MEANING[OFF_CPU]],
         [NO_HUE, HOST, OBSERVED, NO_HUE, 'host', STATE_MEANING[HOST]],
         [NO_HUE, IDLE, OBSERVED, NO_HUE, 'idle', STATE_MEANING[IDLE]],
         [NO_HUE, UNKNOWN, OBSERVED, NO_HUE, 'unknown', STATE_MEANING[UNKNOWN]],
         [NO_HUE, LOST, OBSERVED, NO_HUE, 'lost', STATE_MEANING[LOST]],
-        [own, GUEST, INFERRED, NO_HUE, 'lines: inferred', 'follows from a rule; no packet says so. Without the lines it was observed'],
+        [own, GUEST, INFERRED, NO_HUE, 'inferred', 'follows from a rule; no packet says so. Without the lines it was observed'],
       ];
       fill(el, h('li', { class: 'dim' }, 'hue = VM'), items.map(([hue, s, e, t, word, title]) =>
-        h('li', { title }, swatch(p, p.style(hue, s, e, t), s === IDLE), word)));
+        h('li', { title }, swatch(p, p.style(hue, s, e, t), s === IDLE || s === WAITING), word)));
     },
   };
 }

@@ -26,6 +26,24 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
   const el = h('section', { class: 'pane', 'aria-label': 'Sums of the selection or of what is in sight' }, h('div', { class: 'panehead' }, toggle, title, about, h('span', { class: 'grow' }), tools), body);
   let announced = '';
 
+  // The edge above it is dragged, or moved by arrows.
+  const edge = h('div', { class: 'edge', role: 'separator', tabindex: 0, 'aria-orientation': 'horizontal', 'aria-label': 'Height of the sums', title: 'Drag to change the height' });
+  const setHeight = (px: number) => app.store.set({ pane: true, paneHeight: Math.round(Math.min(Math.max(px, 80), innerHeight * 0.7)) });
+  edge.addEventListener('pointerdown', (e) => {
+    e.preventDefault();
+    const from = el.offsetHeight;
+    edge.setPointerCapture(e.pointerId);
+    const move = (m: PointerEvent) => setHeight(from + e.clientY - m.clientY);
+    edge.addEventListener('pointermove', move);
+    edge.addEventListener('lostpointercapture', () => edge.removeEventListener('pointermove', move), { once: true });
+  });
+  edge.addEventListener('keydown', (e) => {
+    if (e.key !== 'ArrowUp' && e.key !== 'ArrowDown') return;
+    e.preventDefault();
+    setHeight(el.offsetHeight + (e.key === 'ArrowUp' ? 24 : -24));
+  });
+  el.prepend(edge);
+
   const styleFor = (kind: Kind, id: number, state: number, inferred: boolean, taker = NO_HUE) => {
     const vm = app.data.vmOf(kind, id);
     return app.palette.style(isCpuLike(kind) ? NO_HUE : hueOfVm(vm), state, inferred ? INFERRED : OBSERVED, taker);
@@ -62,9 +80,9 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
     const out: Node[] = [];
     const half = data.info.exit_within_ticks;
     const whoBox = h('section', null, h('h3', null, 'Who had the cpus'), stackedBar(app, shares.map((s) => ({ share: s.share, style: s.style, title: `${s.word} ${percent(s.share)}` }))),
-      h('ul', { class: 'chips' }, shares.filter((s) => s.share >= 0.0005).slice(0, 14).map((s) => h('li', null, swatch(app.palette, s.style, s.word === 'idle'), `${s.vm !== null && s.word === 'hypervisor' ? `hv ${data.vmName(s.vm)}` : s.word} ${percent(s.share)}`))));
+      h('ul', { class: 'chips' }, shares.filter((s) => s.share >= 0.0005).slice(0, 14).map((s) => h('li', null, swatch(app.palette, s.style, s.word === 'idle'), `${s.vm !== null && s.word === 'hypervisor' ? `hypervisor (${data.vmName(s.vm)})` : s.word} ${percent(s.share)}`))));
     out.push(whoBox);
-    const thefts = sums.thefts.filter((t) => t.taker !== 'none').slice(0, 6);
+    const thefts = sums.thefts.filter((t) => t.taker !== 'none' && t.ticks >= sums.of('vm', t.vm).total * 0.0005).slice(0, 8);
     const takenBox = h('section', null, h('h3', null, 'Who took whose time'), thefts.length
       ? h('ul', { class: 'list' }, thefts.map((t) => {
         const of = sums.of('vm', t.vm).total;
@@ -75,7 +93,7 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
       })) : h('p', { class: 'dim' }, 'Nobody waited for a cpu that another had.'));
     const ids = data.info.vms.map((v) => v.vm_id).sort((a, b) => sums.of('vm', b).used - sums.of('vm', a).used);
     const shown = ids.slice(0, 40);
-    const used = VM_STATES.filter((s) => shown.some((id) => sums.of('vm', id).ticks[s] > 0));
+    const used = VM_STATES.filter((s) => shown.some((id) => sums.of('vm', id).ticks[s] > sums.of('vm', id).total * 1e-5));
     const table = h('section', { class: 'widest' }, h('h3', null, 'What became of the VMs’ vCPUs'), ids.length === 0 ? h('p', { class: 'dim' }, 'No VM was seen.') : h('table', { class: 'sums' },
       h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'VM'), h('th', null, ''), used.map((s) => h('th', { scope: 'col' }, STATE_WORDS[s])), h('th', { scope: 'col', title: 'Share that follows from a rule rather than from a packet' }, 'inferred'))),
       h('tbody', null, shown.map((id) => {
@@ -153,6 +171,8 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
     const { view } = app;
     const { from, to } = app.scope;
     el.classList.toggle('closed', !view.pane);
+    el.style.height = view.pane && view.paneHeight !== null ? `${view.paneHeight}px` : '';
+    edge.setAttribute('aria-valuenow', String(view.paneHeight ?? 0));
     toggle.textContent = view.pane ? '▾' : '▴';
     toggle.title = view.pane ? 'Fold the pane away' : 'Show sums';
     toggle.setAttribute('aria-label', toggle.title);
@@ -175,6 +195,7 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
     drawn = key;
     const scroll = body.scrollTop;
     fill(body, app.span <= 0 ? h('p', { class: 'note' }, 'There is no time in this dataset to sum.') : one ? oneRow(sums, kind, id) : overview(sums));
+    body.classList.toggle('all', !one);
     body.scrollTop = scroll;
   };
 

@@ -69,7 +69,7 @@ export function tooltip(app: App) {
     const dot = (s: { state: number; evidence: number; byKind: number; byId: number }) => swatch(palette, palette.styleOf(row.kind, vm, s.state, s.evidence, s.byKind, s.byId));
     if (!seg.binned && row.kind !== 'vm' && row.kind !== 'node') {
       const i = hit(seg, part, t, y, perPixel * 2);
-      if (i < 0) return [title, h('div', { class: 'dim' }, 'it did not exist yet, or nothing is known')];
+      if (i < 0) return [title, h('div', { class: 'dim' }, row.kind === 'process' ? 'on no vCPU here' : 'nothing is known here')];
       return [title];
     }
     const shares = sharesIn(seg, part, a, b);

@@ -39,7 +39,7 @@ export class Timeline implements Part {
   private rowsFor = '';
 
   constructor(private readonly app: App, private readonly main: HTMLElement) {
-    this.scroller = h('div', { class: 'scroller', role: 'treegrid', tabindex: -1, onscroll: () => this.refresh() }, this.sizer);
+    this.scroller = h('div', { class: 'scroller', role: 'treegrid', tabindex: -1, onscroll: () => app.redraw() }, this.sizer);
     this.canvas.style.left = this.overlay.style.left = `${GUTTER}px`;
     this.el = h('div', { class: 'stage' }, this.canvas, this.overlay, this.scroller, this.empty);
     this.tip = tooltip(app);
@@ -122,7 +122,6 @@ export class Timeline implements Part {
     this.headers();
     this.paint();
     this.drawOver();
-    this.app.loader.settle();
   }
 
   // --- headers -----------------------------------------------------------------------------------------------------------
@@ -190,7 +189,7 @@ export class Timeline implements Part {
     const pin = row.kind === 'node' ? null : h('button', {
       type: 'button', class: 'pin', tabindex: -1, 'aria-pressed': String(row.pinned), title: row.pinned ? 'Unpin (P)' : 'Pin on top (P)', 'aria-label': row.pinned ? 'Unpin' : 'Pin on top',
       onclick: (e: Event) => { e.stopPropagation(); app.toggle('pins', row.key); },
-    }, '📌︎');
+    }, row.pinned ? '★' : '☆');
     const label = row.kind === 'vm' ? row.label + markOf(row.id) : row.label;
     const el = h('div', {
       class: `row ${row.kind} d${row.depth}${row.pinned ? ' pinned' : ''}`, role: 'row', 'aria-level': row.depth + 1, 'aria-rowindex': index + 1,
