@@ -81,6 +81,7 @@ export function build(app: App, root: HTMLElement): void {
   const strip = stripPane(app);
   main.append(timeline.el, exits.el, stolen.el, findings.el);
   document.documentElement.style.setProperty('--bar', `${scrollBar()}px`);
+  root.classList.toggle('nothing', app.span <= 0);
   fill(root, header.el, messages.el, who.el, strip.el,
     h('div', { class: 'maprow' }, mapTools.el, minimap.el),
     h('div', { class: 'tabrow' }, tabs.el, legend.el),

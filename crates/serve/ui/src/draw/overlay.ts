@@ -107,7 +107,7 @@ function labels(g: CanvasRenderingContext2D, app: App, row: Row, seg: Segments, 
       g.fillStyle = base;
       g.fillRect(Math.round(a) + 3, top + 3, Math.ceil(w) + 6, height - 6);
     }
-    g.fillStyle = bright(base) > 0.36 ? '#10161c' : '#ffffff';
+    g.fillStyle = bright(base) > 0.18 ? '#10161c' : '#ffffff';
     g.fillText(text, Math.round(a) + 6, top + height / 2 + 0.5);
     drawn++;
   }

@@ -134,7 +134,8 @@ export class Palette {
     if (!paint) return { colour: packed(base), tile: null, size: 1, edge: edge ? packed(edge) : 0, colours: edge ? [base, edge] : [base] };
     const size = 8 * this.unit;
     const tile = new Uint32Array(size * size);
-    const colours = new Set<string>();
+    // The ground first: it is what stands for the style where one colour must.
+    const colours = new Set<string>([base]);
     for (let y = 0; y < size; y++) {
       for (let x = 0; x < size; x++) {
         const c = paint(Math.floor(x / this.unit), Math.floor(y / this.unit));

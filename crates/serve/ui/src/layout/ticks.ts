@@ -19,7 +19,7 @@ function unitOf(step: number): [number, string] {
 }
 
 function trimmed(x: number, decimals: number): string {
-  return decimals > 0 ? x.toFixed(decimals) : String(Math.round(x));
+  return decimals > 0 ? x.toFixed(decimals) : grouped(x);
 }
 
 /** `count`: about how many marks fit. */

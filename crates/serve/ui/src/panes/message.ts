@@ -16,7 +16,7 @@ export function messageBar() {
     el,
     hide,
     show(e: unknown, retry: () => void) {
-      retries.push(retry);
+      retries = [...retries.slice(-7), retry];
       const text = e instanceof Error ? e.message : String(e);
       const status = e instanceof ApiError ? e.status : -1;
       const advice = status === 410 ? ' What is drawn is from before; reload the page to see what is there now.' : status === 422 ? ' The rest of the page still holds.' : ' What is drawn still holds.';

@@ -37,6 +37,7 @@ export function minimapPane(app: App): Part & { el: HTMLElement } {
     const raster = new Raster(w, hh, image.data.buffer);
     raster.clear(packed(app.palette.ground.background));
     const lostAt: number[] = [];
+    let lastLost = -Infinity;
     if (app.span > 0 && app.data.info.cpus.length) {
       for (const a of app.loader.cache.layers('node', 0, whole, app.span, w)) {
         const part = a.parts.get(0)!;
@@ -44,7 +45,9 @@ export function minimapPane(app: App): Part & { el: HTMLElement } {
         for (let i = part.begin; i < part.end; i++) {
           if (a.segments.state[i] !== LOST) continue;
           const x = Math.round(scale.x((a.segments.start[i] + a.segments.end[i]) / 2) / dpr);
-          if (!lostAt.length || x - lostAt[lostAt.length - 1] > 9) lostAt.push(x);
+          // One mark a stretch, however many bins it has.
+          if (x - lastLost > 9) lostAt.push(x);
+          lastLost = x;
         }
       }
       app.loader.want('minimap', 'node', [0], whole, w);

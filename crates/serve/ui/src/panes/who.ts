@@ -45,7 +45,7 @@ export function whoPane(app: App): Part & { el: HTMLElement } {
     const { whole, data, palette } = app;
     const shares = sharesOf(app, whole);
     if (app.span <= 0 || data.info.cpus.length === 0) {
-      fill(el, h('h2', null, 'Who had the cpus'), h('p', { class: 'note' }, 'This dataset holds no time of any cpu: there is nothing to draw. Was trace recorded at all?'));
+      fill(el, h('h2', null, 'Who had the cpus'), h('p', { class: 'note' }, 'Nobody: no trace of any cpu is in this dataset. “havana doctor” says what this host can record.'));
       return;
     }
     const doubt = within(data.info.exits, data.info.exit_within_ticks, whole.nodeTicks);

@@ -167,7 +167,7 @@ export class Timeline implements Part {
   private nothing(): string {
     const { app } = this;
     if (app.view.filter) return `No row has “${app.view.filter}” in its name.`;
-    if (app.data.info.vms.length === 0) return app.view.tab === 'processes' ? 'No VM was seen in this trace, so no guest process either.' : 'Nothing was recorded: no cpu, no VM.';
+    if (app.data.info.vms.length === 0) return app.view.tab === 'processes' && app.span > 0 ? 'No VM was seen in this trace, so no guest process either.' : 'There is nothing to draw: this dataset holds no time of any cpu.';
     return 'No rows.';
   }
 
@@ -197,7 +197,7 @@ export class Timeline implements Part {
       onclick: () => app.store.set({ row: row.key }, 'push'),
       ondblclick: () => row.open !== null && app.toggle('folds', row.key),
     }, h('div', { role: 'rowheader', class: 'name' }, fold, hue, h('span', { class: 'label' }, label), pin),
-    h('div', { role: 'gridcell', class: 'use' }, h('i', { style: `width:${Math.min(100, row.use * 100).toFixed(1)}%` }), h('span', null, percent(row.use))));
+    h('div', { role: 'gridcell', class: 'use', title: 'Use over the whole capture; of a VM, its vCPUs added up (100 % is one cpu)' }, h('i', { style: `width:${Math.min(100, row.use * 100).toFixed(1)}%` }), h('span', null, percent(row.use))));
     return el;
   }
 
