@@ -33,6 +33,8 @@ export class App {
   reasons: Record<string, string> = {};
   /** Live region. */
   announce: (text: string) => void = () => {};
+  /** Puts the keyboard on the focused row, once it is drawn. */
+  focusRows: () => void = () => {};
   /** The message bar. */
   complain: (e: unknown, retry: () => void) => void = () => {};
   private sumsTimer: ReturnType<typeof setTimeout> | undefined;
@@ -66,7 +68,12 @@ export class App {
   }
 
   rows(view = this.view): Row[] {
-    return rowsOf(view, this.data, this.whole);
+    return rowsOf(view, this.data, this.sumsFor(view));
+  }
+
+  /** What rows are ordered by: the whole capture, or what the pane sums, where that is asked for. */
+  sumsFor(view: View): Sums {
+    return view.sort === 'here' && this.sums ? this.sums : this.whole;
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------------
@@ -195,10 +202,10 @@ export class App {
     const vm = this.data.vmOf(kind, id);
     if (this.view.only !== null && this.view.only !== vm) patch.only = null;
     let view = { ...this.view, ...patch };
-    if (!rowsOf(view, this.data, this.whole).some((r) => r.key === key) && view.filter) view = { ...view, ...(patch.filter = '', patch) };
+    if (!this.rows(view).some((r) => r.key === key) && view.filter) view = { ...view, ...(patch.filter = '', patch) };
     // Unfold what hides it, outermost first.
     for (const fold of [`small.${kind === 'cpu' ? 'cpus' : 'vms'}`, `vm.${vm}`, `small.vm.${vm}`]) {
-      if (rowsOf(view, this.data, this.whole).some((r) => r.key === key)) break;
+      if (this.rows(view).some((r) => r.key === key)) break;
       if (fold.endsWith('.-1') || isOpen(fold, view, this.data)) continue;
       patch.folds = view.folds.includes(fold) ? view.folds.filter((f) => f !== fold) : [...view.folds, fold];
       view = { ...view, folds: patch.folds };
@@ -215,6 +222,7 @@ export class App {
       Object.assign(patch, place.zoom === false ? bringIntoView(this.sight, place.start, place.end, this.span) : around(place.start, place.end, this.span, 1));
     }
     this.store.set(patch, 'push');
+    this.focusRows();
   }
 
   /** Only this VM, its guest processes, the busiest on top. */
@@ -222,6 +230,7 @@ export class App {
     const folds = this.view.folds.filter((f) => f !== `vm.${vm}`);
     const open = isOpen(`vm.${vm}`, { ...this.view, folds }, this.data);
     this.store.set({ tab: 'processes', only: vm, row: `vm.${vm}`, filter: '', sort: 'use', folds: open ? folds : [...folds, `vm.${vm}`] }, 'push');
+    this.focusRows();
   }
 
   /** Kinds of rows that a single interval can be asked of. */

@@ -41,6 +41,12 @@ export function hooks(a: App, timeline: Timeline, width: () => number): void {
     },
     background: () => a.palette.ground.background,
     states: STATE_WORDS,
+    /** Draws the present view once more: milliseconds. */
+    frame() {
+      const t = performance.now();
+      timeline.refresh();
+      return performance.now() - t;
+    },
     /** Draws `n` random rectangles with the real renderer 60 times: milliseconds a frame. */
     benchmark: (n = 10_000) => timed(a.palette, randomTrack(n), 60),
   });

@@ -37,10 +37,13 @@ async function boot(root: HTMLElement): Promise<App> {
         api.findings(),
       ]);
       const whole = new Sums(table, 0, info.span, data);
-      const first = decodeView(location.hash, info.span);
-      // For tests, and pictures without writing on them: also as ?labels=0.
-      if (new URLSearchParams(location.search).get('labels') === '0') first.labels = false;
-      const store = new Store(first, (view, how) => {
+      const read = () => {
+        const view = decodeView(location.hash, info.span);
+        // For tests, and pictures without writing on them: also as ?labels=0.
+        if (new URLSearchParams(location.search).get('labels') === '0') view.labels = false;
+        return view;
+      };
+      const store = new Store(read(), (view, how) => {
         const hash = encodeView(view, info.span);
         if (hash === location.hash.slice(1)) return;
         const url = `${location.pathname}${location.search}${hash ? `#${hash}` : ''}`;
@@ -51,7 +54,7 @@ async function boot(root: HTMLElement): Promise<App> {
       });
       const reread = () => {
         remembered.forget();
-        store.take(decodeView(location.hash, info.span));
+        store.take(read());
       };
       addEventListener('popstate', reread);
       addEventListener('hashchange', reread);

@@ -22,20 +22,21 @@ import { Timeline } from './views/timeline';
 import { hooks } from './hook';
 
 export function build(app: App, root: HTMLElement): void {
-  const main = h('main', { id: 'view', role: 'tabpanel', tabindex: -1 });
+  const panel = h('div', { id: 'view', role: 'tabpanel', tabindex: -1 });
   const live = h('div', { class: 'hidden', 'aria-live': 'polite', role: 'status' });
   const messages = messageBar();
   app.announce = (text) => {
     // The same text twice would not be read twice.
     live.textContent = live.textContent === text ? `${text}\u00a0` : text;
   };
+  app.focusRows = () => timeline.focusRow();
   app.complain = (e, retry) => messages.show(e, retry);
 
-  const timeline = new Timeline(app, main);
-  const exits = new ExitsView(app, main);
+  const timeline = new Timeline(app, panel);
+  const exits = new ExitsView(app, panel);
   const stolen = new StolenView(app);
   const findings = new FindingsView(app);
-  const axis = axisPane(app, main);
+  const axis = axisPane(app, panel);
   const pane = selectionPane(app);
   const find = searchDialog(app);
   const help = helpDialog();
@@ -79,21 +80,19 @@ export function build(app: App, root: HTMLElement): void {
   const header = headerPane(app, act);
   const who = whoPane(app);
   const strip = stripPane(app);
-  main.append(timeline.el, exits.el, stolen.el, findings.el);
+  panel.append(timeline.el, exits.el, stolen.el, findings.el);
   document.documentElement.style.setProperty('--bar', `${scrollBar()}px`);
   root.classList.toggle('nothing', app.span <= 0);
   fill(root, header.el, messages.el, who.el, strip.el,
-    h('div', { class: 'maprow' }, mapTools.el, minimap.el),
-    h('div', { class: 'tabrow' }, tabs.el, legend.el),
-    axis.el, main, pane.el, live, find.el, help.el);
+    h('main', null, h('div', { class: 'maprow' }, mapTools.el, minimap.el), h('div', { class: 'tabrow' }, tabs.el, legend.el), axis.el, panel, pane.el), live, find.el, help.el);
 
   app.parts.push(header, who, strip, legend, mapTools, minimap, tabs, axis, timeline, exits, stolen, findings, pane, {
     update(now) {
-      main.setAttribute('aria-labelledby', `tab-${now.tab}`);
+      panel.setAttribute('aria-labelledby', `tab-${now.tab}`);
       document.title = `${app.data.info.node === 'unknown' ? app.data.info.capture : app.data.info.node} · HAVAna`;
     },
   });
   attachKeys(app, timeline, act);
-  hooks(app, timeline, () => plotWidth(main));
+  hooks(app, timeline, () => plotWidth(panel));
   app.start();
 }

@@ -4,7 +4,7 @@ import { Scale } from '../layout/scale';
 import { GUEST, HOST, HYPERVISOR, IDLE, LOST, OFF_CPU, PREEMPTED, STATES, UNKNOWN, WAITING } from '../model/states';
 import { DARK, HUES, LIGHT, Palette, hueOfVm, markOf, mix } from './palette';
 import { Raster, packed, type Style } from './raster';
-import { drawTrack } from './tracks';
+import { drawTrack, indexStyles } from './tracks';
 
 const flat = (hex: string): Style => ({ colour: packed(hex), tile: null, size: 1, edge: 0, colours: [hex] });
 const RED = flat('#ff0000');
@@ -40,7 +40,7 @@ describe('tracks', () => {
   const draw = (rows: number[][], binned: boolean, from: number, to: number, width: number, height = 4) => {
     const seg = segments(rows, binned);
     const r = new Raster(width, height);
-    drawTrack(r, seg, { begin: 0, end: seg.id.length }, new Scale(from, to, width), 0, height, (i) => (seg.state[i] === 0 ? RED : BLUE));
+    drawTrack(r, seg, { begin: 0, end: seg.id.length }, new Scale(from, to, width), 0, height, indexStyles(seg, { begin: 0, end: seg.id.length }, (i) => (seg.state[i] === 0 ? RED : BLUE)));
     return show(r);
   };
   it('draw intervals, cut by the view', () => {

@@ -8,7 +8,7 @@ import { axisOf } from '../layout/ticks';
 import type { Row } from '../layout/rows';
 import type { Scale } from '../layout/scale';
 import { GUEST, HOST, HYPERVISOR, OFF_CPU, PREEMPTED, STATE_WORDS } from '../model/states';
-import { colourOfSegment } from '../views/colour';
+import { styleOfSegment } from '../views/colour';
 
 const LABEL_FROM = 42;
 
@@ -88,7 +88,7 @@ function occupancyMarks(g: CanvasRenderingContext2D, app: App, scale: Scale, top
 }
 
 function labels(g: CanvasRenderingContext2D, app: App, row: Row, seg: Segments, part: Part, scale: Scale, top: number, height: number): void {
-  const styleOf = colourOfSegment(app, row.kind, row.id, seg);
+  const styleOf = styleOfSegment(app, row.kind, row.id, seg);
   g.font = `${height > 22 ? 11 : 10.5}px system-ui, sans-serif`;
   g.textBaseline = 'middle';
   g.textAlign = 'left';

@@ -3,7 +3,7 @@
 import type { App } from '../app';
 import { drawAxis } from '../draw/axis';
 import type { Row } from '../layout/rows';
-import { colourOfSegment } from '../views/colour';
+import { styleOfSegment } from '../views/colour';
 import type { Timeline } from '../views/timeline';
 import { canvasContext, h } from '../util/dom';
 import { axisOf } from '../layout/ticks';
@@ -68,7 +68,7 @@ export function svgOf(app: App, timeline: Timeline): void {
     if (!layer) continue;
     const { segments: s } = layer;
     const part = layer.parts.get(row.id)!;
-    const styleOf = colourOfSegment(app, row.kind, row.id, s);
+    const styleOf = styleOfSegment(app, row.kind, row.id, s);
     const top = row.top - p.scrollTop;
     const hh = row.height - 1;
     for (let i = part.begin; i < part.end; i++) {

@@ -40,8 +40,10 @@ function weigh(kind: Kind, id: number, data: Dataset, sums: Sums): Item {
 
 function order(items: Item[], sort: View['sort']): Item[] {
   const byName = (a: Item, b: Item) => a.label.localeCompare(b.label, 'en', { numeric: true }) || a.id - b.id;
+  const byUse = (a: Item, b: Item) => b.use - a.use || b.matters - a.matters || a.id - b.id;
   const by = {
-    use: (a: Item, b: Item) => b.use - a.use || b.matters - a.matters || a.id - b.id,
+    use: byUse,
+    here: byUse,
     name: byName,
     id: (a: Item, b: Item) => a.id - b.id,
   }[sort];

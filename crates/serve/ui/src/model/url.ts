@@ -61,7 +61,7 @@ export function decodeView(hash: string, span: number): View {
   v.row = keys(q.get('row'))[0] ?? null;
   v.at = whole(q.get('at'));
   v.pins = keys(q.get('pins'));
-  v.sort = oneOf<Sort>(q.get('sort'), ['use', 'name', 'id'], v.sort);
+  v.sort = oneOf<Sort>(q.get('sort'), ['use', 'here', 'name', 'id'], v.sort);
   v.folds = keys(q.get('folds'));
   v.filter = q.get('filter') ?? '';
   v.only = whole(q.get('vm'));

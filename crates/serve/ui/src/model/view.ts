@@ -2,7 +2,8 @@
 
 export type Tab = 'resources' | 'processes' | 'exits' | 'stolen' | 'findings';
 export const TABS: Tab[] = ['resources', 'processes', 'exits', 'stolen', 'findings'];
-export type Sort = 'use' | 'name' | 'id';
+/** `use` over the whole capture, `here` over what the pane sums. */
+export type Sort = 'use' | 'here' | 'name' | 'id';
 export type Theme = 'auto' | 'dark' | 'light';
 
 export interface View {

@@ -15,8 +15,8 @@ export function axisPane(app: App, main: HTMLElement): Part & { el: HTMLElement;
   const canvas = h('canvas', { class: 'axis', 'aria-hidden': 'true' });
   const g = canvasContext(canvas);
   const sort = h('select', {
-    'aria-label': 'Order of rows', title: 'Order of rows', onchange: () => app.store.set({ sort: sort.value as Sort }, 'push'),
-  }, h('option', { value: 'use' }, 'by use'), h('option', { value: 'name' }, 'by name'), h('option', { value: 'id' }, 'by id'));
+    'aria-label': 'Order of rows', title: 'Order of rows: by use of the whole capture, or of the selection or what is in sight (here)', onchange: () => app.store.set({ sort: sort.value as Sort }, 'push'),
+  }, h('option', { value: 'use' }, 'by use'), h('option', { value: 'here' }, 'by use here'), h('option', { value: 'name' }, 'by name'), h('option', { value: 'id' }, 'by id'));
   const filter = h('input', {
     type: 'search', placeholder: 'filter rows', 'aria-label': 'Filter rows', spellcheck: 'false', autocomplete: 'off',
     oninput: () => app.store.set({ filter: filter.value }),

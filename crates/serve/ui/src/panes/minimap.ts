@@ -8,7 +8,7 @@ import { Scale } from '../layout/scale';
 import { clampRange, pan } from '../layout/zoom';
 import { LOST } from '../model/states';
 import { canvasContext, fitCanvas, h } from '../util/dom';
-import { colourOfSegment } from '../views/colour';
+import { stylesOf } from '../views/colour';
 
 const HEIGHT = 34;
 const MARKS = 12;
@@ -41,7 +41,7 @@ export function minimapPane(app: App): Part & { el: HTMLElement } {
     if (app.span > 0 && app.data.info.cpus.length) {
       for (const a of app.loader.cache.layers('node', 0, whole, app.span, w)) {
         const part = a.parts.get(0)!;
-        drawTrack(raster, a.segments, part, scale, 0, hh, colourOfSegment(app, 'node', 0, a.segments));
+        drawTrack(raster, a.segments, part, scale, 0, hh, stylesOf(app, 'node', 0, a));
         for (let i = part.begin; i < part.end; i++) {
           if (a.segments.state[i] !== LOST) continue;
           const x = Math.round(scale.x((a.segments.start[i] + a.segments.end[i]) / 2) / dpr);

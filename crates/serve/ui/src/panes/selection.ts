@@ -95,7 +95,7 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
     const shown = ids.slice(0, 40);
     const used = VM_STATES.filter((s) => shown.some((id) => sums.of('vm', id).ticks[s] > sums.of('vm', id).total * 1e-5));
     const table = h('section', { class: 'widest' }, h('h3', null, 'What became of the VMs’ vCPUs'), ids.length === 0 ? h('p', { class: 'dim' }, 'No VM was seen.') : h('table', { class: 'sums' },
-      h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'VM'), h('th', null, ''), used.map((s) => h('th', { scope: 'col' }, STATE_WORDS[s])), h('th', { scope: 'col', title: 'Share that follows from a rule rather than from a packet' }, 'inferred'))),
+      h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'VM'), h('th', { scope: 'col' }, h('span', { class: 'hidden' }, 'shares')), used.map((s) => h('th', { scope: 'col' }, STATE_WORDS[s])), h('th', { scope: 'col', title: 'Share that follows from a rule rather than from a packet' }, 'inferred'))),
       h('tbody', null, shown.map((id) => {
         const split = sums.of('vm', id);
         const of = Math.max(1, split.total);

@@ -2,19 +2,24 @@
 
 import type { App } from '../app';
 import type { Kind, Segments } from '../api/types';
-import type { Style } from '../draw/raster';
-import type { StyleOf } from '../draw/tracks';
+import type { Palette } from '../draw/palette';
+import { type StyleOf, type TrackStyles, indexStyles } from '../draw/tracks';
+import type { Answer, Part } from '../model/segments';
 
-export function colourOfSegment(app: App, kind: Kind, id: number, seg: Segments): StyleOf {
+export function styleOfSegment(app: App, kind: Kind, id: number, seg: Segments): StyleOf {
   const vm = app.data.vmOf(kind, id);
   const { palette } = app;
-  // Rows of one track have few styles: a cache keyed by the codes spares most of the work.
-  const cache = new Map<number, Style>();
-  return (i) => {
-    const byId = seg.byKind[i] === 1 ? seg.byId[i] : -1;
-    const key = ((seg.state[i] * 4 + seg.evidence[i]) * 4 + seg.byKind[i]) * 65536 + byId + 1;
-    let style = cache.get(key);
-    if (!style) cache.set(key, (style = palette.styleOf(kind, vm, seg.state[i], seg.evidence[i], seg.byKind[i], byId)));
-    return style;
-  };
+  return (i) => palette.styleOf(kind, vm, seg.state[i], seg.evidence[i], seg.byKind[i], seg.byKind[i] === 1 ? seg.byId[i] : -1);
+}
+
+const known = new WeakMap<Part, { palette: Palette; styles: TrackStyles }>();
+
+/** The styles of a track in an answer; they stay the same until the theme changes. */
+export function stylesOf(app: App, kind: Kind, id: number, answer: Answer): TrackStyles {
+  const part = answer.parts.get(id)!;
+  const have = known.get(part);
+  if (have?.palette === app.palette) return have.styles;
+  const styles = indexStyles(answer.segments, part, styleOfSegment(app, kind, id, answer.segments));
+  known.set(part, { palette: app.palette, styles });
+  return styles;
 }

@@ -4,7 +4,7 @@ import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { Histogram, Rate, Slowest } from '../api/types';
 import type { App, Part } from '../app';
-import { NO_HUE, hueOfVm, markOf } from '../draw/palette';
+import { NO_HUE, hueOfVm, markOf, mix } from '../draw/palette';
 import { csv, download } from '../export/csv';
 import { attachGestures } from '../input/gestures';
 import { grouped, percent, digits3 } from '../layout/format';
@@ -146,7 +146,7 @@ export class ExitsView implements Part {
         values: (_u, v) => v.map((x) => (x >= 1000 ? `${digits3(x / 1000)} k ${unit}` : `${digits3(x)} ${unit}`)),
       }],
       series: [{}, ...vms.map((vm, i): uPlot.Series => ({
-        label: app.data.vmName(vm), stroke: app.palette.vm(vm), width: 1.5, points: { show: false }, dash: dashOf(i), paths: uPlot.paths.stepped!({ align: 1 }),
+        label: app.data.vmName(vm), stroke: app.palette.ground.dark ? app.palette.vm(vm) : mix(app.palette.vm(vm), '#000000', 0.18), width: 1.5, points: { show: false }, dash: dashOf(i), paths: uPlot.paths.stepped!({ align: 1 }),
       }))],
       hooks: {
         draw: [(u) => {
@@ -251,7 +251,7 @@ export class ExitsView implements Part {
     fill(this.slow, h('div', { class: 'headline' }, h('h3', null, `Slowest exits${app.view.exitVm !== null ? ` of ${data.vmName(app.view.exitVm)}` : ''}`),
       rows.length ? button('CSV', () => download('havana-slowest-exits.csv', 'text/csv', csv([['exit_id', 'vcpu_id', 'vm_id', 'cpu', 'reentry_cpu', 'process_id', 'reason', 'exit_ticks', 'exit_lo', 'exit_hi', 'reentry_ticks', 'reentry_lo', 'reentry_hi'],
         ...Array.from(s.exit, (_, i) => [s.exit_id[i], s.vcpu[i], s.vm[i], s.cpu[i], s.reentry_cpu[i], s.process[i], s.reason[i], s.exit[i], s.exit_lo[i], s.exit_hi[i], s.reentry[i], s.reentry_lo[i], s.reentry_hi[i]])]))) : null),
-    rows.length ? h('table', null, h('thead', null, h('tr', null, h('th', { scope: 'col', class: 'right' }, 'took'), h('th', null, ''), ['vCPU', 'reason', 'guest process', 'cpu'].map((w) => h('th', { scope: 'col', class: 'left' }, w)), h('th', { scope: 'col' }, 'left the guest at'))), h('tbody', null, rows)) : h('p', { class: 'dim' }, 'None in this range.'));
+    rows.length ? h('table', null, h('thead', null, h('tr', null, h('th', { scope: 'col', class: 'right' }, 'took'), h('th', { scope: 'col' }, h('span', { class: 'hidden' }, 'how sure')), ['vCPU', 'reason', 'guest process', 'cpu'].map((w) => h('th', { scope: 'col', class: 'left' }, w)), h('th', { scope: 'col' }, 'left the guest at'))), h('tbody', null, rows)) : h('p', { class: 'dim' }, 'None in this range.'));
   }
 }
 

@@ -17,7 +17,7 @@ import { canvasContext, fitCanvas, h, setProps } from '../util/dom';
 import { GUTTER, plotWidth } from '../panes/frame';
 import { tooltip } from '../panes/tooltip';
 import { swatch } from '../panes/swatch';
-import { colourOfSegment } from './colour';
+import { stylesOf } from './colour';
 
 const OVERSCAN = 6;
 
@@ -89,23 +89,30 @@ export class Timeline implements Part {
       this.tip.hide();
       return;
     }
-    const key = [now.tab === 'processes', now.sort, now.folds, now.filter, now.only, now.pins, devicePixelRatio].join('|');
-    if (key !== this.rowsFor || !before || before.theme !== now.theme) {
-      this.rowsFor = key;
-      this.rows = this.app.rows(now);
-      this.height = placeRows(this.rows, devicePixelRatio);
-      this.sizer.style.height = `${this.height}px`;
-      this.elements.clear();
-      this.sizer.replaceChildren();
-      this.scroller.setAttribute('aria-label', now.tab === 'processes' ? 'Guest processes over time' : 'cpus, VMs and vCPUs over time');
-      this.scroller.setAttribute('aria-rowcount', String(this.rows.length));
-      this.shownRow = null;
-    }
+    this.buildRows(now, !before || before.theme !== now.theme);
     if (now.row !== this.shownRow) {
       this.shownRow = now.row;
       if (now.row) this.scrollTo(now.row);
     }
     this.refresh();
+  }
+
+  /** Makes the rows anew where anything has changed that they hang on. */
+  private buildRows(now: View, force: boolean): void {
+    const local = this.app.sumsFor(now);
+    const key = [now.tab === 'processes', now.sort, local.from, local.to, now.folds, now.filter, now.only, now.pins, devicePixelRatio].join('|');
+    if (key === this.rowsFor && !force) return;
+    this.rowsFor = key;
+    const focused = this.sizer.contains(document.activeElement);
+    this.rows = this.app.rows(now);
+    this.height = placeRows(this.rows, devicePixelRatio);
+    this.sizer.style.height = `${this.height}px`;
+    this.elements.clear();
+    this.sizer.replaceChildren();
+    if (focused) this.wantFocus = true;
+    this.scroller.setAttribute('aria-label', now.tab === 'processes' ? 'Guest processes over time' : 'cpus, VMs and vCPUs over time');
+    this.scroller.setAttribute('aria-rowcount', String(this.rows.length));
+    this.shownRow = null;
   }
 
   private scrollTo(key: string): void {
@@ -119,6 +126,7 @@ export class Timeline implements Part {
 
   refresh(): void {
     if (!this.active || this.el.clientHeight === 0) return;
+    this.buildRows(this.app.view, false);
     this.headers();
     this.paint();
     this.drawOver();
@@ -197,17 +205,18 @@ export class Timeline implements Part {
       onclick: () => app.store.set({ row: row.key }, 'push'),
       ondblclick: () => row.open !== null && app.toggle('folds', row.key),
     }, h('div', { role: 'rowheader', class: 'name' }, fold, hue, h('span', { class: 'label' }, label), pin),
-    h('div', { role: 'gridcell', class: 'use', title: 'Use over the whole capture; of a VM, its vCPUs added up (100 % is one cpu)' }, h('i', { style: `width:${Math.min(100, row.use * 100).toFixed(1)}%` }), h('span', null, percent(row.use))));
+    h('div', { role: 'gridcell', class: 'use', title: 'Use of one cpu; of a VM, its vCPUs added up' }, h('i', { style: `width:${Math.min(100, row.use * 100).toFixed(1)}%` }), h('span', null, percent(row.use))));
     return el;
   }
 
   /** What a row's picture says, in words: for who cannot see it, and for the pointer. */
   private words(row: Row): string {
-    const split = this.app.whole.of(row.kind, row.id);
+    const local = this.app.sumsFor(this.app.view);
+    const split = local.of(row.kind, row.id);
     const total = split.total;
     const shares = [...split.ticks].map((t, s) => [t / total, s]).filter(([x]) => x >= 0.0005).sort((a, b) => b[0] - a[0])
       .map(([x, s]) => `${STATE_WORDS[s]} ${percent(x)}`).join(', ');
-    return `${this.app.data.fullName(row.kind, row.id)}: ${shares || 'nothing seen'}; over the whole capture`;
+    return `${this.app.data.fullName(row.kind, row.id)}: ${shares || 'nothing seen'}; ${local === this.app.whole ? 'over the whole capture' : this.app.clock.range(local.from, local.to)}`;
   }
 
   // --- pictures ----------------------------------------------------------------------------------------------------------
@@ -239,7 +248,7 @@ export class Timeline implements Part {
       const layers = app.loader.cache.layers(row.kind, row.id, app.sight, app.span, w);
       layers.forEach((layer, n) => {
         if (n > 0) raster.rect(Math.round(scale.x(layer.window.from)), top, Math.round(scale.x(layer.window.to)), bottom, { colour: ground, tile: null, size: 1, edge: 0, colours: [] });
-        drawTrack(raster, layer.segments, layer.parts.get(row.id)!, scale, top, bottom, colourOfSegment(app, row.kind, row.id, layer.segments));
+        drawTrack(raster, layer.segments, layer.parts.get(row.id)!, scale, top, bottom, stylesOf(app, row.kind, row.id, layer));
       });
     }
     canvasContext(this.canvas).putImageData(this.image, 0, 0);
@@ -314,7 +323,6 @@ export class Timeline implements Part {
 
   focusRow(): void {
     this.wantFocus = true;
-    this.refresh();
   }
 
   hideTip(): boolean {
