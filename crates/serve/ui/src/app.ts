@@ -239,7 +239,8 @@ export class App {
   }
 
   private stepping = false;
-  async step(to: 'next' | 'previous'): Promise<void> {
+  /** To the next or previous state of the focused row; `extend` adds it to the selection. */
+  async step(to: 'next' | 'previous', extend = false): Promise<void> {
     const key = this.view.row;
     if (!this.canStep(key)) {
       this.announce('Focus a cpu, a vCPU or a process first; then . and , go from state to state.');
@@ -248,21 +249,23 @@ export class App {
     if (this.stepping) return;
     this.stepping = true;
     const [kind, id] = splitKey(key);
-    const from = this.view.at ?? this.view.from;
+    const { sel } = this.view;
+    const from = extend && sel && to === 'next' ? sel[1] - 1 : this.view.at ?? this.view.from;
     try {
       const i = await this.api.step(kind, id, from, to);
       if (!i) this.announce(to === 'next' ? 'This is the last state of the row.' : 'This is the first state of the row.');
-      else this.showInterval(kind, id, i);
+      else this.showInterval(kind, id, i, extend ? sel : null);
     } catch (e) {
-      this.complain(e, () => void this.step(to));
+      this.complain(e, () => void this.step(to, extend));
     } finally {
       this.stepping = false;
     }
   }
 
-  showInterval(kind: Kind, id: number, i: Interval): void {
-    const sel: [number, number] = [Math.round(i.start), Math.max(Math.round(i.start) + 1, Math.round(i.end))];
-    this.store.set({ sel, at: sel[0], row: `${kind}.${id}`, ...bringIntoView(this.sight, sel[0], sel[1], this.span) });
+  showInterval(kind: Kind, id: number, i: Interval, joined: [number, number] | null = null): void {
+    const one: [number, number] = [Math.round(i.start), Math.max(Math.round(i.start) + 1, Math.round(i.end))];
+    const sel: [number, number] = joined ? [Math.min(joined[0], one[0]), Math.max(joined[1], one[1])] : one;
+    this.store.set({ sel, at: sel[0], row: `${kind}.${id}`, ...bringIntoView(this.sight, one[0], one[1], this.span) });
     this.announce(`${this.data.fullName(kind, id)}: ${i.state.replace('_', ' ')}, ${i.evidence}, ${this.clock.duration(i.end - i.start)} from ${this.clock.moment(i.start, (i.end - i.start) / 10)}`);
   }
 }

@@ -8,11 +8,13 @@ import type { Kind } from './types';
 
 const SOON_MS = 40;
 const FINE_MS = 150;
+/** An answer that takes longer than this is said to be on its way. */
+const SLOW_MS = 400;
 /** Tracks in one request: few enough that the first rows need not wait for all. */
 const AT_ONCE = 64;
 
 interface Wanted { kind: Kind; ids: number[]; view: Range; pixels: number }
-interface Flight { kind: Kind; ids: Set<number>; window: Window; fine: boolean; stop: AbortController }
+interface Flight { kind: Kind; ids: Set<number>; window: Window; fine: boolean; stop: AbortController; since: number }
 
 export class Loader {
   readonly cache = new SegmentCache();
@@ -56,6 +58,12 @@ export class Loader {
 
   get busy(): boolean {
     return this.flights.size > 0 || this.soon !== undefined || this.later !== undefined;
+  }
+
+  /** Somebody has been waiting for a while. */
+  get slow(): boolean {
+    const now = performance.now();
+    return [...this.flights].some((f) => now - f.since > SLOW_MS);
   }
 
   private schedule(): void {
@@ -102,8 +110,9 @@ export class Loader {
 
   private fly(w: Wanted, ids: number[], fine: boolean): void {
     const window = windowFor(w.view, this.span, w.pixels);
-    const flight: Flight = { kind: w.kind, ids: new Set(ids), window, fine, stop: new AbortController() };
+    const flight: Flight = { kind: w.kind, ids: new Set(ids), window, fine, stop: new AbortController(), since: performance.now() };
     this.flights.add(flight);
+    setTimeout(() => this.flights.has(flight) && this.onAnswer(), SLOW_MS + 1);
     this.api.segments(w.kind, ids, window.from, window.to, window.px, fine, flight.stop.signal).then((segments) => {
       this.flights.delete(flight);
       this.cache.add(w.kind, { window, fine, segments, parts: partsOf(segments, ids) });
@@ -111,6 +120,7 @@ export class Loader {
       if (!this.flights.size) this.load();
     }, (e) => {
       this.flights.delete(flight);
+      this.onAnswer();
       if (isAbort(e)) return;
       this.failed = true;
       this.onError(e);

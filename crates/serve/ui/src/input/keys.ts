@@ -7,7 +7,7 @@ import type { Timeline } from '../views/timeline';
 
 export const KEYS: [string, [string, string][]][] = [
   ['Time', [['W  S', 'zoom in, out'], ['A  D', 'pan left, right'], ['Ctrl + wheel', 'zoom at the pointer'], ['Shift + drag, middle drag', 'pan'], ['F', 'fit the whole capture'], ['Z', 'zoom to the selection']]],
-  ['Selection', [['drag', 'select a range'], ['Shift + click', 'extend it'], ['double click', 'select one state'], ['.  ,', 'next, previous state of the focused row'], ['Esc', 'close, clear']]],
+  ['Selection', [['drag', 'select a range'], ['Shift + click', 'extend it'], ['double click', 'select one state'], ['.  ,', 'next, previous state of the focused row'], ['>  <', 'add it to the selection'], ['R', 'select what is in sight'], ['Esc', 'close, clear']]],
   ['Rows', [['↑ ↓ Home End', 'move the focus'], ['← →', 'fold, unfold'], ['Enter, Space', 'fold or unfold'], ['P', 'pin on top'], ['wheel', 'scroll']]],
   ['Page', [['1 – 5', 'tabs'], ['/', 'find'], ['E, Shift + E', 'save as PNG, SVG'], ['?', 'this help']]],
 ];
@@ -51,6 +51,9 @@ export function attachKeys(app: App, timeline: Timeline, act: Actions): void {
         case 'z': if (view.sel) app.look(around(view.sel[0], view.sel[1], span, 0.05), 'push'); return true;
         case '.': void app.step('next'); return true;
         case ',': void app.step('previous'); return true;
+        case '>': void app.step('next', true); return true;
+        case '<': void app.step('previous', true); return true;
+        case 'r': app.select([sight.from, sight.to], 'push'); return true;
         case 'p': if (view.row && /^(cpu|vm|vcpu|process)\./.test(view.row)) app.toggle('pins', view.row); return true;
       }
     }

@@ -89,13 +89,8 @@ export function rowsOf(view: View, data: Dataset, sums: Sums): Row[] {
     if (open) for (const item of small) each(item);
   };
 
-  const childKind: Kind = view.tab === 'processes' ? 'process' : 'vcpu';
-  const childrenOf = (vm: number): Item[] => {
-    const ids = childKind === 'process'
-      ? data.info.processes.filter((p) => p.vm_id === vm).map((p) => p.process_id)
-      : data.info.vcpus.filter((v) => v.vm_id === vm).map((v) => v.vcpu_id);
-    return ids.map((id) => weigh(childKind, id, data, sums));
-  };
+  const childKind = view.tab === 'processes' ? 'process' : 'vcpu';
+  const childrenOf = (vm: number): Item[] => data.of(childKind, vm).map((id) => weigh(childKind, id, data, sums));
 
   // Pinned rows first, wherever they come from; a pinned VM takes its children along.
   for (const key of view.pins) {

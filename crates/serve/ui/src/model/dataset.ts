@@ -7,10 +7,28 @@ export class Dataset {
   readonly vcpu = new Map<number, Vcpu>();
   readonly process = new Map<number, Process>();
 
+  private readonly children = { vcpu: new Map<number, number[]>(), process: new Map<number, number[]>() };
+
   constructor(readonly info: DatasetInfo) {
     for (const v of info.vms) this.vm.set(v.vm_id, v);
-    for (const v of info.vcpus) this.vcpu.set(v.vcpu_id, v);
-    for (const p of info.processes) this.process.set(p.process_id, p);
+    const child = (kind: 'vcpu' | 'process', vm: number, id: number) => {
+      const list = this.children[kind].get(vm);
+      if (list) list.push(id);
+      else this.children[kind].set(vm, [id]);
+    };
+    for (const v of info.vcpus) {
+      this.vcpu.set(v.vcpu_id, v);
+      child('vcpu', v.vm_id, v.vcpu_id);
+    }
+    for (const p of info.processes) {
+      this.process.set(p.process_id, p);
+      if (p.vm_id !== null) child('process', p.vm_id, p.process_id);
+    }
+  }
+
+  /** vCPUs or guest processes of a VM. */
+  of(kind: 'vcpu' | 'process', vm: number): readonly number[] {
+    return this.children[kind].get(vm) ?? [];
   }
 
   vmName(id: number): string {

@@ -30,12 +30,14 @@ export function axisPane(app: App, main: HTMLElement): Part & { el: HTMLElement;
   });
   const only = h('span', { class: 'only' });
   const where = h('span', { class: 'dim where' });
+  const reading = h('span', { class: 'reading', hidden: true }, 'reading…');
   const tools = h('div', { class: 'tools', style: `width:${GUTTER}px` }, sort, filter, only, where);
-  const el = h('div', { class: 'axisrow' }, tools, canvas);
+  const el = h('div', { class: 'axisrow' }, tools, canvas, reading);
   attachGestures(app, canvas, { left: () => 0, scale: () => new Scale(app.view.from, app.view.to, plotWidth(main)) });
   canvas.addEventListener('dblclick', () => app.view.sel && app.look(around(app.view.sel[0], app.view.sel[1], app.span, 0.05), 'push'));
 
   const draw = () => {
+    reading.hidden = !app.loader.slow;
     const width = plotWidth(main);
     const dpr = devicePixelRatio;
     fitCanvas(canvas, width, HEIGHT, dpr);

@@ -71,7 +71,8 @@ export function helpDialog() {
   fill(dialog, h('h2', { id: 'help-title' }, 'Keys'),
     h('div', { class: 'keys' }, KEYS.map(([title, keys]) => h('section', null, h('h3', null, title), h('dl', null, keys.map(([k, what]) => [h('dt', null, k.split(/(?<=\S)  /).map((x) => h('kbd', null, x.trim()))), h('dd', null, what)]))))),
     h('p', { class: 'dim' }, 'Hue is the VM; shade and texture are the state. A row that is zoomed out shows shares of each pixel’s time, not the last state drawn. The address holds the whole view: send it to show it.'),
-    button('Close', () => dialog.close(), { class: 'primary' }));
+    h('p', null, h('a', { href: './licenses.txt' }, 'Licences of what this page is built with')),
+    button('Close', () => dialog.close(), { class: 'primary', autofocus: true }));
   closeOutside(dialog);
   return { el: dialog, open: () => dialog.showModal() };
 }

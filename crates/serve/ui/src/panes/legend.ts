@@ -29,7 +29,9 @@ export function legendPane(app: App): Part & { el: HTMLElement } {
         [own, GUEST, INFERRED, NO_HUE, 'inferred', 'follows from a rule; no packet says so. Without the lines it was observed'],
       ];
       fill(el, h('li', { class: 'dim' }, 'hue = VM'), items.map(([hue, s, e, t, word, title]) =>
-        h('li', { title }, swatch(p, p.style(hue, s, e, t), s === IDLE || s === WAITING), word)));
+        h('li', { title }, swatch(p, p.style(hue, s, e, t), s === IDLE || s === WAITING), word)),
+      app.findings.findings.length ? h('li', { title: 'above the map of the whole capture' }, h('span', { class: 'mark' }, '▼'), 'finding') : null,
+      app.data.info.losses.count ? h('li', { title: 'above the map of the whole capture: trace was lost here' }, h('span', { class: 'mark lost' }, '✕'), 'loss') : null);
     },
   };
 }

@@ -87,7 +87,7 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
       ? h('ul', { class: 'list' }, thefts.map((t) => {
         const of = sums.of('vm', t.vm).total;
         return h('li', null, swatch(app.palette, app.palette.style(NO_HUE, PREEMPTED, OBSERVED, takerHue(t.taker))),
-          h('b', null, takerWord(t.taker)), ' took ', h('b', null, clock.duration(t.ticks)), ' from ', link(`vm.${t.vm}`, data.vmName(t.vm) + markOf(t.vm)),
+          h('b', null, takerWord(t.taker)), ' took ', h('b', null, clock.duration(t.ticks)), ' from ', link(`vm.${t.vm}`, t.taker === `vm.${t.vm}` ? 'itself' : data.vmName(t.vm) + markOf(t.vm)),
           h('span', { class: 'dim' }, ` ${percent(t.ticks / of)} of its time `),
           button('where', () => app.store.set({ tab: 'stolen', cell: [t.vm, t.taker] }, 'push'), { class: 'link', 'aria-label': `Where ${takerWord(t.taker)} took time from ${data.vmName(t.vm)}` }));
       })) : h('p', { class: 'dim' }, 'Nobody waited for a cpu that another had.'));
@@ -146,7 +146,7 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
     const part = kind === 'process' && guestOfVm > 0 ? Math.min(1, split.ticks[GUEST] / guestOfVm) : null;
     const name = data.vmName(vm) + markOf(vm);
     out.push(h('section', null, h('h3', null, kind === 'vm' ? 'Whom it kept waiting' : `Whom ${name} kept waiting`),
-      harmed.length ? h('ul', { class: 'list' }, harmed.map(([victim, ticks]) => h('li', null, swatch(app.palette, app.palette.style(hueOfVm(victim), GUEST, OBSERVED, NO_HUE)), link(`vm.${victim}`, data.vmName(victim) + markOf(victim)),
+      harmed.length ? h('ul', { class: 'list' }, harmed.map(([victim, ticks]) => h('li', null, swatch(app.palette, app.palette.style(hueOfVm(victim), GUEST, OBSERVED, NO_HUE)), link(`vm.${victim}`, victim === vm ? 'itself' : data.vmName(victim) + markOf(victim)),
         ' waited ', h('b', null, clock.duration(ticks)), h('span', { class: 'dim' }, ` ${percent(ticks / Math.max(1, sums.of('vm', victim).total))} of its time `),
         button('where', () => app.store.set({ tab: 'stolen', cell: [victim, `vm.${vm}`] }, 'push'), { class: 'link', 'aria-label': `Where ${name} took time from ${data.vmName(victim)}` }))))
         : h('p', { class: 'dim' }, 'Nobody.'),
@@ -158,7 +158,7 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
         h('p', null, link(`vm.${vm}`, `all of ${name}`), ' ', button('show when', () => app.look(around(p.first, p.last, app.span, 0.05), 'push'), { class: 'link', title: 'Bring its whole time into view' })),
         h('p', null, button('‹ previous state', () => void app.step('previous'), { 'aria-keyshortcuts': ',' }), ' ', button('next state ›', () => void app.step('next'), { 'aria-keyshortcuts': '.' }))));
     } else if (kind === 'vm') {
-      const top = data.info.processes.filter((q) => q.vm_id === id).map((q) => [q.process_id, sums.of('process', q.process_id).ticks[GUEST]] as const).filter((x) => x[1] > 0).sort((a, b) => b[1] - a[1]);
+      const top = data.of('process', id).map((q) => [q, sums.of('process', q).ticks[GUEST]] as const).filter((x) => x[1] > 0).sort((a, b) => b[1] - a[1]);
       out.push(h('section', null, h('h3', null, 'Its guest processes'), top.length ? h('ul', { class: 'list' }, top.slice(0, 5).map(([q, ticks]) =>
         h('li', null, link(`process.${q}`, data.processName(q)), ` ${clock.duration(ticks)} `, h('span', { class: 'dim' }, `${percent(ticks / Math.max(1, split.ticks[GUEST]))} of its guest time`)))) : h('p', { class: 'dim' }, 'None ran here.'),
       top.length > 5 ? button(`all ${top.length}`, () => app.showVm(id), { class: 'link' }) : null));

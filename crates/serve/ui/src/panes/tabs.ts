@@ -9,7 +9,7 @@ export const TAB_WORDS: Record<Tab, string> = {
 };
 
 export function tabBar(app: App): Part & { el: HTMLElement } {
-  const tabs = TABS.map((tab, i) => button([TAB_WORDS[tab], h('kbd', null, String(i + 1))], () => app.store.set({ tab }, 'push'), {
+  const tabs = TABS.map((tab, i) => button([TAB_WORDS[tab], tab === 'findings' && app.findings.findings.length ? ` (${app.findings.findings.length})` : null, h('kbd', null, String(i + 1))], () => app.store.set({ tab }, 'push'), {
     role: 'tab', id: `tab-${tab}`, 'aria-controls': 'view', 'aria-keyshortcuts': String(i + 1), class: 'tab',
   }));
   const el = h('div', { class: 'tabs', role: 'tablist', 'aria-label': 'Views' }, tabs);

@@ -22,6 +22,8 @@ const CHART = 170;
 /** CSS pixels of one step of the curve. */
 const STEP = 6;
 const SLOWEST = 50;
+/** Curves that can be told apart. */
+const CURVES = 8;
 
 export class ExitsView implements Part {
   readonly el: HTMLElement;
@@ -91,19 +93,22 @@ export class ExitsView implements Part {
     this.drawSlowest();
   }
 
+  /** Most exits first. */
   private vmsWithExits(): number[] {
     const rate = this.rate.value;
     const hist = this.hist.value;
-    const seen = new Set<number>([...(rate?.vm ?? []), ...(hist?.vm ?? [])]);
-    return [...seen].sort((a, b) => a - b);
+    const seen = new Map<number, number>();
+    for (const t of [rate, hist]) t?.vm.forEach((vm, i) => seen.set(vm, (seen.get(vm) ?? 0) + t.count[i]));
+    return [...seen].sort((a, b) => b[1] - a[1] || a[0] - b[0]).map(([vm]) => vm);
   }
 
   private drawChips(): void {
     const { app } = this;
     const { exitVm } = app.view;
     const chip = (vm: number | null, face: (Node | string)[]) => button(face, () => app.store.set({ exitVm: vm }, 'push'), { class: 'chip', 'aria-pressed': String(exitVm === vm) });
-    fill(this.chips, h('h3', null, 'Exits per second'), chip(null, ['all VMs']),
-      this.vmsWithExits().slice(0, 24).map((vm) => chip(vm, [swatch(app.palette, app.palette.style(hueOfVm(vm), GUEST, OBSERVED, NO_HUE)), app.data.vmName(vm) + markOf(vm)])));
+    const vms = this.vmsWithExits();
+    fill(this.chips, h('h3', null, 'Exits per second'), chip(null, [vms.length > CURVES ? `the ${CURVES} VMs with most` : 'all VMs']),
+      vms.slice(0, 24).map((vm) => chip(vm, [swatch(app.palette, app.palette.style(hueOfVm(vm), GUEST, OBSERVED, NO_HUE)), app.data.vmName(vm) + markOf(vm)])));
   }
 
   // --- the curve --------------------------------------------------------------------------------------------------------
@@ -113,7 +118,7 @@ export class ExitsView implements Part {
     const rate = this.rate.value;
     if (!rate) return;
     const width = plotWidth(this.main);
-    const vms = [...new Set(rate.vm)].filter((v) => app.view.exitVm === null || v === app.view.exitVm).sort((a, b) => a - b);
+    const vms = app.view.exitVm === null ? this.vmsWithExits().slice(0, CURVES).sort((a, b) => a - b) : [app.view.exitVm];
     const key = [vms, width, app.dark, devicePixelRatio].join('|');
     if (key !== this.plotKey || rate !== this.plotData) {
       const data = curves(rate, vms, app.data.info.tsc_hz);
