@@ -63,6 +63,7 @@ async function boot(root: HTMLElement): Promise<App> {
         app.reasons = r;
         app.redraw();
       }, () => {});
+      app.parts.push({ update() {}, get quiet() { return remembered.timer === undefined; } });
       build(app, root);
       return app;
     } catch (e) {

@@ -3,7 +3,10 @@
 export type Kind = 'cpu' | 'vcpu' | 'process' | 'vm' | 'node';
 
 export interface Vm { vm_id: number; name: string | null; host_cr3: string | null; uuid: string | null; pid: number | null }
-export interface Vcpu { vcpu_id: number; vm_id: number; index: number | null; name: string | null; vmcs: string | null; first: number; last: number }
+export interface Vcpu { vcpu_id: number; vm_id: number; index: number | null; name: string | null; vmcs: string | null; first: number; last: number;
+  /** Sure bounds of its whole time in the guest, in ticks, where the server says them. */
+  guest_lo?: number | null; guest_hi?: number | null;
+}
 export interface Process { process_id: number; vm_id: number | null; cr3: string; name: string | null; first: number; last: number }
 
 export interface DatasetInfo {

@@ -164,7 +164,8 @@ function moves(g: CanvasRenderingContext2D, row: Row, seg: Segments, part: Part,
       const a = scale.x(seg.end[last]);
       const b = scale.x(seg.start[i]);
       if (b > 0 && a < scale.width && b > (drawn ? -Infinity : 0)) {
-        arrow(g, a, b, top, height, `${place[last]}→${place[i]}`, ink, ground);
+        const at = (k: number) => top + (1 - (seg.y0[k] + seg.y1[k]) / 2) * height;
+        arrow(g, a, b, at(last), at(i), `${row.kind === 'process' ? 'vCPU' : 'cpu'} ${place[last]}→${place[i]}`, ink, ground);
         drawn++;
       }
     }
@@ -172,27 +173,30 @@ function moves(g: CanvasRenderingContext2D, row: Row, seg: Segments, part: Part,
   }
 }
 
-function arrow(g: CanvasRenderingContext2D, a: number, b: number, top: number, height: number, text: string, ink: string, ground: string): void {
-  const y = top + height / 2;
-  const x0 = Math.min(a, b - 7);
+function arrow(g: CanvasRenderingContext2D, a: number, b: number, y0: number, y1: number, text: string, ink: string, ground: string): void {
+  const x0 = Math.min(a, b - 9);
+  const x1 = b - 1;
+  const slope = Math.atan2(y1 - y0, x1 - x0);
   for (const [colour, width] of [[ground, 3.5], [ink, 1.25]] as const) {
     g.strokeStyle = colour;
     g.lineWidth = width;
     g.beginPath();
-    g.moveTo(x0, y);
-    g.lineTo(b - 1, y);
-    g.moveTo(b - 5, y - 4);
-    g.lineTo(b - 1, y);
-    g.lineTo(b - 5, y + 4);
+    g.moveTo(x0, y0);
+    g.lineTo(x1, y1);
+    for (const turn of [-0.6, 0.6]) {
+      g.moveTo(x1, y1);
+      g.lineTo(x1 - 6 * Math.cos(slope + turn), y1 - 6 * Math.sin(slope + turn));
+    }
     g.stroke();
   }
   const w = g.measureText(text).width;
-  if (b - a < w + 18) return;
+  if (b - a < w + 22) return;
+  const x = Math.max(w / 2 + 4, (a + b) / 2);
   g.fillStyle = ground;
-  g.fillRect((a + b) / 2 - w / 2 - 3, y - 6, w + 6, 12);
+  g.fillRect(x - w / 2 - 3, (y0 + y1) / 2 - 6, w + 6, 12);
   g.fillStyle = ink;
   g.textAlign = 'center';
-  g.fillText(text, (a + b) / 2, y + 0.5);
+  g.fillText(text, x, (y0 + y1) / 2 + 0.5);
   g.textAlign = 'left';
 }
 

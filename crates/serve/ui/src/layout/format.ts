@@ -24,10 +24,15 @@ export function percent(share: number): string {
   return p < 99.95 ? `${p.toFixed(1)} %` : `${p.toFixed(0)} %`;
 }
 
-/** `71.0 % ±0.3`; a doubt too small to be read is left out. */
-export function percentWithin(share: number, within: number | null): string {
-  if (within === null || !(within >= 0.0005)) return percent(share);
-  return `${percent(share)} ±${(within * 100).toFixed(1)}`;
+/** `±0.3`, in per cent; empty where it is too small to be read, or not known. */
+export function doubt(within: number | null): string {
+  return within === null || !(within >= 0.0005) ? '' : `±${(within * 100).toFixed(1)}`;
+}
+
+/** `45–67 %` */
+export function percentRange(lo: number, hi: number): string {
+  const digits = hi - lo < 0.02 ? 1 : 0;
+  return `${(lo * 100).toFixed(digits)}–${(hi * 100).toFixed(digits)} %`;
 }
 
 export function bytes(n: number): string {

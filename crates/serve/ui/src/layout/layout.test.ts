@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { Clock, bytes, digits3, grouped, percent, percentWithin } from './format';
+import { Clock, bytes, digits3, grouped, doubt, percent, percentRange } from './format';
 import { Scale, pixelsOf } from './scale';
 import { axisOf, niceStep } from './ticks';
 import { NARROWEST, around, bringIntoView, clampRange, pan, wholeTicks, zoomAt } from './zoom';
 import { serves, windowFor } from './snap';
 import { stackHeights } from './stack';
+import { curves } from './curves';
 import { classBounds, quantileClass } from './latency';
 
 describe('numbers', () => {
@@ -25,9 +26,8 @@ describe('numbers', () => {
     expect(percent(NaN)).toBe('–');
   });
   it('carry their doubt', () => {
-    expect(percentWithin(0.71, 0.003)).toBe('71.0 % ±0.3');
-    expect(percentWithin(0.71, 0.0001)).toBe('71.0 %');
-    expect(percentWithin(0.71, null)).toBe('71.0 %');
+    expect([0.003, 0.0001, null, NaN].map(doubt)).toEqual(['±0.3', '', '', '']);
+    expect([percentRange(0.273, 0.674), percentRange(0.601, 0.604)]).toEqual(['27–67 %', '60.1–60.4 %']);
   });
   it('are grouped', () => {
     expect([grouped(31204), grouped(999), digits3(9.996), digits3(0.1234), bytes(1_500_000)]).toEqual(['31,204', '999', '10.0', '0.123', '1.50 MB']);
@@ -169,6 +169,18 @@ describe('stacks', () => {
       for (let k = 1; k < edges.length; k++) expect(edges[k]).toBeGreaterThanOrEqual(edges[k - 1]);
       expect(edges.at(-1)).toBe(9 + (i % 30));
     }
+  });
+});
+
+describe('curves', () => {
+  it('are rates over the bins that any VM has, and end where the last one ends', () => {
+    const rate = { start: Float64Array.of(0, 100, 100), end: Float64Array.of(100, 200, 200), vm: Int32Array.of(1, 1, 2), count: Float64Array.of(5, 1, 10), ticks: new Float64Array(3) };
+    expect(curves(rate, [1, 2], 1000)).toEqual([[0, 100, 200], [50, 10, 10], [0, 100, 100]]);
+    expect(curves(rate, [2], null)).toEqual([[0, 100, 200], [0, 100_000, 100_000]]);
+  });
+  it('are empty where nothing left a guest', () => {
+    const none = { start: new Float64Array(), end: new Float64Array(), vm: new Int32Array(), count: new Float64Array(), ticks: new Float64Array() };
+    expect(curves(none, [], 1000)).toEqual([[0]]);
   });
 });
 

@@ -79,6 +79,20 @@ export class Dataset {
     return 'nobody known';
   }
 
+  /** Between what the whole guest time of a VM surely lies, in ticks; null where it is not said. */
+  sureGuest(vm: number): [number, number] | null {
+    let lo = 0;
+    let hi = 0;
+    const ids = this.of('vcpu', vm);
+    for (const id of ids) {
+      const v = this.vcpu.get(id)!;
+      if (v.guest_lo == null || v.guest_hi == null) return null;
+      lo += v.guest_lo;
+      hi += v.guest_hi;
+    }
+    return ids.length ? [lo, hi] : null;
+  }
+
   get lostTicks(): number {
     return Object.values(this.info.losses.ticks).reduce((a, b) => a + b, 0);
   }

@@ -7,7 +7,7 @@ import { HOST_HUE, NO_HUE, hueOfVm, markOf } from '../draw/palette';
 import { GUEST, HYPERVISOR, IDLE, INFERRED, LOST, OBSERVED, OFF_CPU, PREEMPTED, STATES, STATE_WORDS, UNKNOWN, WAITING, isCpuLike } from '../model/states';
 import { type Split, type Sums, within } from '../model/sums';
 import { exists, splitKey } from '../layout/rows';
-import { percent, percentWithin } from '../layout/format';
+import { doubt, percent } from '../layout/format';
 import type { View } from '../model/view';
 import { button, fill, h } from '../util/dom';
 import { download, sumsCsv } from '../export/csv';
@@ -24,6 +24,12 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
   const body = h('div', { class: 'panebody', tabindex: 0, role: 'region', 'aria-label': 'Sums' });
   const toggle = button('', () => app.store.set({ pane: !app.view.pane }), { class: 'icon' });
   const el = h('section', { class: 'pane', 'aria-label': 'Sums of the selection or of what is in sight' }, h('div', { class: 'panehead' }, toggle, title, about, h('span', { class: 'grow' }), tools), body);
+  /** A share and its doubt, which is the second thing to read. */
+  const shareCell = (share: number, off: number | null) => {
+    const d = doubt(off);
+    return h('td', { title: d ? `${d}: if both ends of every stretch are off by the bounds of an exit, all the same way` : null }, percent(share), d ? h('small', null, ` ${d}`) : null);
+  };
+
   let announced = '';
 
   // The edge above it is dragged, or moved by arrows.
@@ -100,7 +106,7 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
         const split = sums.of('vm', id);
         const of = Math.max(1, split.total);
         return h('tr', null, h('th', { scope: 'row' }, link(`vm.${id}`, data.vmName(id) + markOf(id))), h('td', { class: 'barcell' }, bar('vm', id, split, of)),
-          used.map((s) => h('td', null, split.total > 0 ? percentWithin(split.ticks[s] / of, split.ticks[s] > 0 ? within(split.count[s], half, of) : null) : '–')),
+          used.map((s) => split.total > 0 ? shareCell(split.ticks[s] / of, split.ticks[s] > 0 ? within(split.count[s], half, of) : null) : h('td', null, '–')),
           h('td', { class: 'dim' }, split.total > 0 ? percent(split.inferredShare) : '–'));
       }))));
     out.push(takenBox, table);
@@ -121,7 +127,7 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
     out.push(h('section', null, h('h3', null, 'What it had'), total > 0 ? [bar(kind, id, split, of), h('table', { class: 'sums' }, h('tbody', null, states.map(({ t, s }) => {
       const inf = split.inferred[s] / t;
       return h('tr', null, h('th', { scope: 'row' }, swatch(app.palette, styleFor(kind, id, s, inf > 0.5, s === PREEMPTED ? takerHue([...split.takers].sort((a, b) => b[1] - a[1])[0]?.[0] ?? '') : NO_HUE), s === IDLE), STATE_WORDS[s]),
-        h('td', null, percentWithin(t / of, within(split.count[s], half, of))), h('td', null, clock.duration(t)), h('td', { class: 'dim' }, `${Math.round(split.count[s])}×`),
+        shareCell(t / of, within(split.count[s], half, of)), h('td', null, clock.duration(t)), h('td', { class: 'dim' }, `${Math.round(split.count[s])}×`),
         h('td', { class: 'dim' }, s === UNKNOWN || s === LOST ? '' : inf === 0 ? 'observed' : inf > 0.9995 ? 'inferred' : `${percent(inf)} inferred`));
     })))] : h('p', { class: 'dim' }, 'It was not seen in this range.')));
 
@@ -184,7 +190,7 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
     if (tools.dataset.key !== toolsKey) {
       tools.dataset.key = toolsKey;
       fill(about, one ? [h('span', { class: 'dim' }, 'of '), button([app.data.fullName(kind, id), ' ', h('span', { 'aria-hidden': 'true' }, '✕')], () => app.store.set({ row: null }, 'push'), { class: 'chip', title: 'Show sums of everything', 'aria-label': `Of ${app.data.fullName(kind, id)}. Show sums of everything` })] : null);
-      fill(tools, view.sel ? [button(['Zoom', h('kbd', null, 'Z')], () => app.look(around(app.view.sel![0], app.view.sel![1], app.span, 0.05), 'push')), button(['Clear', h('kbd', null, 'Esc')], () => app.select(null, 'push'))] : h('span', { class: 'dim hint' }, 'drag over the picture to select'),
+      fill(tools, view.sel ? [button(['Zoom', h('kbd', null, 'Z')], () => app.look(around(app.view.sel![0], app.view.sel![1], app.span, 0.05), 'push')), button(['Clear', h('kbd', null, 'Esc')], () => app.select(null, 'push'))] : h('span', { class: 'dim hint' }, 'drag to select · W S zoom · A D pan · ? all keys'),
         button('CSV', () => app.sums && download(`havana-sums-${Math.round(app.scope.from)}-${Math.round(app.scope.to)}.csv`, 'text/csv', sumsCsv(app.sums, app.data)), { title: 'Save these sums as CSV' }));
     }
     if (!view.pane) return;

@@ -3,7 +3,7 @@
 import type { App, Part } from '../app';
 import { markOf, hueOfVm, NO_HUE } from '../draw/palette';
 import type { Style } from '../draw/raster';
-import { percent, percentWithin } from '../layout/format';
+import { doubt, percent, percentRange } from '../layout/format';
 import { GUEST, HOST, HYPERVISOR, IDLE, LOST, OBSERVED, UNKNOWN } from '../model/states';
 import { type Sums, within } from '../model/sums';
 import { button, fill, h } from '../util/dom';
@@ -48,15 +48,17 @@ export function whoPane(app: App): Part & { el: HTMLElement } {
       fill(el, h('h2', null, 'Who had the cpus'), h('p', { class: 'note' }, 'Nobody: no trace of any cpu is in this dataset. “havana doctor” says what this host can record.'));
       return;
     }
-    const doubt = within(data.info.exits, data.info.exit_within_ticks, whole.nodeTicks);
     const vms = shares.filter((s) => s.vm !== null && s.word !== 'hypervisor');
     const many = vms.slice(8);
     const chips = vms.slice(0, 8).map((s) => {
       const hv = shares.find((o) => o.vm === s.vm && o.word === 'hypervisor')!;
-      const of = percentWithin(s.share, doubt);
-      return h('li', null, button([swatch(palette, s.style), h('b', null, s.word), ` ${of}`, hv.share >= 0.0005 ? h('span', { class: 'dim' }, ` +${percent(hv.share)} hypervisor`) : null], () => app.showVm(s.vm!), {
-        title: `Show the guest processes of ${s.word}${doubt === null ? '' : '\n± if every exit and entry is off by its bounds, all the same way'}`,
-        'aria-label': `${s.word}: guest ${of}, hypervisor for it ${percent(hv.share)} of all cpu time. Show its guest processes.`,
+      // Sure bounds where the dataset has them; else what the bounds of its exits allow at worst.
+      const sure = data.sureGuest(s.vm!);
+      const ends = data.of('vcpu', s.vm!).reduce((n, v) => n + whole.of('vcpu', v).count[GUEST], 0);
+      const sureness = sure ? `surely ${percentRange(sure[0] / whole.nodeTicks, sure[1] / whole.nodeTicks)}` : doubt(within(ends, data.info.exit_within_ticks, whole.nodeTicks));
+      return h('li', null, button([swatch(palette, s.style), h('b', null, s.word), ` ${percent(s.share)}`, sureness ? h('span', { class: 'dim' }, sureness) : null, hv.share >= 0.0005 ? h('span', { class: 'dim' }, `· hypervisor ${percent(hv.share)}`) : null], () => app.showVm(s.vm!), {
+        title: `Show the guest processes of ${s.word}${sureness ? `\n${sureness}: ${sure ? 'whatever the estimate, it lies between these' : 'if every entry and exit is off by its bounds, all the same way'}` : ''}`,
+        'aria-label': `${s.word}: guest ${percent(s.share)} ${sureness}, hypervisor for it ${percent(hv.share)} of all cpu time. Show its guest processes.`,
       }));
     });
     const others = shares.filter((s) => s.vm === null).map((s) => h('li', { class: 'plain' }, swatch(palette, s.style, s.word === 'idle'), `${s.word} ${percent(s.share)}`));

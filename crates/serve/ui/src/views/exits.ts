@@ -8,6 +8,7 @@ import { NO_HUE, hueOfVm, markOf, mix } from '../draw/palette';
 import { csv, download } from '../export/csv';
 import { attachGestures } from '../input/gestures';
 import { grouped, percent, digits3 } from '../layout/format';
+import { curves } from '../layout/curves';
 import { classBounds, quantileClass } from '../layout/latency';
 import { Scale } from '../layout/scale';
 import { windowFor } from '../layout/snap';
@@ -258,22 +259,6 @@ export class ExitsView implements Part {
         ...Array.from(s.exit, (_, i) => [s.exit_id[i], s.vcpu[i], s.vm[i], s.cpu[i], s.reentry_cpu[i], s.process[i], s.reason[i], s.exit[i], s.exit_lo[i], s.exit_hi[i], s.reentry[i], s.reentry_lo[i], s.reentry_hi[i]])]))) : null),
     rows.length ? h('table', null, h('thead', null, h('tr', null, h('th', { scope: 'col', class: 'right' }, 'took'), h('th', { scope: 'col' }, h('span', { class: 'hidden' }, 'how sure')), ['vCPU', 'reason', 'guest process', 'cpu'].map((w) => h('th', { scope: 'col', class: 'left' }, w)), h('th', { scope: 'col' }, 'left the guest at'))), h('tbody', null, rows)) : h('p', { class: 'dim' }, 'None in this range.'));
   }
-}
-
-/** One curve a VM over the bins that any VM has; per second, or per million ticks where no rate is known. */
-export function curves(rate: Rate, vms: number[], hz: number | null): uPlot.AlignedData {
-  const starts = [...new Set(rate.start)].sort((a, b) => a - b);
-  const index = new Map(starts.map((s, i) => [s, i]));
-  const last = rate.end.length ? Math.max(...rate.end) : 0;
-  const ys = vms.map(() => new Array<number>(starts.length + 1).fill(0));
-  const of = new Map(vms.map((v, i) => [v, i]));
-  for (let i = 0; i < rate.start.length; i++) {
-    const n = of.get(rate.vm[i]);
-    if (n === undefined) continue;
-    ys[n][index.get(rate.start[i])!] = rate.count[i] / ((rate.end[i] - rate.start[i]) / (hz ?? 1e6));
-  }
-  for (const y of ys) y[starts.length] = y[starts.length - 1] ?? 0;
-  return [[...starts, last], ...ys];
 }
 
 /** Curves differ by their line too, not by hue alone. */
