@@ -33,6 +33,8 @@ export class App {
   reasons: Record<string, string> = {};
   /** Live region. */
   announce: (text: string) => void = () => {};
+  /** Says something to everybody: on the page for a while, and in the live region. */
+  hint: (text: string) => void = () => {};
   /** Puts the keyboard on the focused row, once it is drawn. */
   focusRows: () => void = () => {};
   /** The message bar. */
@@ -43,9 +45,20 @@ export class App {
   private sumsWanted = '';
   private dpr = 1;
 
-  constructor(readonly api: Api, readonly data: Dataset, readonly whole: Sums, readonly findings: Findings, readonly store: Store) {
+  constructor(
+    readonly api: Api,
+    readonly data: Dataset,
+    readonly whole: Sums,
+    readonly findings: Findings,
+    readonly store: Store,
+  ) {
     this.clock = new Clock(data.info.tsc_hz);
-    this.loader = new Loader(api, data.info.span, () => this.redraw(), (e) => this.complain(e, () => this.loader.retry()));
+    this.loader = new Loader(
+      api,
+      data.info.span,
+      () => this.redraw(),
+      (e) => this.complain(e, () => this.loader.retry()),
+    );
     this.applyTheme();
   }
 
@@ -104,8 +117,14 @@ export class App {
   }
 
   get quiet(): boolean {
-    return this.api.pending === 0 && !this.loader.busy && this.sumsTimer === undefined && !this.store.pending && this.frame === 0
-      && this.parts.every((p) => p.quiet !== false);
+    return (
+      this.api.pending === 0 &&
+      !this.loader.busy &&
+      this.sumsTimer === undefined &&
+      !this.store.pending &&
+      this.frame === 0 &&
+      this.parts.every((p) => p.quiet !== false)
+    );
   }
 
   // --- theme -------------------------------------------------------------------------------------------------------------
@@ -127,10 +146,14 @@ export class App {
   }
 
   private watchDensity(): void {
-    matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener('change', () => {
-      this.restyle();
-      this.watchDensity();
-    }, { once: true });
+    matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener(
+      'change',
+      () => {
+        this.restyle();
+        this.watchDensity();
+      },
+      { once: true },
+    );
   }
 
   // --- sums --------------------------------------------------------------------------------------------------------------
@@ -160,16 +183,19 @@ export class App {
 
   private loadSums(a: number, b: number, key: string): void {
     const stop = (this.sumsStop = new AbortController());
-    this.api.sums(a, b, stop.signal).then((table) => {
-      const sums = new Sums(table, a, b, this.data);
-      this.sumsCache.set(key, sums);
-      if (this.sumsCache.size > 24) this.sumsCache.delete(this.sumsCache.keys().next().value!);
-      if (key !== this.sumsWanted) return;
-      this.sums = sums;
-      this.redraw();
-    }, (e) => {
-      if (!isAbort(e)) this.complain(e, () => this.loadSums(a, b, key));
-    });
+    this.api.sums(a, b, stop.signal).then(
+      (table) => {
+        const sums = new Sums(table, a, b, this.data);
+        this.sumsCache.set(key, sums);
+        if (this.sumsCache.size > 24) this.sumsCache.delete(this.sumsCache.keys().next().value!);
+        if (key !== this.sumsWanted) return;
+        this.sums = sums;
+        this.redraw();
+      },
+      (e) => {
+        if (!isAbort(e)) this.complain(e, () => this.loadSums(a, b, key));
+      },
+    );
   }
 
   /** Whether the sums at hand are those of the scope, not of the one before. */
@@ -184,7 +210,16 @@ export class App {
   }
 
   select(sel: [number, number] | null, how: History = 'replace'): void {
-    this.store.set({ sel: sel && sel[1] > sel[0] ? [Math.max(0, Math.round(sel[0])), Math.min(this.span, Math.max(Math.round(sel[0]) + 1, Math.round(sel[1])))] : null, at: sel ? Math.round(sel[0]) : this.view.at }, how);
+    this.store.set(
+      {
+        sel:
+          sel && sel[1] > sel[0]
+            ? [Math.max(0, Math.round(sel[0])), Math.min(this.span, Math.max(Math.round(sel[0]) + 1, Math.round(sel[1])))]
+            : null,
+        at: sel ? Math.round(sel[0]) : this.view.at,
+      },
+      how,
+    );
   }
 
   toggle(list: 'pins' | 'folds', key: string): void {
@@ -197,12 +232,17 @@ export class App {
     const [kind, id] = splitKey(key);
     if (!exists(kind, id, this.data)) return {};
     const patch: Partial<View> = { row: key };
-    const tab = kind === 'process' ? 'processes' : kind === 'vm' && (this.view.tab === 'processes' || this.view.tab === 'resources') ? this.view.tab : 'resources';
+    const tab =
+      kind === 'process'
+        ? 'processes'
+        : kind === 'vm' && (this.view.tab === 'processes' || this.view.tab === 'resources')
+          ? this.view.tab
+          : 'resources';
     patch.tab = tab;
     const vm = this.data.vmOf(kind, id);
     if (this.view.only !== null && this.view.only !== vm) patch.only = null;
     let view = { ...this.view, ...patch };
-    if (!this.rows(view).some((r) => r.key === key) && view.filter) view = { ...view, ...(patch.filter = '', patch) };
+    if (!this.rows(view).some((r) => r.key === key) && view.filter) view = { ...view, ...((patch.filter = ''), patch) };
     // Unfold what hides it, outermost first.
     for (const fold of [`small.${kind === 'cpu' ? 'cpus' : 'vms'}`, `vm.${vm}`, `small.vm.${vm}`]) {
       if (this.rows(view).some((r) => r.key === key)) break;
@@ -219,7 +259,10 @@ export class App {
     if (place) {
       patch.sel = [Math.round(place.start), Math.max(Math.round(place.start) + 1, Math.round(place.end))];
       patch.at = patch.sel[0];
-      Object.assign(patch, place.zoom === false ? bringIntoView(this.sight, place.start, place.end, this.span) : around(place.start, place.end, this.span, 1));
+      Object.assign(
+        patch,
+        place.zoom === false ? bringIntoView(this.sight, place.start, place.end, this.span) : around(place.start, place.end, this.span, 1),
+      );
     }
     this.store.set(patch, 'push');
     this.focusRows();
@@ -229,7 +272,10 @@ export class App {
   showVm(vm: number): void {
     const folds = this.view.folds.filter((f) => f !== `vm.${vm}`);
     const open = isOpen(`vm.${vm}`, { ...this.view, folds }, this.data);
-    this.store.set({ tab: 'processes', only: vm, row: `vm.${vm}`, filter: '', sort: 'use', folds: open ? folds : [...folds, `vm.${vm}`] }, 'push');
+    this.store.set(
+      { tab: 'processes', only: vm, row: `vm.${vm}`, filter: '', sort: 'use', folds: open ? folds : [...folds, `vm.${vm}`] },
+      'push',
+    );
     this.focusRows();
   }
 
@@ -243,17 +289,17 @@ export class App {
   async step(to: 'next' | 'previous', extend = false): Promise<void> {
     const key = this.view.row;
     if (!this.canStep(key)) {
-      this.announce('Focus a cpu, a vCPU or a process first; then . and , go from state to state.');
+      this.hint('Focus a cpu, a vCPU or a process first; then . and , go from state to state.');
       return;
     }
     if (this.stepping) return;
     this.stepping = true;
     const [kind, id] = splitKey(key);
     const { sel } = this.view;
-    const from = extend && sel && to === 'next' ? sel[1] - 1 : this.view.at ?? this.view.from;
+    const from = extend && sel && to === 'next' ? sel[1] - 1 : (this.view.at ?? this.view.from);
     try {
       const i = await this.api.step(kind, id, from, to);
-      if (!i) this.announce(to === 'next' ? 'This is the last state of the row.' : 'This is the first state of the row.');
+      if (!i) this.hint(to === 'next' ? 'This is the last state of the row.' : 'This is the first state of the row.');
       else this.showInterval(kind, id, i, extend ? sel : null);
     } catch (e) {
       this.complain(e, () => void this.step(to, extend));
@@ -266,6 +312,8 @@ export class App {
     const one: [number, number] = [Math.round(i.start), Math.max(Math.round(i.start) + 1, Math.round(i.end))];
     const sel: [number, number] = joined ? [Math.min(joined[0], one[0]), Math.max(joined[1], one[1])] : one;
     this.store.set({ sel, at: sel[0], row: `${kind}.${id}`, ...bringIntoView(this.sight, one[0], one[1], this.span) });
-    this.announce(`${this.data.fullName(kind, id)}: ${i.state.replace('_', ' ')}, ${i.evidence}, ${this.clock.duration(i.end - i.start)} from ${this.clock.moment(i.start, (i.end - i.start) / 10)}`);
+    this.announce(
+      `${this.data.fullName(kind, id)}: ${i.state.replace('_', ' ')}, ${i.evidence}, ${this.clock.duration(i.end - i.start)} from ${this.clock.moment(i.start, (i.end - i.start) / 10)}`,
+    );
   }
 }

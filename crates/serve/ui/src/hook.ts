@@ -8,7 +8,15 @@ import type { Timeline } from './views/timeline';
 
 let app: App | undefined;
 
-interface Asked { kind: Kind; id?: number; vm?: number; state: number | string; evidence: number | string; by_kind?: number | string | null; by_id?: number | null }
+interface Asked {
+  kind: Kind;
+  id?: number;
+  vm?: number;
+  state: number | string;
+  evidence: number | string;
+  by_kind?: number | string | null;
+  by_id?: number | null;
+}
 
 const code = (value: number | string, words: (name: string) => number) => (typeof value === 'string' ? words(value) : value);
 
@@ -30,13 +38,30 @@ export function hooks(a: App, timeline: Timeline, width: () => number): void {
   app = a;
   Object.assign((window as unknown as { havana: object }).havana, {
     layout: () => ({
-      view: a.view.tab, from: a.view.from, to: a.view.to, plotLeft: 0, plotWidth: width(), dpr: devicePixelRatio, canvas: '#tracks', rows: timeline.layout(),
+      view: a.view.tab,
+      from: a.view.from,
+      to: a.view.to,
+      plotLeft: 0,
+      plotWidth: width(),
+      dpr: devicePixelRatio,
+      canvas: '#tracks',
+      rows: timeline.layout(),
     }),
     /** Every colour that a pixel of such a state may have. `id` or `vm` tell whose track it is; without them those of every VM. */
     colourOf(q: Asked): string[] {
       const byKind = code(q.by_kind ?? 0, (n) => ({ none: BY_NONE, vm: BY_VM, host: BY_HOST })[n] ?? BY_NONE);
       const vms = q.vm !== undefined ? [q.vm] : q.id !== undefined ? [a.data.vmOf(q.kind, q.id)] : [-1, ...a.data.vm.keys()];
-      const all = vms.flatMap((vm) => a.palette.styleOf(q.kind, vm, code(q.state, stateCode), code(q.evidence, (n) => EVIDENCE_WORDS.indexOf(n)), byKind, q.by_id ?? -1).colours);
+      const all = vms.flatMap(
+        (vm) =>
+          a.palette.styleOf(
+            q.kind,
+            vm,
+            code(q.state, stateCode),
+            code(q.evidence, (n) => EVIDENCE_WORDS.indexOf(n)),
+            byKind,
+            q.by_id ?? -1,
+          ).colours,
+      );
       return [...new Set(all)];
     },
     background: () => a.palette.ground.background,

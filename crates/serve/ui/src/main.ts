@@ -13,8 +13,15 @@ import { button, fill, h } from './util/dom';
 import { expose } from './hook';
 
 const NOTHING: SumTable = {
-  length: 0, kind: new Uint8Array(), id: new Int32Array(), state: new Uint8Array(), evidence: new Uint8Array(),
-  byKind: new Uint8Array(), byId: new Int32Array(), ticks: new Float64Array(), count: new Float64Array(),
+  length: 0,
+  kind: new Uint8Array(),
+  id: new Int32Array(),
+  state: new Uint8Array(),
+  evidence: new Uint8Array(),
+  byKind: new Uint8Array(),
+  byId: new Int32Array(),
+  ticks: new Float64Array(),
+  count: new Float64Array(),
 };
 
 /** The token has done its work with the first request; it has no business in the address bar, nor in links that are shared. */
@@ -32,10 +39,7 @@ async function boot(root: HTMLElement): Promise<App> {
     try {
       const info = await api.dataset();
       const data = new Dataset(info);
-      const [table, findings] = await Promise.all([
-        info.span > 0 ? api.sums(0, info.span) : NOTHING,
-        api.findings(),
-      ]);
+      const [table, findings] = await Promise.all([info.span > 0 ? api.sums(0, info.span) : NOTHING, api.findings()]);
       const whole = new Sums(table, 0, info.span, data);
       const read = () => {
         const view = decodeView(location.hash, info.span);
@@ -59,17 +63,35 @@ async function boot(root: HTMLElement): Promise<App> {
       addEventListener('popstate', reread);
       addEventListener('hashchange', reread);
       const app = new App(api, data, whole, findings, store);
-      api.reasons().then((r) => {
-        app.reasons = r;
-        app.redraw();
-      }, () => {});
-      app.parts.push({ update() {}, get quiet() { return remembered.timer === undefined; } });
+      api.reasons().then(
+        (r) => {
+          app.reasons = r;
+          app.redraw();
+        },
+        () => {},
+      );
+      app.parts.push({
+        update() {},
+        get quiet() {
+          return remembered.timer === undefined;
+        },
+      });
       build(app, root);
       return app;
     } catch (e) {
       if (!(e instanceof ApiError)) throw e;
-      await new Promise<void>((again) => fill(root, h('div', { class: 'boot', role: 'alert' },
-        h('h1', null, 'HAVAna'), h('p', null, e.message), button('Try again', () => again(), { class: 'primary' }))));
+      await new Promise<void>((again) =>
+        fill(
+          root,
+          h(
+            'div',
+            { class: 'boot', role: 'alert' },
+            h('h1', null, 'HAVAna'),
+            h('p', null, e.message),
+            button('Try again', () => again(), { class: 'primary' }),
+          ),
+        ),
+      );
     }
   }
 }

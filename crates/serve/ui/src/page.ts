@@ -29,6 +29,15 @@ export function build(app: App, root: HTMLElement): void {
     // The same text twice would not be read twice.
     live.textContent = live.textContent === text ? `${text}\u00a0` : text;
   };
+  const toast = h('div', { class: 'toast', 'aria-hidden': 'true', hidden: true });
+  let toastTimer: ReturnType<typeof setTimeout> | undefined;
+  app.hint = (text) => {
+    app.announce(text);
+    toast.textContent = text;
+    toast.hidden = false;
+    clearTimeout(toastTimer);
+    toastTimer = setTimeout(() => (toast.hidden = true), 4000);
+  };
   app.focusRows = () => timeline.focusRow();
   app.complain = (e, retry) => messages.show(e, retry);
 
@@ -44,8 +53,14 @@ export function build(app: App, root: HTMLElement): void {
 
   const tip = () => timeline.hideTip();
   const act = {
-    search: () => { tip(); find.open(); },
-    help: () => { tip(); help.open(); },
+    search: () => {
+      tip();
+      find.open();
+    },
+    help: () => {
+      tip();
+      help.open();
+    },
     png: () => void pngOf(app, timeline),
     svg: () => svgOf(app, timeline),
     escape: () => {
@@ -61,9 +76,14 @@ export function build(app: App, root: HTMLElement): void {
 
   const range = h('span', { class: 'range' });
   const mapTools: Part & { el: HTMLElement } = {
-    el: h('div', { class: 'tools', style: `width:${GUTTER}px` },
-      button('−', () => zoom(1.6), { class: 'icon', title: 'Zoom out (S)', 'aria-label': 'Zoom out' }), button('+', () => zoom(1 / 1.6), { class: 'icon', title: 'Zoom in (W)', 'aria-label': 'Zoom in' }),
-      button('Fit', () => app.look({ from: 0, to: app.span }, 'push'), { title: 'Show the whole capture (F)' }), range),
+    el: h(
+      'div',
+      { class: 'tools', style: `width:${GUTTER}px` },
+      button('−', () => zoom(1.6), { class: 'icon', title: 'Zoom out (S)', 'aria-label': 'Zoom out' }),
+      button('+', () => zoom(1 / 1.6), { class: 'icon', title: 'Zoom in (W)', 'aria-label': 'Zoom in' }),
+      button('Fit', () => app.look({ from: 0, to: app.span }, 'push'), { title: 'Show the whole capture (F)' }),
+      range,
+    ),
     update() {
       fill(range, app.span > 0 ? app.clock.range(app.view.from, app.view.to) : '');
     },
@@ -83,8 +103,26 @@ export function build(app: App, root: HTMLElement): void {
   panel.append(timeline.el, exits.el, stolen.el, findings.el);
   document.documentElement.style.setProperty('--bar', `${scrollBar()}px`);
   root.classList.toggle('nothing', app.span <= 0);
-  fill(root, header.el, messages.el, who.el, strip.el,
-    h('main', null, h('div', { class: 'maprow' }, mapTools.el, minimap.el), h('div', { class: 'tabrow' }, tabs.el, legend.el), axis.el, panel, pane.el), live, find.el, help.el);
+  fill(
+    root,
+    header.el,
+    messages.el,
+    who.el,
+    strip.el,
+    h(
+      'main',
+      null,
+      h('div', { class: 'maprow' }, mapTools.el, minimap.el),
+      h('div', { class: 'tabrow' }, tabs.el, legend.el),
+      axis.el,
+      panel,
+      pane.el,
+    ),
+    live,
+    toast,
+    find.el,
+    help.el,
+  );
 
   app.parts.push(header, who, strip, legend, mapTools, minimap, tabs, axis, timeline, exits, stolen, findings, pane, {
     update(now) {

@@ -4,7 +4,11 @@ import { tableFromIPC } from '@uwdata/flechette';
 
 type Numbers = Float64Array | Float32Array | Int32Array | Uint8Array;
 
-export interface Columns { length: number; metadata: Map<string, string>; get<T extends Numbers>(name: string, make: new (n: ArrayLike<number>) => T): T }
+export interface Columns {
+  length: number;
+  metadata: Map<string, string>;
+  get<T extends Numbers>(name: string, make: new (n: ArrayLike<number>) => T): T;
+}
 
 export function decode(bytes: Uint8Array): Columns {
   const table = tableFromIPC(bytes);

@@ -4,7 +4,10 @@ import { type Columns, decode } from './arrow';
 import type { DatasetInfo, Findings, Histogram, Interval, Kind, Rate, Segments, Slowest, Stolen, SumTable } from './types';
 
 export class ApiError extends Error {
-  constructor(message: string, readonly status: number) {
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
     super(message);
   }
 }
@@ -71,15 +74,26 @@ export class Api {
   }
 
   async segments(kind: Kind, ids: number[], from: number, to: number, px: number, fine: boolean, signal?: AbortSignal): Promise<Segments> {
-    const c = await this.arrow('segments', { kind, ids: ids.join(','), from: t(from), to: t(to), px, detail: fine ? 'fine' : undefined }, signal);
+    const c = await this.arrow(
+      'segments',
+      { kind, ids: ids.join(','), from: t(from), to: t(to), px, detail: fine ? 'fine' : undefined },
+      signal,
+    );
     return {
       binned: c.metadata.get('binned') === '1',
       exact: c.metadata.get('exact') !== '0',
-      id: c.get('id', Int32Array), start: c.get('start', Float64Array), end: c.get('end', Float64Array),
-      state: c.get('state', Uint8Array), evidence: c.get('evidence', Uint8Array),
-      byKind: c.get('by_kind', Uint8Array), byId: c.get('by_id', Int32Array),
-      y0: c.get('y0', Float32Array), y1: c.get('y1', Float32Array),
-      cpu: c.get('cpu', Int32Array), vcpu: c.get('vcpu', Int32Array), process: c.get('process', Int32Array),
+      id: c.get('id', Int32Array),
+      start: c.get('start', Float64Array),
+      end: c.get('end', Float64Array),
+      state: c.get('state', Uint8Array),
+      evidence: c.get('evidence', Uint8Array),
+      byKind: c.get('by_kind', Uint8Array),
+      byId: c.get('by_id', Int32Array),
+      y0: c.get('y0', Float32Array),
+      y1: c.get('y1', Float32Array),
+      cpu: c.get('cpu', Int32Array),
+      vcpu: c.get('vcpu', Int32Array),
+      process: c.get('process', Int32Array),
     };
   }
 
@@ -87,19 +101,37 @@ export class Api {
     const c = await this.arrow('sums', { from: t(from), to: t(to) }, signal);
     return {
       length: c.length,
-      kind: c.get('kind', Uint8Array), id: c.get('id', Int32Array), state: c.get('state', Uint8Array), evidence: c.get('evidence', Uint8Array),
-      byKind: c.get('by_kind', Uint8Array), byId: c.get('by_id', Int32Array), ticks: c.get('ticks', Float64Array), count: c.get('count', Float64Array),
+      kind: c.get('kind', Uint8Array),
+      id: c.get('id', Int32Array),
+      state: c.get('state', Uint8Array),
+      evidence: c.get('evidence', Uint8Array),
+      byKind: c.get('by_kind', Uint8Array),
+      byId: c.get('by_id', Int32Array),
+      ticks: c.get('ticks', Float64Array),
+      count: c.get('count', Float64Array),
     };
   }
 
   async exitRate(from: number, to: number, px: number, signal?: AbortSignal): Promise<Rate> {
     const c = await this.arrow('exits/rate', { from: t(from), to: t(to), px }, signal);
-    return { start: c.get('start', Float64Array), end: c.get('end', Float64Array), vm: c.get('vm', Int32Array), count: c.get('count', Float64Array), ticks: c.get('ticks', Float64Array) };
+    return {
+      start: c.get('start', Float64Array),
+      end: c.get('end', Float64Array),
+      vm: c.get('vm', Int32Array),
+      count: c.get('count', Float64Array),
+      ticks: c.get('ticks', Float64Array),
+    };
   }
 
   async exitHistogram(from: number, to: number, signal?: AbortSignal): Promise<Histogram> {
     const c = await this.arrow('exits/histogram', { from: t(from), to: t(to) }, signal);
-    return { vm: c.get('vm', Int32Array), reason: c.get('reason', Int32Array), class: c.get('class', Int32Array), count: c.get('count', Float64Array), ticks: c.get('ticks', Float64Array) };
+    return {
+      vm: c.get('vm', Int32Array),
+      reason: c.get('reason', Int32Array),
+      class: c.get('class', Int32Array),
+      count: c.get('count', Float64Array),
+      ticks: c.get('ticks', Float64Array),
+    };
   }
 
   async slowest(from: number, to: number, n: number, vm: number | null, signal?: AbortSignal): Promise<Slowest> {
@@ -107,17 +139,39 @@ export class Api {
     const i = (name: string) => c.get(name, Int32Array);
     const f = (name: string) => c.get(name, Float64Array);
     return {
-      exit_id: i('exit_id'), vcpu: i('vcpu'), vm: i('vm'), cpu: i('cpu'), process: i('process'),
-      exit: f('exit'), exit_lo: f('exit_lo'), exit_hi: f('exit_hi'), reentry: f('reentry'), reentry_lo: f('reentry_lo'), reentry_hi: f('reentry_hi'),
-      reentry_cpu: i('reentry_cpu'), reason: i('reason'),
+      exit_id: i('exit_id'),
+      vcpu: i('vcpu'),
+      vm: i('vm'),
+      cpu: i('cpu'),
+      process: i('process'),
+      exit: f('exit'),
+      exit_lo: f('exit_lo'),
+      exit_hi: f('exit_hi'),
+      reentry: f('reentry'),
+      reentry_lo: f('reentry_lo'),
+      reentry_hi: f('reentry_hi'),
+      reentry_cpu: i('reentry_cpu'),
+      reason: i('reason'),
     };
   }
 
-  async stolen(vm: number, byKind: 'vm' | 'host', byId: number, from: number, to: number, n: number, signal?: AbortSignal): Promise<Stolen> {
+  async stolen(
+    vm: number,
+    byKind: 'vm' | 'host',
+    byId: number,
+    from: number,
+    to: number,
+    n: number,
+    signal?: AbortSignal,
+  ): Promise<Stolen> {
     const c = await this.arrow('stolen', { vm, by_kind: byKind, by_id: byId, from: t(from), to: t(to), n }, signal);
     return {
-      vcpu: c.get('vcpu', Int32Array), start: c.get('start', Float64Array), end: c.get('end', Float64Array), cpu: c.get('cpu', Int32Array),
-      process: c.get('process', Int32Array), evidence: c.get('evidence', Uint8Array),
+      vcpu: c.get('vcpu', Int32Array),
+      start: c.get('start', Float64Array),
+      end: c.get('end', Float64Array),
+      cpu: c.get('cpu', Int32Array),
+      process: c.get('process', Int32Array),
+      evidence: c.get('evidence', Uint8Array),
     };
   }
 

@@ -13,8 +13,20 @@ const SLOW_MS = 400;
 /** Tracks in one request: few enough that the first rows need not wait for all. */
 const AT_ONCE = 64;
 
-interface Wanted { kind: Kind; ids: number[]; view: Range; pixels: number }
-interface Flight { kind: Kind; ids: Set<number>; window: Window; fine: boolean; stop: AbortController; since: number }
+interface Wanted {
+  kind: Kind;
+  ids: number[];
+  view: Range;
+  pixels: number;
+}
+interface Flight {
+  kind: Kind;
+  ids: Set<number>;
+  window: Window;
+  fine: boolean;
+  stop: AbortController;
+  since: number;
+}
 
 export class Loader {
   readonly cache = new SegmentCache();
@@ -90,16 +102,21 @@ export class Loader {
       for (let i = 0; i < missing.length; i += AT_ONCE) this.fly(w, missing.slice(i, i + AT_ONCE), false);
     }
     clearTimeout(this.later);
-    this.later = coarse ? setTimeout(() => {
-      this.later = undefined;
-      this.refine();
-    }, FINE_MS) : undefined;
+    this.later = coarse
+      ? setTimeout(() => {
+          this.later = undefined;
+          this.refine();
+        }, FINE_MS)
+      : undefined;
   }
 
   private refine(): void {
     for (const w of this.wanted.values()) {
-      const ids = w.ids.filter((id) => this.cache.quality(w.kind, id, w.view, this.span, w.pixels) === 'coarse'
-        && ![...this.flights].some((f) => f.fine && f.ids.has(id) && this.useful(f, w)));
+      const ids = w.ids.filter(
+        (id) =>
+          this.cache.quality(w.kind, id, w.view, this.span, w.pixels) === 'coarse' &&
+          ![...this.flights].some((f) => f.fine && f.ids.has(id) && this.useful(f, w)),
+      );
       for (let i = 0; i < ids.length; i += AT_ONCE) this.fly(w, ids.slice(i, i + AT_ONCE), true);
     }
   }
@@ -113,17 +130,20 @@ export class Loader {
     const flight: Flight = { kind: w.kind, ids: new Set(ids), window, fine, stop: new AbortController(), since: performance.now() };
     this.flights.add(flight);
     setTimeout(() => this.flights.has(flight) && this.onAnswer(), SLOW_MS + 1);
-    this.api.segments(w.kind, ids, window.from, window.to, window.px, fine, flight.stop.signal).then((segments) => {
-      this.flights.delete(flight);
-      this.cache.add(w.kind, { window, fine, segments, parts: partsOf(segments, ids) });
-      this.onAnswer();
-      if (!this.flights.size) this.load();
-    }, (e) => {
-      this.flights.delete(flight);
-      this.onAnswer();
-      if (isAbort(e)) return;
-      this.failed = true;
-      this.onError(e);
-    });
+    this.api.segments(w.kind, ids, window.from, window.to, window.px, fine, flight.stop.signal).then(
+      (segments) => {
+        this.flights.delete(flight);
+        this.cache.add(w.kind, { window, fine, segments, parts: partsOf(segments, ids) });
+        this.onAnswer();
+        if (!this.flights.size) this.load();
+      },
+      (e) => {
+        this.flights.delete(flight);
+        this.onAnswer();
+        if (isAbort(e)) return;
+        this.failed = true;
+        this.onError(e);
+      },
+    );
   }
 }

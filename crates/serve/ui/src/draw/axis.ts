@@ -4,7 +4,14 @@ import { axisOf } from '../layout/ticks';
 import type { Scale } from '../layout/scale';
 
 /** Scale in CSS pixels; returns where the marks are, for grid lines. */
-export function drawAxis(g: CanvasRenderingContext2D, scale: Scale, height: number, hz: number | null, ink: string, line: string): number[] {
+export function drawAxis(
+  g: CanvasRenderingContext2D,
+  scale: Scale,
+  height: number,
+  hz: number | null,
+  ink: string,
+  line: string,
+): number[] {
   g.clearRect(0, 0, scale.width, height);
   g.font = '11px system-ui, sans-serif';
   g.textBaseline = 'middle';

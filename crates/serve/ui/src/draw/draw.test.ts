@@ -9,8 +9,15 @@ import { drawTrack, indexStyles } from './tracks';
 const flat = (hex: string): Style => ({ colour: packed(hex), tile: null, size: 1, edge: 0, colours: [hex] });
 const RED = flat('#ff0000');
 const BLUE = flat('#0000ff');
-const letters = new Map([[0, '.'], [RED.colour, 'r'], [BLUE.colour, 'b']]);
-const show = (r: Raster) => Array.from({ length: r.height }, (_, y) => Array.from(r.pixels.subarray(y * r.width, (y + 1) * r.width), (p) => letters.get(p) ?? '?').join(''));
+const letters = new Map([
+  [0, '.'],
+  [RED.colour, 'r'],
+  [BLUE.colour, 'b'],
+]);
+const show = (r: Raster) =>
+  Array.from({ length: r.height }, (_, y) =>
+    Array.from(r.pixels.subarray(y * r.width, (y + 1) * r.width), (p) => letters.get(p) ?? '?').join(''),
+  );
 
 describe('raster', () => {
   it('fills, and cuts at its edges', () => {
@@ -40,20 +47,76 @@ describe('tracks', () => {
   const draw = (rows: number[][], binned: boolean, from: number, to: number, width: number, height = 4) => {
     const seg = segments(rows, binned);
     const r = new Raster(width, height);
-    drawTrack(r, seg, { begin: 0, end: seg.id.length }, new Scale(from, to, width), 0, height, indexStyles(seg, { begin: 0, end: seg.id.length }, (i) => (seg.state[i] === 0 ? RED : BLUE)));
+    drawTrack(
+      r,
+      seg,
+      { begin: 0, end: seg.id.length },
+      new Scale(from, to, width),
+      0,
+      height,
+      indexStyles(seg, { begin: 0, end: seg.id.length }, (i) => (seg.state[i] === 0 ? RED : BLUE)),
+    );
     return show(r);
   };
   it('draw intervals, cut by the view', () => {
-    expect(draw([[0, -50, 40, 0, 0], [0, 40, 500, 1, 0]], false, 0, 100, 10, 1)).toEqual(['rrrrbbbbbb']);
+    expect(
+      draw(
+        [
+          [0, -50, 40, 0, 0],
+          [0, 40, 500, 1, 0],
+        ],
+        false,
+        0,
+        100,
+        10,
+        1,
+      ),
+    ).toEqual(['rrrrbbbbbb']);
   });
   it('let nothing thin vanish', () => {
-    expect(draw([[0, 0, 50, 0, 0], [0, 50, 50.5, 1, 0], [0, 50.5, 100, 0, 0]], false, 0, 100, 10, 1)).toEqual(['rrrrrbrrrr']);
+    expect(
+      draw(
+        [
+          [0, 0, 50, 0, 0],
+          [0, 50, 50.5, 1, 0],
+          [0, 50.5, 100, 0, 0],
+        ],
+        false,
+        0,
+        100,
+        10,
+        1,
+      ),
+    ).toEqual(['rrrrrbrrrr']);
   });
   it('split the height', () => {
-    expect(draw([[0, 0, 100, 0, 0, 0, 0.5], [0, 0, 50, 1, 0, 0.5, 1]], false, 0, 100, 4)).toEqual(['bb..', 'bb..', 'rrrr', 'rrrr']);
+    expect(
+      draw(
+        [
+          [0, 0, 100, 0, 0, 0, 0.5],
+          [0, 0, 50, 1, 0, 0.5, 1],
+        ],
+        false,
+        0,
+        100,
+        4,
+      ),
+    ).toEqual(['bb..', 'bb..', 'rrrr', 'rrrr']);
   });
   it('stack the shares of bins', () => {
-    expect(draw([[0, 0, 50, 0, 0, 0, 0.75], [0, 0, 50, 1, 0, 0.75, 1], [0, 50, 100, 1, 0, 0, 0.5]], true, 0, 100, 2)).toEqual(['b.', 'r.', 'rb', 'rb']);
+    expect(
+      draw(
+        [
+          [0, 0, 50, 0, 0, 0, 0.75],
+          [0, 0, 50, 1, 0, 0.75, 1],
+          [0, 50, 100, 1, 0, 0, 0.5],
+        ],
+        true,
+        0,
+        100,
+        2,
+      ),
+    ).toEqual(['b.', 'r.', 'rb', 'rb']);
   });
   it('sum bins that share a pixel', () => {
     const rows = Array.from({ length: 100 }, (_, i) => [0, i, i + 1, i % 2, 0, 0, 1]);
@@ -63,7 +126,10 @@ describe('tracks', () => {
     expect(draw([[0, 50, 100, 0, 0, 0, 1]], true, 0, 100, 4, 1)).toEqual(['..rr']);
   });
   it('show an instant of another state in a pixel of bins', () => {
-    const rows = [[0, 0, 100, 0, 0, 0, 0.999], [0, 0, 100, 1, 0, 0.999, 1]];
+    const rows = [
+      [0, 0, 100, 0, 0, 0, 0.999],
+      [0, 0, 100, 1, 0, 0.999, 1],
+    ];
     expect(draw(rows, true, 0, 100, 1)).toEqual(['b', 'r', 'r', 'r']);
   });
 });
@@ -96,7 +162,8 @@ describe('palette', () => {
       expect(seen.size).toBe(7 * 2 + 2);
     });
     it(`has guests that stand off from the ${ground.dark ? 'dark' : 'light'} ground, but for yellow on white`, () => {
-      for (const hue of HUES) if (ground.dark || contrast('#ffffff', hue) > 1.5) expect(contrast(ground.background, hue)).toBeGreaterThan(ground.dark ? 3 : 1.5);
+      for (const hue of HUES)
+        if (ground.dark || contrast('#ffffff', hue) > 1.5) expect(contrast(ground.background, hue)).toBeGreaterThan(ground.dark ? 3 : 1.5);
     });
     it('blames the taker', () => {
       const blamed = p.styleOf('vcpu', 0, PREEMPTED, 1, 1, 1);

@@ -12,14 +12,23 @@ import { styleOfSegment } from '../views/colour';
 
 const LABEL_FROM = 42;
 
-export function drawOverlay(g: CanvasRenderingContext2D, app: App, scale: Scale, rows: Row[], scrollTop: number, height: number, pointer: { t: number } | null): void {
+export function drawOverlay(
+  g: CanvasRenderingContext2D,
+  app: App,
+  scale: Scale,
+  rows: Row[],
+  scrollTop: number,
+  height: number,
+  pointer: { t: number } | null,
+): void {
   const { view } = app;
   if (!view.labels) return;
   const css = getComputedStyle(document.documentElement);
   const accent = css.getPropertyValue('--accent');
 
   g.fillStyle = app.palette.ground.dark ? 'rgba(255,255,255,.07)' : 'rgba(0,0,0,.07)';
-  for (const tick of axisOf(scale.from, scale.to, app.data.info.tsc_hz, Math.max(2, Math.floor(scale.width / 96))).ticks) g.fillRect(Math.round(scale.x(tick.t)), 0, 1, height);
+  for (const tick of axisOf(scale.from, scale.to, app.data.info.tsc_hz, Math.max(2, Math.floor(scale.width / 96))).ticks)
+    g.fillRect(Math.round(scale.x(tick.t)), 0, 1, height);
 
   for (const row of rows) {
     if (row.type !== 'track') continue;
@@ -28,11 +37,14 @@ export function drawOverlay(g: CanvasRenderingContext2D, app: App, scale: Scale,
       occupancyMarks(g, app, scale, top, row.height - 1, css.getPropertyValue('--dim'));
       continue;
     }
-    for (const layer of app.loader.cache.layers(row.kind, row.id, app.sight, app.span, Math.round(scale.width * devicePixelRatio)).slice(-1)) {
+    for (const layer of app.loader.cache
+      .layers(row.kind, row.id, app.sight, app.span, Math.round(scale.width * devicePixelRatio))
+      .slice(-1)) {
       if (layer.segments.binned) continue;
       const part = layer.parts.get(row.id)!;
       labels(g, app, row, layer.segments, part, scale, top, row.height - 1);
-      if (row.kind === 'process' || row.kind === 'vcpu') moves(g, row, layer.segments, part, scale, top, row.height - 1, css.getPropertyValue('--ink'), app.palette.ground.background);
+      if (row.kind === 'process' || row.kind === 'vcpu')
+        moves(g, row, layer.segments, part, scale, top, row.height - 1, css.getPropertyValue('--ink'), app.palette.ground.background);
     }
   }
 
@@ -87,7 +99,16 @@ function occupancyMarks(g: CanvasRenderingContext2D, app: App, scale: Scale, top
   write(n === 1 ? 'busy' : `${n} cpus`, top);
 }
 
-function labels(g: CanvasRenderingContext2D, app: App, row: Row, seg: Segments, part: Part, scale: Scale, top: number, height: number): void {
+function labels(
+  g: CanvasRenderingContext2D,
+  app: App,
+  row: Row,
+  seg: Segments,
+  part: Part,
+  scale: Scale,
+  top: number,
+  height: number,
+): void {
   const styleOf = styleOfSegment(app, row.kind, row.id, seg);
   g.font = `${height > 22 ? 11 : 10.5}px system-ui, sans-serif`;
   g.textBaseline = 'middle';
@@ -152,7 +173,17 @@ export function bright(hex: string): number {
 }
 
 /** An arrow from where it left to where it came back, where that is another vCPU (of a process) or another cpu (of a vCPU). */
-function moves(g: CanvasRenderingContext2D, row: Row, seg: Segments, part: Part, scale: Scale, top: number, height: number, ink: string, ground: string): void {
+function moves(
+  g: CanvasRenderingContext2D,
+  row: Row,
+  seg: Segments,
+  part: Part,
+  scale: Scale,
+  top: number,
+  height: number,
+  ink: string,
+  ground: string,
+): void {
   const place = row.kind === 'process' ? seg.vcpu : seg.cpu;
   let last = -1;
   let drawn = 0;
@@ -177,7 +208,10 @@ function arrow(g: CanvasRenderingContext2D, a: number, b: number, y0: number, y1
   const x0 = Math.min(a, b - 9);
   const x1 = b - 1;
   const slope = Math.atan2(y1 - y0, x1 - x0);
-  for (const [colour, width] of [[ground, 3.5], [ink, 1.25]] as const) {
+  for (const [colour, width] of [
+    [ground, 3.5],
+    [ink, 1.25],
+  ] as const) {
     g.strokeStyle = colour;
     g.lineWidth = width;
     g.beginPath();
@@ -205,7 +239,11 @@ function evidence(g: CanvasRenderingContext2D, app: App, scale: Scale, rows: Row
   if (!finding) return;
   g.fillStyle = colour;
   for (const s of finding.spans) {
-    const keys = [s.cpu === null ? '' : `cpu.${s.cpu}`, s.vcpu_id === null ? '' : `vcpu.${s.vcpu_id}`, s.process_id === null ? '' : `process.${s.process_id}`];
+    const keys = [
+      s.cpu === null ? '' : `cpu.${s.cpu}`,
+      s.vcpu_id === null ? '' : `vcpu.${s.vcpu_id}`,
+      s.process_id === null ? '' : `process.${s.process_id}`,
+    ];
     const a = Math.round(scale.x(s.start));
     const b = Math.max(a + 2, Math.round(scale.x(s.end)));
     if (b < 0 || a > scale.width) continue;

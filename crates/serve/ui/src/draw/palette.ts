@@ -10,17 +10,49 @@
 // Hues are Okabe and Ito's, which the colour-blind can tell apart, and five more that stand off from them in lightness.
 
 import type { Kind } from '../api/types';
-import { BY_HOST, BY_VM, GUEST, HOST, HYPERVISOR, IDLE, INFERRED, LOST, OFF_CPU, PREEMPTED, UNKNOWN, WAITING, isCpuLike } from '../model/states';
+import {
+  BY_HOST,
+  BY_VM,
+  GUEST,
+  HOST,
+  HYPERVISOR,
+  IDLE,
+  INFERRED,
+  LOST,
+  OFF_CPU,
+  PREEMPTED,
+  UNKNOWN,
+  WAITING,
+  isCpuLike,
+} from '../model/states';
 import { type Style, packed } from './raster';
 
 export const HUES = [
-  '#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#f0e442', '#8c6bb1', '#999933', '#b0567a', '#44aa99', '#a9744f',
+  '#0072b2',
+  '#e69f00',
+  '#009e73',
+  '#cc79a7',
+  '#56b4e9',
+  '#d55e00',
+  '#f0e442',
+  '#8c6bb1',
+  '#999933',
+  '#b0567a',
+  '#44aa99',
+  '#a9744f',
 ];
 /** Hue numbers behind those of VMs. */
 export const HOST_HUE = HUES.length;
 export const NO_HUE = HUES.length + 1;
 
-export interface Ground { background: string; text: string; host: string; none: string; faint: string; dark: boolean }
+export interface Ground {
+  background: string;
+  text: string;
+  host: string;
+  none: string;
+  faint: string;
+  dark: boolean;
+}
 
 export const DARK: Ground = { background: '#12171c', text: '#e8edf2', host: '#8b96a1', none: '#5b6671', faint: '#39434d', dark: true };
 export const LIGHT: Ground = { background: '#ffffff', text: '#1a222b', host: '#7d8791', none: '#a6afb8', faint: '#c9d0d6', dark: false };
@@ -28,7 +60,10 @@ export const LIGHT: Ground = { background: '#ffffff', text: '#1a222b', host: '#7
 export function mix(a: string, b: string, share: number): string {
   const at = (hex: string, i: number) => parseInt(hex.slice(1 + 2 * i, 3 + 2 * i), 16);
   let out = '#';
-  for (let i = 0; i < 3; i++) out += Math.round(at(a, i) * (1 - share) + at(b, i) * share).toString(16).padStart(2, '0');
+  for (let i = 0; i < 3; i++)
+    out += Math.round(at(a, i) * (1 - share) + at(b, i) * share)
+      .toString(16)
+      .padStart(2, '0');
   return out;
 }
 
@@ -48,7 +83,10 @@ export class Palette {
   private readonly styles = new Map<number, Style>();
   private readonly unit: number;
 
-  constructor(readonly ground: Ground, dpr: number) {
+  constructor(
+    readonly ground: Ground,
+    dpr: number,
+  ) {
     this.unit = dpr < 1.5 ? 1 : dpr < 3 ? 2 : 4;
   }
 
@@ -86,7 +124,8 @@ export class Palette {
     let paint: Paint | null = null;
     let edge = '';
     switch (state) {
-      case GUEST: break;
+      case GUEST:
+        break;
       case HYPERVISOR: {
         base = mix(own, dark ? '#000000' : background, dark ? 0.5 : 0.45);
         const stripe = mix(own, dark ? '#000000' : background, dark ? 0.15 : 0.1);
@@ -99,15 +138,22 @@ export class Palette {
         paint = (x, y) => (x === y || x + y === 7 ? line : base);
         break;
       }
-      case WAITING: base = mix(own, background, dark ? 0.8 : 0.84); break;
+      case WAITING:
+        base = mix(own, background, dark ? 0.8 : 0.84);
+        break;
       case OFF_CPU: {
         base = mix(by, background, 0.86);
         const line = mix(by, background, 0.2);
         paint = (x) => (x % 4 === 1 ? line : base);
         break;
       }
-      case HOST: base = host; break;
-      case IDLE: base = mix(faint, background, 0.88); edge = mix(faint, background, 0.35); break;
+      case HOST:
+        base = host;
+        break;
+      case IDLE:
+        base = mix(faint, background, 0.88);
+        edge = mix(faint, background, 0.35);
+        break;
       case UNKNOWN: {
         base = mix(faint, background, 0.6);
         const dot = mix(text, background, 0.4);
@@ -124,8 +170,12 @@ export class Palette {
     if (inferred) {
       // The lines are weak where a texture stands already: evidence is the second thing to read, not the first.
       const under = paint ?? (() => base);
-      const line = state === WAITING || state === IDLE ? mix(base, text, 0.14)
-        : state === PREEMPTED || state === OFF_CPU ? mix(base, text, 0.1) : mix(base, background, dark ? 0.3 : 0.34);
+      const line =
+        state === WAITING || state === IDLE
+          ? mix(base, text, 0.14)
+          : state === PREEMPTED || state === OFF_CPU
+            ? mix(base, text, 0.1)
+            : mix(base, background, dark ? 0.3 : 0.34);
       paint = (x, y) => {
         const c = under(x, y);
         return (x + y) % 8 === 3 && c === base ? line : c;

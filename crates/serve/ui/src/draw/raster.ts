@@ -15,7 +15,11 @@ export interface Style {
 export class Raster {
   readonly pixels: Uint32Array;
 
-  constructor(readonly width: number, readonly height: number, memory?: ArrayBufferLike) {
+  constructor(
+    readonly width: number,
+    readonly height: number,
+    memory?: ArrayBufferLike,
+  ) {
     this.pixels = memory ? new Uint32Array(memory) : new Uint32Array(width * height);
   }
 

@@ -19,13 +19,44 @@ export function csv(rows: (string | number)[][]): string {
 export function sumsCsv(sums: Sums, data: Dataset): string {
   const { table, from, to } = sums;
   const hz = data.info.tsc_hz;
-  const rows: (string | number)[][] = [['from_ticks', 'to_ticks', 'kind', 'id', 'name', 'vm_id', 'vm', 'state', 'evidence', 'taken_by', 'ticks', 'seconds', 'share_of_range', 'begins']];
+  const rows: (string | number)[][] = [
+    [
+      'from_ticks',
+      'to_ticks',
+      'kind',
+      'id',
+      'name',
+      'vm_id',
+      'vm',
+      'state',
+      'evidence',
+      'taken_by',
+      'ticks',
+      'seconds',
+      'share_of_range',
+      'begins',
+    ],
+  ];
   for (let i = 0; i < table.length; i++) {
     const kind = KINDS[table.kind[i]];
     const id = table.id[i];
     const vm = data.vmOf(kind, id);
-    rows.push([from, to, kind, id, data.name(kind, id), vm < 0 ? '' : vm, vm < 0 ? '' : data.vmName(vm), STATE_WORDS[table.state[i]].replace(' ', '_'), EVIDENCE_WORDS[table.evidence[i]],
-      table.byKind[i] ? data.takerName(table.byKind[i], table.byId[i]) : '', table.ticks[i], hz === null ? '' : table.ticks[i] / hz, to > from ? table.ticks[i] / (to - from) : '', table.count[i]]);
+    rows.push([
+      from,
+      to,
+      kind,
+      id,
+      data.name(kind, id),
+      vm < 0 ? '' : vm,
+      vm < 0 ? '' : data.vmName(vm),
+      STATE_WORDS[table.state[i]].replace(' ', '_'),
+      EVIDENCE_WORDS[table.evidence[i]],
+      table.byKind[i] ? data.takerName(table.byKind[i], table.byId[i]) : '',
+      table.ticks[i],
+      hz === null ? '' : table.ticks[i] / hz,
+      to > from ? table.ticks[i] / (to - from) : '',
+      table.count[i],
+    ]);
   }
   return csv(rows);
 }

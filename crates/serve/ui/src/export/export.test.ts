@@ -22,8 +22,19 @@ describe('svg', () => {
   const guest = p.styleOf('vcpu', 0, 0, 0, 0, -1);
   const lost = p.styleOf('vcpu', 0, 8, 3, 0, -1);
   const text = svgPicture({
-    title: 'a & <b>', width: 100, height: 40, names: 50, background: '#000000', ink: '#ffffff', rows: [{ y: 10, indent: 0, text: 'vm "1"' }], ticks: [{ x: 5, text: '1 s' }],
-    rects: [{ x: 0, y: 0, width: 10.004, height: 20, style: guest }, { x: 20, y: 0, width: 5, height: 20, style: guest }, { x: 30, y: 0, width: 5, height: 20, style: lost }],
+    title: 'a & <b>',
+    width: 100,
+    height: 40,
+    names: 50,
+    background: '#000000',
+    ink: '#ffffff',
+    rows: [{ y: 10, indent: 0, text: 'vm "1"' }],
+    ticks: [{ x: 5, text: '1 s' }],
+    rects: [
+      { x: 0, y: 0, width: 10.004, height: 20, style: guest },
+      { x: 20, y: 0, width: 5, height: 20, style: guest },
+      { x: 30, y: 0, width: 5, height: 20, style: lost },
+    ],
   });
   it('escapes names', () => {
     expect(escapeXml('<a href="x">&')).toBe('&#60;a href=&#34;x&#34;&#62;&#38;');

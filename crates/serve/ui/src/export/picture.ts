@@ -27,7 +27,7 @@ function labelOf(row: Row): string {
 }
 
 export async function pngOf(app: App, timeline: Timeline): Promise<void> {
-  if (!timeline.active) return void app.announce('Pictures are of the tabs Resources and Processes.');
+  if (!timeline.active) return void app.hint('Pictures are of the tabs Resources and Processes.');
   const p = timeline.picture();
   const dpr = devicePixelRatio;
   const width = NAMES + p.scale.width;
@@ -42,7 +42,8 @@ export async function pngOf(app: App, timeline: Timeline): Promise<void> {
   g.font = '600 12px system-ui, sans-serif';
   g.fillText(titleOf(app), 8, TITLE / 2);
   g.font = '12px system-ui, sans-serif';
-  for (const row of p.rows) g.fillText(labelOf(row), 8 + row.depth * 14, TITLE + AXIS + row.top - p.scrollTop + row.height / 2, NAMES - 14 - row.depth * 14);
+  for (const row of p.rows)
+    g.fillText(labelOf(row), 8 + row.depth * 14, TITLE + AXIS + row.top - p.scrollTop + row.height / 2, NAMES - 14 - row.depth * 14);
   const axis = h('canvas', { width: Math.round(p.scale.width * dpr), height: Math.round(AXIS * dpr) });
   const ag = canvasContext(axis);
   ag.scale(dpr, dpr);
@@ -55,11 +56,11 @@ export async function pngOf(app: App, timeline: Timeline): Promise<void> {
   const blob = await new Promise<Blob | null>((done) => canvas.toBlob(done, 'image/png'));
   if (!blob) return;
   download(fileOf(app, 'png'), 'image/png', blob);
-  app.announce('Picture saved as PNG');
+  app.hint('Picture saved as PNG');
 }
 
 export function svgOf(app: App, timeline: Timeline): void {
-  if (!timeline.active) return void app.announce('Pictures are of the tabs Resources and Processes.');
+  if (!timeline.active) return void app.hint('Pictures are of the tabs Resources and Processes.');
   const p = timeline.picture();
   const rects: SvgRect[] = [];
   for (const row of p.rows) {
@@ -75,15 +76,27 @@ export function svgOf(app: App, timeline: Timeline): void {
       const a = Math.max(0, p.scale.x(s.start[i]));
       const b = Math.min(p.scale.width, p.scale.x(s.end[i]));
       if (b <= a) continue;
-      rects.push({ x: a, y: top + (1 - s.y1[i]) * hh, width: s.binned ? b - a : Math.max(1 / devicePixelRatio, b - a), height: (s.y1[i] - s.y0[i]) * hh, style: styleOf(i) });
+      rects.push({
+        x: a,
+        y: top + (1 - s.y1[i]) * hh,
+        width: s.binned ? b - a : Math.max(1 / devicePixelRatio, b - a),
+        height: (s.y1[i] - s.y0[i]) * hh,
+        style: styleOf(i),
+      });
     }
   }
   const axis = axisOf(p.scale.from, p.scale.to, app.data.info.tsc_hz, Math.max(2, Math.floor(p.scale.width / 96)));
   const text = svgPicture({
-    title: titleOf(app), width: p.scale.width, height: p.height, names: NAMES, background: app.palette.ground.background, ink: app.palette.ground.text,
+    title: titleOf(app),
+    width: p.scale.width,
+    height: p.height,
+    names: NAMES,
+    background: app.palette.ground.background,
+    ink: app.palette.ground.text,
     rows: p.rows.map((r) => ({ y: r.top - p.scrollTop + r.height / 2, indent: r.depth * 14, text: labelOf(r) })),
-    ticks: [...(axis.baseLabel ? [{ x: 0, text: axis.baseLabel }] : []), ...axis.ticks.map((t) => ({ x: p.scale.x(t.t), text: t.label }))], rects,
+    ticks: [...(axis.baseLabel ? [{ x: 0, text: axis.baseLabel }] : []), ...axis.ticks.map((t) => ({ x: p.scale.x(t.t), text: t.label }))],
+    rects,
   });
   download(fileOf(app, 'svg'), 'image/svg+xml', text);
-  app.announce('Picture saved as SVG');
+  app.hint('Picture saved as SVG');
 }

@@ -2,10 +2,23 @@
 
 import type { Style } from '../draw/raster';
 
-export interface SvgRect { x: number; y: number; width: number; height: number; style: Style }
+export interface SvgRect {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  style: Style;
+}
 export interface SvgPicture {
-  title: string; width: number; height: number; names: number; background: string; ink: string;
-  rows: { y: number; indent: number; text: string }[]; ticks: { x: number; text: string }[]; rects: SvgRect[];
+  title: string;
+  width: number;
+  height: number;
+  names: number;
+  background: string;
+  ink: string;
+  rows: { y: number; indent: number; text: string }[];
+  ticks: { x: number; text: string }[];
+  rects: SvgRect[];
 }
 
 const TITLE = 24;
@@ -29,7 +42,7 @@ function pattern(id: string, style: Style): string {
   let out = `<pattern id="${id}" width="8" height="8" patternUnits="userSpaceOnUse" viewBox="0 0 ${size} ${size}"><rect width="${size}" height="${size}" fill="${style.colours[0]}"/>`;
   const ground = style.colours[0];
   for (let y = 0; y < size; y++) {
-    for (let x = 0; x < size; ) {
+    for (let x = 0; x < size;) {
       const c = hex(tile![y * size + x]);
       let e = x + 1;
       while (e < size && hex(tile![y * size + e]) === c) e++;
@@ -63,11 +76,17 @@ export function svgPicture(p: SvgPicture): string {
     if (list) list.push(d);
     else paths.set(fill, [d]);
   }
-  const out = [`<svg xmlns="http://www.w3.org/2000/svg" width="${n(w)}" height="${n(hh)}" viewBox="0 0 ${n(w)} ${n(hh)}" font-family="sans-serif" font-size="12">`,
-    `<title>${escapeXml(p.title)}</title>`, `<defs>${defs.join('')}<clipPath id="plot"><rect width="${n(p.width)}" height="${n(p.height)}"/></clipPath></defs>`,
-    `<rect width="100%" height="100%" fill="${p.background}"/>`, `<g fill="${p.ink}">`, `<text x="8" y="16" font-weight="600">${escapeXml(p.title)}</text>`];
+  const out = [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${n(w)}" height="${n(hh)}" viewBox="0 0 ${n(w)} ${n(hh)}" font-family="sans-serif" font-size="12">`,
+    `<title>${escapeXml(p.title)}</title>`,
+    `<defs>${defs.join('')}<clipPath id="plot"><rect width="${n(p.width)}" height="${n(p.height)}"/></clipPath></defs>`,
+    `<rect width="100%" height="100%" fill="${p.background}"/>`,
+    `<g fill="${p.ink}">`,
+    `<text x="8" y="16" font-weight="600">${escapeXml(p.title)}</text>`,
+  ];
   for (const t of p.ticks) out.push(`<text x="${n(p.names + t.x + 3)}" y="${TITLE + 16}" font-size="11">${escapeXml(t.text)}</text>`);
-  for (const r of p.rows) if (r.y > 0 && r.y < p.height) out.push(`<text x="${8 + r.indent}" y="${n(TITLE + AXIS + r.y + 4)}">${escapeXml(r.text)}</text>`);
+  for (const r of p.rows)
+    if (r.y > 0 && r.y < p.height) out.push(`<text x="${8 + r.indent}" y="${n(TITLE + AXIS + r.y + 4)}">${escapeXml(r.text)}</text>`);
   out.push('</g>', `<g transform="translate(${p.names} ${TITLE + AXIS})" clip-path="url(#plot)" shape-rendering="crispEdges">`);
   for (const [fill, list] of paths) out.push(`<path fill="${fill}" d="${list.join('')}"/>`);
   out.push('</g>', '</svg>');

@@ -39,7 +39,9 @@ export function attachGestures(app: App, el: HTMLElement, s: Surface): void {
     const panning = e.button === 1 || e.shiftKey;
     try {
       el.setPointerCapture(e.pointerId);
-    } catch { /* the pointer is gone already */ }
+    } catch {
+      /* the pointer is gone already */
+    }
     s.hover?.(null, null);
     const move = (m: PointerEvent) => {
       const x = xOf(m);
@@ -77,19 +79,23 @@ export function attachGestures(app: App, el: HTMLElement, s: Surface): void {
   });
   el.addEventListener('pointerleave', () => s.hover?.(null, null));
 
-  el.addEventListener('wheel', (e) => {
-    const x = xOf(e);
-    if (!inside(x) || app.span <= 0) return;
-    if (e.ctrlKey || e.metaKey) {
-      e.preventDefault();
-      const lines = e.deltaMode === 1 ? 16 : 1;
-      const factor = Math.exp(Math.max(-1, Math.min(1, (e.deltaY * lines) / 240)));
-      app.look(zoomAt(app.sight, s.scale().t(x), factor, app.span));
-    } else if (e.shiftKey || Math.abs(e.deltaX) > Math.abs(e.deltaY)) {
-      e.preventDefault();
-      const d = Math.abs(e.deltaX) > Math.abs(e.deltaY) ? e.deltaX : e.deltaY;
-      app.look(pan(app.sight, d * s.scale().ticksPerPixel, app.span));
-    }
-    s.hover?.(null, null);
-  }, { passive: false });
+  el.addEventListener(
+    'wheel',
+    (e) => {
+      const x = xOf(e);
+      if (!inside(x) || app.span <= 0) return;
+      if (e.ctrlKey || e.metaKey) {
+        e.preventDefault();
+        const lines = e.deltaMode === 1 ? 16 : 1;
+        const factor = Math.exp(Math.max(-1, Math.min(1, (e.deltaY * lines) / 240)));
+        app.look(zoomAt(app.sight, s.scale().t(x), factor, app.span));
+      } else if (e.shiftKey || Math.abs(e.deltaX) > Math.abs(e.deltaY)) {
+        e.preventDefault();
+        const d = Math.abs(e.deltaX) > Math.abs(e.deltaY) ? e.deltaX : e.deltaY;
+        app.look(pan(app.sight, d * s.scale().ticksPerPixel, app.span));
+      }
+      s.hover?.(null, null);
+    },
+    { passive: false },
+  );
 }

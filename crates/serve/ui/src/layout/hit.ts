@@ -20,7 +20,13 @@ export function hit(seg: Segments, part: Part, t: number, y: number, slack: numb
   return best;
 }
 
-export interface Share { state: number; evidence: number; byKind: number; byId: number; share: number }
+export interface Share {
+  state: number;
+  evidence: number;
+  byKind: number;
+  byId: number;
+  share: number;
+}
 
 /** Shares of [a, b) by state, biggest first. */
 export function sharesIn(seg: Segments, part: Part, a: number, b: number): Share[] {

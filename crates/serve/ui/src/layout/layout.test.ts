@@ -11,7 +11,14 @@ import { classBounds, quantileClass } from './latency';
 describe('numbers', () => {
   it('have a unit and three digits', () => {
     const c = new Clock(2_000_000_000);
-    expect([2e9, 24.68e9, 3.1e6, 25e3, 1, 0].map((t) => c.duration(t))).toEqual(['1.00 s', '12.3 s', '1.55 ms', '12.5 µs', '0.5 ns', '0 s']);
+    expect([2e9, 24.68e9, 3.1e6, 25e3, 1, 0].map((t) => c.duration(t))).toEqual([
+      '1.00 s',
+      '12.3 s',
+      '1.55 ms',
+      '12.5 µs',
+      '0.5 ns',
+      '0 s',
+    ]);
     expect(new Clock(null).duration(1234567)).toBe('1,234,567 ticks');
   });
   it('tell moments as exactly as asked', () => {
@@ -22,7 +29,15 @@ describe('numbers', () => {
     expect(new Clock(null).range(0, 5000)).toBe('0–5,000 ticks');
   });
   it('keep what is small apart from nothing', () => {
-    expect([0, 1e-6, 0.0005, 0.0712, 0.71, 0.9996, 1].map(percent)).toEqual(['0 %', '<0.01 %', '0.05 %', '7.1 %', '71.0 %', '99.9 %', '100 %']);
+    expect([0, 1e-6, 0.0005, 0.0712, 0.71, 0.9996, 1].map(percent)).toEqual([
+      '0 %',
+      '<0.01 %',
+      '0.05 %',
+      '7.1 %',
+      '71.0 %',
+      '99.9 %',
+      '100 %',
+    ]);
     expect(percent(NaN)).toBe('–');
   });
   it('carry their doubt', () => {
@@ -30,7 +45,13 @@ describe('numbers', () => {
     expect([percentRange(0.273, 0.674), percentRange(0.601, 0.604)]).toEqual(['27–67 %', '60.1–60.4 %']);
   });
   it('are grouped', () => {
-    expect([grouped(31204), grouped(999), digits3(9.996), digits3(0.1234), bytes(1_500_000)]).toEqual(['31,204', '999', '10.0', '0.123', '1.50 MB']);
+    expect([grouped(31204), grouped(999), digits3(9.996), digits3(0.1234), bytes(1_500_000)]).toEqual([
+      '31,204',
+      '999',
+      '10.0',
+      '0.123',
+      '1.50 MB',
+    ]);
   });
 });
 
@@ -74,7 +95,12 @@ describe('axis', () => {
     expect(a.ticks.map((t) => t.label)).toEqual(['0', '2,000', '4,000', '6,000', '8,000', '10,000']);
   });
   it('ends, whatever it is asked', () => {
-    for (const [a, b] of [[0, 1], [0, 64], [5e15, 5e15 + 64], [0, 9e15]]) {
+    for (const [a, b] of [
+      [0, 1],
+      [0, 64],
+      [5e15, 5e15 + 64],
+      [0, 9e15],
+    ]) {
       const n = axisOf(a, b, 2.1e9, 12).ticks.length;
       expect(n).toBeLessThan(60);
     }
@@ -165,7 +191,10 @@ describe('stacks', () => {
     for (let i = 0; i < 500; i++) {
       const w = Array.from({ length: 9 }, (_, k) => ((i * 31 + k * 17) % 23) / 23);
       const sum = w.reduce((a, b) => a + b, 0) || 1;
-      const edges = stack(w.map((x) => x / sum), 9 + (i % 30));
+      const edges = stack(
+        w.map((x) => x / sum),
+        9 + (i % 30),
+      );
       for (let k = 1; k < edges.length; k++) expect(edges[k]).toBeGreaterThanOrEqual(edges[k - 1]);
       expect(edges.at(-1)).toBe(9 + (i % 30));
     }
@@ -174,23 +203,67 @@ describe('stacks', () => {
 
 describe('curves', () => {
   it('are rates over the bins that any VM has, and end where the last one ends', () => {
-    const rate = { start: Float64Array.of(0, 100, 100), end: Float64Array.of(100, 200, 200), vm: Int32Array.of(1, 1, 2), count: Float64Array.of(5, 1, 10), ticks: new Float64Array(3) };
-    expect(curves(rate, [1, 2], 1000)).toEqual([[0, 100, 200], [50, 10, 10], [0, 100, 100]]);
-    expect(curves(rate, [2], null)).toEqual([[0, 100, 200], [0, 100_000, 100_000]]);
+    const rate = {
+      start: Float64Array.of(0, 100, 100),
+      end: Float64Array.of(100, 200, 200),
+      vm: Int32Array.of(1, 1, 2),
+      count: Float64Array.of(5, 1, 10),
+      ticks: new Float64Array(3),
+    };
+    expect(curves(rate, [1, 2], 1000)).toEqual([
+      [0, 100, 200],
+      [50, 10, 10],
+      [0, 100, 100],
+    ]);
+    expect(curves(rate, [2], null)).toEqual([
+      [0, 100, 200],
+      [0, 100_000, 100_000],
+    ]);
   });
   it('are empty where nothing left a guest', () => {
-    const none = { start: new Float64Array(), end: new Float64Array(), vm: new Int32Array(), count: new Float64Array(), ticks: new Float64Array() };
+    const none = {
+      start: new Float64Array(),
+      end: new Float64Array(),
+      vm: new Int32Array(),
+      count: new Float64Array(),
+      ticks: new Float64Array(),
+    };
     expect(curves(none, [], 1000)).toEqual([[0]]);
   });
 });
 
 describe('latency classes', () => {
   it('are half octaves', () => {
-    expect([0, 1, 2, 3, 20].map(classBounds)).toEqual([[0, 1.5], [1.5, 2], [2, 3], [3, 4], [1024, 1536]]);
+    expect([0, 1, 2, 3, 20].map(classBounds)).toEqual([
+      [0, 1.5],
+      [1.5, 2],
+      [2, 3],
+      [3, 4],
+      [1024, 1536],
+    ]);
   });
   it('have quantiles', () => {
-    expect(quantileClass(new Map([[4, 50], [6, 49], [9, 1], [-1, 500]]), 0.5)).toBe(4);
-    expect(quantileClass(new Map([[4, 50], [6, 49], [9, 1]]), 0.99)).toBe(6);
+    expect(
+      quantileClass(
+        new Map([
+          [4, 50],
+          [6, 49],
+          [9, 1],
+          [-1, 500],
+        ]),
+        0.5,
+      ),
+    ).toBe(4);
+    expect(
+      quantileClass(
+        new Map([
+          [4, 50],
+          [6, 49],
+          [9, 1],
+        ]),
+        0.99,
+      ),
+    ).toBe(6);
     expect(quantileClass(new Map([[-1, 5]]), 0.5)).toBeNull();
   });
 });

@@ -48,7 +48,12 @@ describe('rows', () => {
 });
 
 describe('hit', () => {
-  const s = segments([[0, 0, 100, 0, 0], [0, 100, 101, 1, 1], [0, 101, 200, 2, 1, 0, 0.5, 1, 3], [0, 101, 200, 3, 1, 0.5, 1]]);
+  const s = segments([
+    [0, 0, 100, 0, 0],
+    [0, 100, 101, 1, 1],
+    [0, 101, 200, 2, 1, 0, 0.5, 1, 3],
+    [0, 101, 200, 3, 1, 0.5, 1],
+  ]);
   const all = { begin: 0, end: 4 };
   it('finds the rectangle at a time and height', () => {
     expect(hit(s, all, 50, 0.5, 0)).toBe(0);
@@ -62,6 +67,11 @@ describe('hit', () => {
     expect(hit(thin, { begin: 0, end: 1 }, 110, 0.5, 5)).toBe(-1);
   });
   it('sums shares under a pixel', () => {
-    expect(sharesIn(s, all, 90, 110).map((x) => [x.state, Number(x.share.toFixed(3))])).toEqual([[0, 0.5], [2, 0.225], [3, 0.225], [1, 0.05]]);
+    expect(sharesIn(s, all, 90, 110).map((x) => [x.state, Number(x.share.toFixed(3))])).toEqual([
+      [0, 0.5],
+      [2, 0.225],
+      [3, 0.225],
+      [1, 0.05],
+    ]);
   });
 });

@@ -30,7 +30,13 @@ export const SMALL = 0.001;
 /** With more VMs than this they begin folded. */
 const MANY_VMS = 24;
 
-interface Item { kind: Kind; id: number; label: string; use: number; matters: number }
+interface Item {
+  kind: Kind;
+  id: number;
+  label: string;
+  use: number;
+  matters: number;
+}
 
 function weigh(kind: Kind, id: number, data: Dataset, sums: Sums): Item {
   const split = sums.of(kind, id);
@@ -64,13 +70,35 @@ export function rowsOf(view: View, data: Dataset, sums: Sums): Row[] {
   const push = (item: Item, depth: number, open: boolean | null, label = item.label) => {
     const key = `${item.kind}.${item.id}`;
     rows.push({
-      key, type: 'track', kind: item.kind, id: item.id, depth, label, use: item.use, open,
-      pinned: pins.has(key), top: 0, height: HEIGHTS[item.kind], hidden: 0,
+      key,
+      type: 'track',
+      kind: item.kind,
+      id: item.id,
+      depth,
+      label,
+      use: item.use,
+      open,
+      pinned: pins.has(key),
+      top: 0,
+      height: HEIGHTS[item.kind],
+      hidden: 0,
     });
   };
-  const heading = (id: string, label: string) => rows.push({
-    key: `group.${id}`, type: 'group', kind: 'node', id: -1, depth: 0, label, use: 0, open: null, pinned: false, top: 0, height: HEIGHTS.group, hidden: 0,
-  });
+  const heading = (id: string, label: string) =>
+    rows.push({
+      key: `group.${id}`,
+      type: 'group',
+      kind: 'node',
+      id: -1,
+      depth: 0,
+      label,
+      use: 0,
+      open: null,
+      pinned: false,
+      top: 0,
+      height: HEIGHTS.group,
+      hidden: 0,
+    });
   const matches = (item: Item, parent = ''): boolean =>
     !needle || `${parent} ${item.kind} ${item.label} ${idsOf(item, data)}`.toLowerCase().includes(needle);
 
@@ -83,8 +111,18 @@ export function rowsOf(view: View, data: Dataset, sums: Sums): Row[] {
     const key = `small.${parent}`;
     const open = isOpen(key, view, data);
     rows.push({
-      key, type: 'small', kind: 'node', id: -1, depth, label: `${small.length} rows under 0.1 %`,
-      use: small.reduce((a, i) => a + i.use, 0), open, pinned: false, top: 0, height: HEIGHTS.small, hidden: small.length,
+      key,
+      type: 'small',
+      kind: 'node',
+      id: -1,
+      depth,
+      label: `${small.length} rows under 0.1 %`,
+      use: small.reduce((a, i) => a + i.use, 0),
+      open,
+      pinned: false,
+      top: 0,
+      height: HEIGHTS.small,
+      hidden: small.length,
     });
     if (open) for (const item of small) each(item);
   };
@@ -101,20 +139,26 @@ export function rowsOf(view: View, data: Dataset, sums: Sums): Row[] {
   }
 
   if (view.tab !== 'processes' && view.only === null) {
-    if (!needle && data.info.cpus.length > 0) push({ kind: 'node', id: 0, label: 'all cpus', use: sums.node.used / sums.nodeTicks, matters: 1 }, 0, null);
-    const cpus = order(data.info.cpus.map((id) => weigh('cpu', id, data, sums)), view.sort)
-      .filter((i) => matches(i) && !pins.has(`cpu.${i.id}`));
+    if (!needle && data.info.cpus.length > 0)
+      push({ kind: 'node', id: 0, label: 'all cpus', use: sums.node.used / sums.nodeTicks, matters: 1 }, 0, null);
+    const cpus = order(
+      data.info.cpus.map((id) => weigh('cpu', id, data, sums)),
+      view.sort,
+    ).filter((i) => matches(i) && !pins.has(`cpu.${i.id}`));
     if (cpus.length) {
       heading('cpus', 'cpus: who had them');
       spread(cpus, 0, 'cpus', (i) => push(i, 0, null));
     }
   }
 
-  const vms = order(data.info.vms.map((v) => weigh('vm', v.vm_id, data, sums)), view.sort)
-    .filter((i) => view.only === null || view.only === i.id);
+  const vms = order(
+    data.info.vms.map((v) => weigh('vm', v.vm_id, data, sums)),
+    view.sort,
+  ).filter((i) => view.only === null || view.only === i.id);
   vms.sort((a, b) => Number(pins.has(`vm.${b.id}`)) - Number(pins.has(`vm.${a.id}`)));
   const shown = vms.filter((vm) => matches(vm) || childrenOf(vm.id).some((c) => matches(c, vm.label)));
-  if (shown.length) heading('vms', childKind === 'process' ? 'guest processes: when they ran, and what held them up' : 'VMs: what became of their vCPUs');
+  if (shown.length)
+    heading('vms', childKind === 'process' ? 'guest processes: when they ran, and what held them up' : 'VMs: what became of their vCPUs');
   spread(shown, 0, 'vms', (vm) => {
     const key = `vm.${vm.id}`;
     const open = isOpen(key, view, data);

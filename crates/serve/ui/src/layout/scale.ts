@@ -2,7 +2,11 @@
 
 export class Scale {
   /** `width` pixels show [from, to). */
-  constructor(readonly from: number, readonly to: number, readonly width: number) {}
+  constructor(
+    readonly from: number,
+    readonly to: number,
+    readonly width: number,
+  ) {}
 
   get ticksPerPixel(): number {
     return (this.to - this.from) / this.width;

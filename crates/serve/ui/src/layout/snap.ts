@@ -2,7 +2,9 @@
 
 import type { Range } from './zoom';
 
-export interface Window extends Range { px: number }
+export interface Window extends Range {
+  px: number;
+}
 
 /** `pixels`: device pixels that show `view`. The window's bins are then no wider than one of them. */
 export function windowFor(view: Range, span: number, pixels: number): Window {

@@ -2,8 +2,16 @@
 
 import { grouped } from './format';
 
-export interface Tick { t: number; label: string }
-export interface Axis { step: number; base: number | null; baseLabel: string; ticks: Tick[] }
+export interface Tick {
+  t: number;
+  label: string;
+}
+export interface Axis {
+  step: number;
+  base: number | null;
+  baseLabel: string;
+  ticks: Tick[];
+}
 
 export function niceStep(raw: number): number {
   const p = 10 ** Math.floor(Math.log10(raw));
@@ -11,7 +19,12 @@ export function niceStep(raw: number): number {
   return 10 * p;
 }
 
-const UNITS: [number, string][] = [[1, 's'], [1e-3, 'ms'], [1e-6, 'µs'], [1e-9, 'ns']];
+const UNITS: [number, string][] = [
+  [1, 's'],
+  [1e-3, 'ms'],
+  [1e-6, 'µs'],
+  [1e-9, 'ns'],
+];
 
 function unitOf(step: number): [number, string] {
   for (const u of UNITS) if (step >= u[0] * 0.999) return u;

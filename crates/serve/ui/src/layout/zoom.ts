@@ -1,6 +1,9 @@
 // Arithmetic of zoom and pan. A view never leaves the capture, and never gets so narrow that doubles blur it.
 
-export interface Range { from: number; to: number }
+export interface Range {
+  from: number;
+  to: number;
+}
 
 export const NARROWEST = 64;
 

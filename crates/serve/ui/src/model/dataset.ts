@@ -55,11 +55,16 @@ export class Dataset {
 
   name(kind: Kind, id: number): string {
     switch (kind) {
-      case 'cpu': return `cpu ${id}`;
-      case 'vm': return this.vmName(id);
-      case 'vcpu': return this.vcpuName(id);
-      case 'process': return this.processName(id);
-      case 'node': return 'all cpus';
+      case 'cpu':
+        return `cpu ${id}`;
+      case 'vm':
+        return this.vmName(id);
+      case 'vcpu':
+        return this.vcpuName(id);
+      case 'process':
+        return this.processName(id);
+      case 'node':
+        return 'all cpus';
     }
   }
 

@@ -24,7 +24,10 @@ describe('sums', () => {
     expect(sums.vmTime.get(0)).toEqual({ guest: 700, hypervisor: 100, inferred: 100 });
   });
   it('say who took whose time', () => {
-    expect(sums.thefts).toEqual([{ vm: 1, taker: 'vm.0', ticks: 450 }, { vm: 1, taker: 'host', ticks: 50 }]);
+    expect(sums.thefts).toEqual([
+      { vm: 1, taker: 'vm.0', ticks: 450 },
+      { vm: 1, taker: 'host', ticks: 50 },
+    ]);
     expect(sums.harmedBy('vm.0')).toEqual([[1, 450]]);
     expect(sums.harmedBy('vm.1')).toEqual([]);
   });
@@ -42,8 +45,25 @@ describe('sums', () => {
 describe('address', () => {
   it('holds the whole view', () => {
     const v: View = {
-      tab: 'stolen', from: 100, to: 900, sel: [200, 300], row: 'vcpu.2', at: 200, pins: ['cpu.0', 'vm.1'], sort: 'name', folds: ['vm.0', 'small.vm.1'], filter: 'web & co #1',
-      only: 1, theme: 'light', cell: [1, 'vm.0'], finding: 3, reason: 12, exitVm: 0, pane: false, paneHeight: 320, labels: false,
+      tab: 'stolen',
+      from: 100,
+      to: 900,
+      sel: [200, 300],
+      row: 'vcpu.2',
+      at: 200,
+      pins: ['cpu.0', 'vm.1'],
+      sort: 'name',
+      folds: ['vm.0', 'small.vm.1'],
+      filter: 'web & co #1',
+      only: 1,
+      theme: 'light',
+      cell: [1, 'vm.0'],
+      finding: 3,
+      reason: 12,
+      exitVm: 0,
+      pane: false,
+      paneHeight: 320,
+      labels: false,
     };
     expect(decodeView(encodeView(v, SPAN), SPAN)).toEqual(v);
   });
@@ -52,7 +72,14 @@ describe('address', () => {
     expect(decodeView('', SPAN)).toEqual(defaultView(SPAN));
   });
   it('survives nonsense', () => {
-    for (const hash of ['#range=9-3', '#range=a-b&sel=1', '#tab=../etc&sort=__proto__', '#row=<script>&pins=,,,&cell=1', '#sel=99999-999999', '#%%%']) {
+    for (const hash of [
+      '#range=9-3',
+      '#range=a-b&sel=1',
+      '#tab=../etc&sort=__proto__',
+      '#row=<script>&pins=,,,&cell=1',
+      '#sel=99999-999999',
+      '#%%%',
+    ]) {
       const v = decodeView(hash, SPAN);
       expect({ ...v }).toEqual(defaultView(SPAN));
     }
@@ -83,8 +110,18 @@ describe('answers at hand', () => {
     return { window: { from, to, px }, fine, segments: s, parts: partsOf(s, [1, 2]) };
   };
   it('know which track a row belongs to', () => {
-    const s = segments([[1, 0, 5, 0, 0], [1, 5, 9, 1, 0], [4, 0, 9, 0, 0]]);
-    expect(partsOf(s, [1, 3, 4])).toEqual(new Map([[1, { begin: 0, end: 2 }], [4, { begin: 2, end: 3 }], [3, { begin: 0, end: 0 }]]));
+    const s = segments([
+      [1, 0, 5, 0, 0],
+      [1, 5, 9, 1, 0],
+      [4, 0, 9, 0, 0],
+    ]);
+    expect(partsOf(s, [1, 3, 4])).toEqual(
+      new Map([
+        [1, { begin: 0, end: 2 }],
+        [4, { begin: 2, end: 3 }],
+        [3, { begin: 0, end: 0 }],
+      ]),
+    );
   });
   it('are drawn widest first where the best does not cover', () => {
     const c = new SegmentCache();
@@ -96,6 +133,17 @@ describe('answers at hand', () => {
     expect(c.layers('cpu', 1, { from: 420, to: 520 }, SPAN, 100)).toEqual([wide, near]);
     expect(c.layers('cpu', 1, { from: 0, to: 1000 }, SPAN, 100)).toEqual([wide]);
     expect(c.layers('cpu', 9, { from: 0, to: 1000 }, SPAN, 100)).toEqual([]);
+  });
+  it('are forgotten when nobody has drawn them for long', () => {
+    const c = new SegmentCache(3);
+    const wide = answer(0, 1000, 100, true);
+    c.add('cpu', wide);
+    for (let i = 0; i < 5; i++) {
+      c.add('cpu', answer(i * 100, i * 100 + 100, 100, true));
+      expect(c.layers('cpu', 1, { from: 0, to: 1000 }, SPAN, 100)).toEqual([wide]);
+    }
+    expect(c.quality('cpu', 1, { from: 400, to: 500 }, SPAN, 100)).toBe('good');
+    expect(c.quality('cpu', 1, { from: 0, to: 100 }, SPAN, 100)).toBe('none');
   });
   it('say whether finer ones are to be had', () => {
     const c = new SegmentCache();

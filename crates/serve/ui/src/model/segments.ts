@@ -5,13 +5,22 @@ import { serves, type Window } from '../layout/snap';
 import type { Range } from '../layout/zoom';
 
 /** Rows [begin, end) of an answer belong to one track. */
-export interface Part { begin: number; end: number }
+export interface Part {
+  begin: number;
+  end: number;
+}
 
-export interface Answer { window: Window; fine: boolean; segments: Segments; parts: Map<number, Part> }
+export interface Answer {
+  window: Window;
+  fine: boolean;
+  segments: Segments;
+  parts: Map<number, Part>;
+  used?: number;
+}
 
 export function partsOf(seg: Segments, ids: number[]): Map<number, Part> {
   const parts = new Map<number, Part>();
-  for (let i = 0; i < seg.id.length; ) {
+  for (let i = 0; i < seg.id.length;) {
     const begin = i;
     const id = seg.id[i];
     while (i < seg.id.length && seg.id[i] === id) i++;
@@ -22,23 +31,29 @@ export function partsOf(seg: Segments, ids: number[]): Map<number, Part> {
   return parts;
 }
 
-const KEEP = 48;
+/** Rows kept of one kind: some 50 bytes each. */
+const KEEP_ROWS = 1_500_000;
+const KEEP_ANSWERS = 48;
 
 export class SegmentCache {
   private answers = new Map<Kind, Answer[]>();
+  private clock = 0;
+
+  constructor(private readonly keepRows = KEEP_ROWS) {}
 
   add(kind: Kind, answer: Answer): void {
     const list = this.answers.get(kind) ?? [];
+    answer.used = ++this.clock;
     list.unshift(answer);
-    // The widest answers stay longest: they are what is drawn at once after a jump.
-    if (list.length > KEEP) {
-      let drop = list.length - 1;
-      for (let i = 8; i < list.length; i++) {
-        if (list[i].window.to - list[i].window.from < list[drop].window.to - list[drop].window.from) drop = i;
-      }
-      list.splice(drop, 1);
-    }
     this.answers.set(kind, list);
+    // What was drawn last goes last; two stay in any case, or what is in sight would be asked for again and again.
+    let rows = list.reduce((n, a) => n + a.segments.id.length, 0);
+    while (list.length > 2 && (list.length > KEEP_ANSWERS || rows > this.keepRows)) {
+      let oldest = 0;
+      for (let i = 1; i < list.length; i++) if (list[i].used! < list[oldest].used!) oldest = i;
+      rows -= list[oldest].segments.id.length;
+      list.splice(oldest, 1);
+    }
   }
 
   /** The answers to draw one over the other, best last. */
@@ -54,13 +69,16 @@ export class SegmentCache {
       }
     }
     if (!best || bestScore < 0) return [];
+    best.used = ++this.clock;
     if (best.window.from <= Math.max(0, view.from) && best.window.to >= Math.min(span, view.to)) return [best];
     let under: Answer | null = null;
     for (const a of this.answers.get(kind) ?? []) {
       if (a === best || !a.parts.has(id) || overlap(a.window, view) <= 0) continue;
       if (!under || a.window.to - a.window.from > under.window.to - under.window.from) under = a;
     }
-    return under ? [under, best] : [best];
+    if (!under) return [best];
+    under.used = ++this.clock;
+    return [under, best];
   }
 
   /** Whether what is at hand is as good as it gets for this view; `coarse` where a finer answer is to be had. */
@@ -72,10 +90,6 @@ export class SegmentCache {
       q = 'coarse';
     }
     return q;
-  }
-
-  clear(): void {
-    this.answers.clear();
   }
 
   private score(a: Answer, view: Range, span: number, pixels: number): number {

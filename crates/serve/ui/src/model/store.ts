@@ -9,7 +9,10 @@ export class Store {
   private before: View;
   private scheduled = 0;
 
-  constructor(private current: View, private readonly onHistory: (v: View, how: History) => void) {
+  constructor(
+    private current: View,
+    private readonly onHistory: (v: View, how: History) => void,
+  ) {
     this.before = current;
   }
 

@@ -58,7 +58,11 @@ export function takerKey(byKind: number, byId: number): string {
 }
 
 /** Of a cpu's time, what belongs to one VM. */
-export interface VmTime { guest: number; hypervisor: number; inferred: number }
+export interface VmTime {
+  guest: number;
+  hypervisor: number;
+  inferred: number;
+}
 
 export class Sums {
   private readonly tracks = new Map<string, Split>();
@@ -67,7 +71,12 @@ export class Sums {
   readonly node = new Split();
   readonly vmTime = new Map<number, VmTime>();
 
-  constructor(readonly table: SumTable, readonly from: number, readonly to: number, readonly data: Dataset) {
+  constructor(
+    readonly table: SumTable,
+    readonly from: number,
+    readonly to: number,
+    readonly data: Dataset,
+  ) {
     const t = table;
     for (let i = 0; i < t.length; i++) {
       const key = `${t.kind[i]}.${t.id[i]}`;

@@ -38,7 +38,24 @@ export interface View {
 
 export function defaultView(span: number): View {
   return {
-    tab: 'resources', from: 0, to: Math.max(span, 1), sel: null, row: null, at: null, pins: [], sort: 'use', folds: [], filter: '',
-    only: null, theme: 'auto', cell: null, finding: null, reason: null, exitVm: null, pane: true, paneHeight: null, labels: true,
+    tab: 'resources',
+    from: 0,
+    to: Math.max(span, 1),
+    sel: null,
+    row: null,
+    at: null,
+    pins: [],
+    sort: 'use',
+    folds: [],
+    filter: '',
+    only: null,
+    theme: 'auto',
+    cell: null,
+    finding: null,
+    reason: null,
+    exitVm: null,
+    pane: true,
+    paneHeight: null,
+    labels: true,
   };
 }

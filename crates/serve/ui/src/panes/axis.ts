@@ -14,11 +14,24 @@ const HEIGHT = 26;
 export function axisPane(app: App, main: HTMLElement): Part & { el: HTMLElement; focusFilter(): void } {
   const canvas = h('canvas', { class: 'axis', 'aria-hidden': 'true' });
   const g = canvasContext(canvas);
-  const sort = h('select', {
-    'aria-label': 'Order of rows', title: 'Order of rows: by use of the whole capture, or of the selection or what is in sight (here)', onchange: () => app.store.set({ sort: sort.value as Sort }, 'push'),
-  }, h('option', { value: 'use' }, 'by use'), h('option', { value: 'here' }, 'by use here'), h('option', { value: 'name' }, 'by name'), h('option', { value: 'id' }, 'by id'));
+  const sort = h(
+    'select',
+    {
+      'aria-label': 'Order of rows',
+      title: 'Order of rows: by use of the whole capture, or of the selection or what is in sight (here)',
+      onchange: () => app.store.set({ sort: sort.value as Sort }, 'push'),
+    },
+    h('option', { value: 'use' }, 'by use'),
+    h('option', { value: 'here' }, 'by use here'),
+    h('option', { value: 'name' }, 'by name'),
+    h('option', { value: 'id' }, 'by id'),
+  );
   const filter = h('input', {
-    type: 'search', placeholder: 'filter rows', 'aria-label': 'Filter rows', spellcheck: 'false', autocomplete: 'off',
+    type: 'search',
+    placeholder: 'filter rows',
+    'aria-label': 'Filter rows',
+    spellcheck: 'false',
+    autocomplete: 'off',
     oninput: () => app.store.set({ filter: filter.value }),
     onkeydown: (e: KeyboardEvent) => {
       if (e.key === 'Escape' && filter.value) {
@@ -64,10 +77,21 @@ export function axisPane(app: App, main: HTMLElement): Part & { el: HTMLElement;
       sort.hidden = filter.hidden = !rows;
       sort.value = now.sort;
       if (document.activeElement !== filter) filter.value = now.filter;
-      fill(only, rows && now.only !== null && app.data.vm.has(now.only)
-        ? button([`only ${app.data.vmName(now.only)} `, h('span', { 'aria-hidden': 'true' }, '✕')], () => app.store.set({ only: null }, 'push'), { class: 'chip', 'aria-label': `Only ${app.data.vmName(now.only)} is shown. Show all`, title: 'Show all VMs again' })
-        : null);
-      where.textContent = rows ? '' : now.sel ? `of the selection, ${app.clock.duration(now.sel[1] - now.sel[0])}` : `of what is in sight, ${app.clock.duration(now.to - now.from)}`;
+      fill(
+        only,
+        rows && now.only !== null && app.data.vm.has(now.only)
+          ? button(
+              [`only ${app.data.vmName(now.only)} `, h('span', { 'aria-hidden': 'true' }, '✕')],
+              () => app.store.set({ only: null }, 'push'),
+              { class: 'chip', 'aria-label': `Only ${app.data.vmName(now.only)} is shown. Show all`, title: 'Show all VMs again' },
+            )
+          : null,
+      );
+      where.textContent = rows
+        ? ''
+        : now.sel
+          ? `of the selection, ${app.clock.duration(now.sel[1] - now.sel[0])}`
+          : `of what is in sight, ${app.clock.duration(now.to - now.from)}`;
       draw();
     },
   };

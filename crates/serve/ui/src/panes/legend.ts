@@ -2,7 +2,20 @@
 
 import type { App, Part } from '../app';
 import { HOST_HUE, NO_HUE, hueOfVm } from '../draw/palette';
-import { GUEST, HOST, HYPERVISOR, IDLE, INFERRED, LOST, OBSERVED, OFF_CPU, PREEMPTED, STATE_MEANING, UNKNOWN, WAITING } from '../model/states';
+import {
+  GUEST,
+  HOST,
+  HYPERVISOR,
+  IDLE,
+  INFERRED,
+  LOST,
+  OBSERVED,
+  OFF_CPU,
+  PREEMPTED,
+  STATE_MEANING,
+  UNKNOWN,
+  WAITING,
+} from '../model/states';
 import { fill, h } from '../util/dom';
 import { swatch } from './swatch';
 
@@ -28,10 +41,17 @@ export function legendPane(app: App): Part & { el: HTMLElement } {
         [NO_HUE, LOST, OBSERVED, NO_HUE, 'lost', STATE_MEANING[LOST]],
         [own, GUEST, INFERRED, NO_HUE, 'inferred', 'follows from a rule; no packet says so. Without the lines it was observed'],
       ];
-      fill(el, h('li', { class: 'dim' }, 'hue = VM'), items.map(([hue, s, e, t, word, title]) =>
-        h('li', { title }, swatch(p, p.style(hue, s, e, t), s === IDLE || s === WAITING), word)),
-      app.findings.findings.length ? h('li', { title: 'above the map of the whole capture' }, h('span', { class: 'mark' }, '▼'), 'finding') : null,
-      app.data.info.losses.count ? h('li', { title: 'above the map of the whole capture: trace was lost here' }, h('span', { class: 'mark lost' }, '✕'), 'loss') : null);
+      fill(
+        el,
+        h('li', { class: 'dim' }, 'hue = VM'),
+        items.map(([hue, s, e, t, word, title]) => h('li', { title }, swatch(p, p.style(hue, s, e, t), s === IDLE || s === WAITING), word)),
+        app.findings.findings.length
+          ? h('li', { title: 'above the map of the whole capture' }, h('span', { class: 'mark' }, '▼'), 'finding')
+          : null,
+        app.data.info.losses.count
+          ? h('li', { title: 'above the map of the whole capture: trace was lost here' }, h('span', { class: 'mark lost' }, '✕'), 'loss')
+          : null,
+      );
     },
   };
 }

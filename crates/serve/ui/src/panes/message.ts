@@ -19,14 +19,27 @@ export function messageBar() {
       retries = [...retries.slice(-7), retry];
       const text = e instanceof Error ? e.message : String(e);
       const status = e instanceof ApiError ? e.status : -1;
-      const advice = status === 410 ? ' What is drawn is from before; reload the page to see what is there now.' : status === 422 ? ' The rest of the page still holds.' : ' What is drawn still holds.';
-      fill(el, h('span', null, h('b', null, text), advice), h('span', { class: 'grow' }),
-        button('Retry', () => {
-          const all = retries;
-          hide();
-          for (const again of all) again();
-        }, { class: 'primary' }),
-        button('✕', hide, { class: 'icon', 'aria-label': 'Dismiss' }));
+      const advice =
+        status === 410
+          ? ' What is drawn is from before; reload the page to see what is there now.'
+          : status === 422
+            ? ' The rest of the page still holds.'
+            : ' What is drawn still holds.';
+      fill(
+        el,
+        h('span', null, h('b', null, text), advice),
+        h('span', { class: 'grow' }),
+        button(
+          'Retry',
+          () => {
+            const all = retries;
+            hide();
+            for (const again of all) again();
+          },
+          { class: 'primary' },
+        ),
+        button('✕', hide, { class: 'icon', 'aria-label': 'Dismiss' }),
+      );
       el.hidden = false;
     },
   };

@@ -15,10 +15,20 @@ const MARKS = 12;
 
 export function minimapPane(app: App): Part & { el: HTMLElement } {
   const canvas = h('canvas', { 'aria-hidden': 'true' });
-  const el = h('div', {
-    class: 'minimap', role: 'slider', tabindex: 0, 'aria-label': 'Window shown of the whole capture', 'aria-valuemin': 0, 'aria-valuemax': 100,
-    'aria-orientation': 'horizontal', title: 'The whole capture. Drag the window; ▼ finding, ✕ loss',
-  }, canvas);
+  const el = h(
+    'div',
+    {
+      class: 'minimap',
+      role: 'slider',
+      tabindex: 0,
+      'aria-label': 'Window shown of the whole capture',
+      'aria-valuemin': 0,
+      'aria-valuemax': 100,
+      'aria-orientation': 'horizontal',
+      title: 'The whole capture. Drag the window; ▼ finding, ✕ loss',
+    },
+    canvas,
+  );
   const g = canvasContext(canvas);
   let width = 0;
   let image: ImageData | null = null;
@@ -64,7 +74,8 @@ export function minimapPane(app: App): Part & { el: HTMLElement } {
     for (const x of lostAt) g.fillText('✕', x, MARKS / 2);
     g.fillStyle = css.getPropertyValue('--accent');
     const small = new Scale(0, whole.to, width);
-    for (const f of app.findings.findings) if (f.start !== null) g.fillText('▼', small.x(((f.start ?? 0) + (f.end ?? f.start)) / 2), MARKS / 2);
+    for (const f of app.findings.findings)
+      if (f.start !== null) g.fillText('▼', small.x(((f.start ?? 0) + (f.end ?? f.start)) / 2), MARKS / 2);
     // What is not shown is dimmed; the window has handles.
     const { from, to } = app.view;
     const a = small.x(from);

@@ -36,8 +36,19 @@ export function tooltip(app: App) {
     const out: Node[] = [];
     const state = i.state.replace('_', ' ');
     const vm = row.kind === 'cpu' ? i.vm_id : null;
-    out.push(h('div', { class: 'tiphead' }, h('b', null, state), ` ${clock.duration(i.end - i.start)}`,
-      i.taken_by ? h('span', null, ` · cpu had by ${data.takerName(i.taken_by.kind, i.taken_by.id)}`) : vm !== null ? h('span', null, ` · ${data.vmName(vm)}${markOf(vm)}`) : ''));
+    out.push(
+      h(
+        'div',
+        { class: 'tiphead' },
+        h('b', null, state),
+        ` ${clock.duration(i.end - i.start)}`,
+        i.taken_by
+          ? h('span', null, ` · cpu had by ${data.takerName(i.taken_by.kind, i.taken_by.id)}`)
+          : vm !== null
+            ? h('span', null, ` · ${data.vmName(vm)}${markOf(vm)}`)
+            : '',
+      ),
+    );
     const digits = (i.end - i.start) / 20;
     out.push(line('from', `${clock.moment(i.start, digits)} ±${wide(i.start_lo, i.start_hi)}`));
     out.push(line('to', `${clock.moment(i.end, digits)} ±${wide(i.end_lo, i.end_hi)}`));
@@ -47,13 +58,27 @@ export function tooltip(app: App) {
     if (i.guest_cr3) out.push(line('guest CR3', i.guest_cr3));
     if (i.host_cr3) out.push(line('host CR3', i.host_cr3));
     if (i.tid !== null) out.push(line('thread', String(i.tid)));
-    out.push(line('known', i.evidence === 'inferred' ? 'inferred: follows from a rule' : i.evidence === 'observed' ? 'observed: the trace says so' : i.evidence));
+    out.push(
+      line(
+        'known',
+        i.evidence === 'inferred'
+          ? 'inferred: follows from a rule'
+          : i.evidence === 'observed'
+            ? 'observed: the trace says so'
+            : i.evidence,
+      ),
+    );
     return out;
   };
 
   const rough = (row: Row, t: number, y: number, perPixel: number): Node[] => {
     const { data, palette } = app;
-    const title = h('div', { class: 'tiptitle' }, data.fullName(row.kind, row.id), h('span', { class: 'dim' }, ` at ${app.clock.moment(t, perPixel)}`));
+    const title = h(
+      'div',
+      { class: 'tiptitle' },
+      data.fullName(row.kind, row.id),
+      h('span', { class: 'dim' }, ` at ${app.clock.moment(t, perPixel)}`),
+    );
     const layer = app.loader.cache.layers(row.kind, row.id, app.sight, app.span, 1).at(-1);
     if (!layer) return [title];
     const seg = layer.segments;
@@ -66,14 +91,20 @@ export function tooltip(app: App) {
       return `${by}${STATE_WORDS[s.state]}${taken}${s.evidence === 1 ? `, ${EVIDENCE_WORDS[1]}` : ''}`;
     };
     const vm = data.vmOf(row.kind, row.id);
-    const dot = (s: { state: number; evidence: number; byKind: number; byId: number }) => swatch(palette, palette.styleOf(row.kind, vm, s.state, s.evidence, s.byKind, s.byId));
+    const dot = (s: { state: number; evidence: number; byKind: number; byId: number }) =>
+      swatch(palette, palette.styleOf(row.kind, vm, s.state, s.evidence, s.byKind, s.byId));
     if (!seg.binned && row.kind !== 'vm' && row.kind !== 'node') {
       const i = hit(seg, part, t, y, perPixel * 2);
       if (i < 0) return [title, h('div', { class: 'dim' }, row.kind === 'process' ? 'on no vCPU here' : 'nothing is known here')];
       return [title];
     }
     const shares = sharesIn(seg, part, a, b);
-    return [title, ...(shares.length ? shares.slice(0, 6).map((s) => h('div', { class: 'sharerow' }, dot(s), h('b', null, percent(s.share)), ` ${word(s)}`)) : [h('div', { class: 'dim' }, 'nothing is known here')])];
+    return [
+      title,
+      ...(shares.length
+        ? shares.slice(0, 6).map((s) => h('div', { class: 'sharerow' }, dot(s), h('b', null, percent(s.share)), ` ${word(s)}`))
+        : [h('div', { class: 'dim' }, 'nothing is known here')]),
+    ];
   };
 
   return {
@@ -90,14 +121,17 @@ export function tooltip(app: App) {
       if (known || row.kind === 'vm' || row.kind === 'node') return;
       timer = setTimeout(() => {
         stop = new AbortController();
-        app.api.at(row.kind, row.id, t, stop.signal).then((i) => {
-          if (!i || el.hidden) return;
-          last = { key, i };
-          fill(el, base, details(row, i));
-          place(x, top, bottom);
-        }, (e) => {
-          if (!isAbort(e)) app.complain(e, () => {});
-        });
+        app.api.at(row.kind, row.id, t, stop.signal).then(
+          (i) => {
+            if (!i || el.hidden) return;
+            last = { key, i };
+            fill(el, base, details(row, i));
+            place(x, top, bottom);
+          },
+          (e) => {
+            if (!isAbort(e)) app.complain(e, () => {});
+          },
+        );
       }, ASK_MS);
     },
     hide(): boolean {

@@ -22,10 +22,13 @@ export class Fetcher<T> {
     this.fresh = false;
     clearTimeout(this.timer);
     this.stop?.abort();
-    this.timer = setTimeout(() => {
-      this.timer = undefined;
-      this.run(key, ask);
-    }, this.value === null ? 0 : REST_MS);
+    this.timer = setTimeout(
+      () => {
+        this.timer = undefined;
+        this.run(key, ask);
+      },
+      this.value === null ? 0 : REST_MS,
+    );
   }
 
   /** Nobody looks at it now. */
@@ -43,13 +46,16 @@ export class Fetcher<T> {
 
   private run(key: string, ask: (signal: AbortSignal) => Promise<T>): void {
     const stop = (this.stop = new AbortController());
-    ask(stop.signal).then((value) => {
-      if (key !== this.key) return;
-      this.value = value;
-      this.fresh = true;
-      this.app.redraw();
-    }, (e) => {
-      if (!isAbort(e)) this.app.complain(e, () => this.run(key, ask));
-    });
+    ask(stop.signal).then(
+      (value) => {
+        if (key !== this.key) return;
+        this.value = value;
+        this.fresh = true;
+        this.app.redraw();
+      },
+      (e) => {
+        if (!isAbort(e)) this.app.complain(e, () => this.run(key, ask));
+      },
+    );
   }
 }

@@ -43,11 +43,22 @@ export class ExitsView implements Part {
   private weigh: 'count' | 'ticks' = 'count';
   private drawn = '';
 
-  constructor(private readonly app: App, private readonly main: HTMLElement) {
+  constructor(
+    private readonly app: App,
+    private readonly main: HTMLElement,
+  ) {
     this.rate = new Fetcher(app);
     this.hist = new Fetcher(app);
     this.slowest = new Fetcher(app);
-    this.el = h('div', { class: 'sheet flush exits' }, this.chips, this.chart, this.chartNote, h('div', { class: 'columns' }, this.histogram, this.reasons), this.slow);
+    this.el = h(
+      'div',
+      { class: 'sheet flush exits' },
+      this.chips,
+      this.chart,
+      this.chartNote,
+      h('div', { class: 'columns' }, this.histogram, this.reasons),
+      this.slow,
+    );
     attachGestures(app, this.chart, {
       left: () => GUTTER,
       scale: () => new Scale(app.view.from, app.view.to, plotWidth(main)),
@@ -75,7 +86,10 @@ export class ExitsView implements Part {
     if (this.el.hidden) return;
     if (app.data.info.exits === 0 || app.span <= 0) {
       this.chart.hidden = true;
-      fill(this.chips, h('p', { class: 'note', style: 'padding:24px 12px' }, 'No VM exit was seen: no guest ran here, or the trace does not show it.'));
+      fill(
+        this.chips,
+        h('p', { class: 'note', style: 'padding:24px 12px' }, 'No VM exit was seen: no guest ran here, or the trace does not show it.'),
+      );
       return;
     }
     const { from, to } = app.scope;
@@ -86,7 +100,16 @@ export class ExitsView implements Part {
     this.hist.want(scope, (s) => app.api.exitHistogram(from, to, s));
     this.slowest.want(`${scope}-${vm}`, (s) => app.api.slowest(from, to, SLOWEST, vm, s));
     this.drawChart();
-    const key = [this.hist.fresh, this.slowest.fresh, scope, vm, app.view.reason, this.weigh, app.dark, Object.keys(app.reasons).length].join();
+    const key = [
+      this.hist.fresh,
+      this.slowest.fresh,
+      scope,
+      vm,
+      app.view.reason,
+      this.weigh,
+      app.dark,
+      Object.keys(app.reasons).length,
+    ].join();
     if (key === this.drawn) return;
     this.drawn = key;
     this.drawChips();
@@ -106,10 +129,19 @@ export class ExitsView implements Part {
   private drawChips(): void {
     const { app } = this;
     const { exitVm } = app.view;
-    const chip = (vm: number | null, face: (Node | string)[]) => button(face, () => app.store.set({ exitVm: vm }, 'push'), { class: 'chip', 'aria-pressed': String(exitVm === vm) });
+    const chip = (vm: number | null, face: (Node | string)[]) =>
+      button(face, () => app.store.set({ exitVm: vm }, 'push'), { class: 'chip', 'aria-pressed': String(exitVm === vm) });
     const vms = this.vmsWithExits();
-    fill(this.chips, h('h3', null, 'Exits per second'), chip(null, [vms.length > CURVES ? `the ${CURVES} VMs with most` : 'all VMs']),
-      vms.slice(0, 24).map((vm) => chip(vm, [swatch(app.palette, app.palette.style(hueOfVm(vm), GUEST, OBSERVED, NO_HUE)), app.data.vmName(vm) + markOf(vm)])));
+    fill(
+      this.chips,
+      h('h3', null, 'Exits per second'),
+      chip(null, [vms.length > CURVES ? `the ${CURVES} VMs with most` : 'all VMs']),
+      vms
+        .slice(0, 24)
+        .map((vm) =>
+          chip(vm, [swatch(app.palette, app.palette.style(hueOfVm(vm), GUEST, OBSERVED, NO_HUE)), app.data.vmName(vm) + markOf(vm)]),
+        ),
+    );
   }
 
   // --- the curve --------------------------------------------------------------------------------------------------------
@@ -119,7 +151,12 @@ export class ExitsView implements Part {
     const rate = this.rate.value;
     if (!rate) return;
     const width = plotWidth(this.main);
-    const vms = app.view.exitVm === null ? this.vmsWithExits().slice(0, CURVES).sort((a, b) => a - b) : [app.view.exitVm];
+    const vms =
+      app.view.exitVm === null
+        ? this.vmsWithExits()
+            .slice(0, CURVES)
+            .sort((a, b) => a - b)
+        : [app.view.exitVm];
     const key = [vms, width, app.dark, devicePixelRatio].join('|');
     if (key !== this.plotKey || rate !== this.plotData) {
       const data = curves(rate, vms, app.data.info.tsc_hz);
@@ -134,7 +171,8 @@ export class ExitsView implements Part {
     this.plot!.setScale('x', { min: app.view.from, max: app.view.to });
     let most = 0;
     let at = 0;
-    for (let i = 0; i < rate.count.length; i++) if (rate.start[i] < app.view.to && rate.end[i] > app.view.from && rate.count[i] > most) [most, at] = [rate.count[i], rate.start[i]];
+    for (let i = 0; i < rate.count.length; i++)
+      if (rate.start[i] < app.view.to && rate.end[i] > app.view.from && rate.count[i] > most) [most, at] = [rate.count[i], rate.start[i]];
     this.chartNote.textContent = `The curve of exits is highest at ${app.clock.moment(at, app.view.to - app.view.from)}.`;
   }
 
@@ -145,28 +183,51 @@ export class ExitsView implements Part {
     const line = css.getPropertyValue('--line');
     const unit = app.data.info.tsc_hz === null ? '/ Mtick' : '/ s';
     return {
-      width: GUTTER + width, height: CHART, padding: [10, 0, 6, 0], legend: { show: false }, cursor: { show: false }, pxAlign: 1,
+      width: GUTTER + width,
+      height: CHART,
+      padding: [10, 0, 6, 0],
+      legend: { show: false },
+      cursor: { show: false },
+      pxAlign: 1,
       scales: { x: { time: false, auto: false }, y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.05 : 1] } },
-      axes: [{ show: false }, {
-        size: GUTTER, stroke: ink, font: '11px system-ui, sans-serif', grid: { stroke: line, width: 1 }, ticks: { show: false }, gap: 8,
-        values: (_u, v) => v.map((x) => (x >= 1000 ? `${digits3(x / 1000)} k ${unit}` : `${digits3(x)} ${unit}`)),
-      }],
-      series: [{}, ...vms.map((vm, i): uPlot.Series => ({
-        label: app.data.vmName(vm), stroke: app.palette.ground.dark ? app.palette.vm(vm) : mix(app.palette.vm(vm), '#000000', 0.18), width: 1.5, points: { show: false }, dash: dashOf(i), paths: uPlot.paths.stepped!({ align: 1 }),
-      }))],
+      axes: [
+        { show: false },
+        {
+          size: GUTTER,
+          stroke: ink,
+          font: '11px system-ui, sans-serif',
+          grid: { stroke: line, width: 1 },
+          ticks: { show: false },
+          gap: 8,
+          values: (_u, v) => v.map((x) => (x >= 1000 ? `${digits3(x / 1000)} k ${unit}` : `${digits3(x)} ${unit}`)),
+        },
+      ],
+      series: [
+        {},
+        ...vms.map((vm, i): uPlot.Series => ({
+          label: app.data.vmName(vm),
+          stroke: app.palette.ground.dark ? app.palette.vm(vm) : mix(app.palette.vm(vm), '#000000', 0.18),
+          width: 1.5,
+          points: { show: false },
+          dash: dashOf(i),
+          paths: uPlot.paths.stepped!({ align: 1 }),
+        })),
+      ],
       hooks: {
-        draw: [(u) => {
-          const { sel } = app.view;
-          if (!sel) return;
-          const a = Math.max(u.bbox.left, u.valToPos(sel[0], 'x', true));
-          const b = Math.min(u.bbox.left + u.bbox.width, u.valToPos(sel[1], 'x', true));
-          if (b <= a) return;
-          u.ctx.save();
-          u.ctx.fillStyle = css.getPropertyValue('--accent');
-          u.ctx.globalAlpha = 0.13;
-          u.ctx.fillRect(a, u.bbox.top, b - a, u.bbox.height);
-          u.ctx.restore();
-        }],
+        draw: [
+          (u) => {
+            const { sel } = app.view;
+            if (!sel) return;
+            const a = Math.max(u.bbox.left, u.valToPos(sel[0], 'x', true));
+            const b = Math.min(u.bbox.left + u.bbox.width, u.valToPos(sel[1], 'x', true));
+            if (b <= a) return;
+            u.ctx.save();
+            u.ctx.fillStyle = css.getPropertyValue('--accent');
+            u.ctx.globalAlpha = 0.13;
+            u.ctx.fillRect(a, u.bbox.top, b - a, u.bbox.height);
+            u.ctx.restore();
+          },
+        ],
       },
     };
   }
@@ -202,38 +263,116 @@ export class ExitsView implements Part {
     const lo = classes[0] ?? 0;
     const hi = classes.at(-1) ?? 0;
     let top = 0;
-    for (const [c, at] of perClass) if (c >= 0) top = Math.max(top, [...at.values()].reduce((a, b) => a + b, 0));
+    for (const [c, at] of perClass)
+      if (c >= 0)
+        top = Math.max(
+          top,
+          [...at.values()].reduce((a, b) => a + b, 0),
+        );
     const columns: HTMLElement[] = [];
     for (let c = lo; c <= hi && classes.length; c++) {
       const at = perClass.get(c);
       const sum = at ? [...at.values()].reduce((a, b) => a + b, 0) : 0;
       const [a, b] = classBounds(c);
       const value = this.weigh === 'count' ? `${grouped(sum)} exits` : clock.duration(sum);
-      columns.push(h('li', { title: `${clock.duration(a)} to ${clock.duration(b)}: ${value}`, 'aria-label': `${clock.duration(a)} to ${clock.duration(b)}: ${value}` },
-        h('div', { class: 'stack', style: `height:${top > 0 ? Math.max(sum > 0 ? 1.5 : 0, (sum / top) * 100).toFixed(2) : 0}%` }, at ? [...at].sort((x, y) => x[0] - y[0]).map(([vm, n]) => h('i', { style: `flex:${n} 0 0;background:${app.palette.vm(vm)}` })) : null),
-        (c - lo) % Math.max(2, Math.ceil((hi - lo) / 7)) === 0 ? h('span', null, clock.duration(a)) : null));
+      columns.push(
+        h(
+          'li',
+          {
+            title: `${clock.duration(a)} to ${clock.duration(b)}: ${value}`,
+            'aria-label': `${clock.duration(a)} to ${clock.duration(b)}: ${value}`,
+          },
+          h(
+            'div',
+            { class: 'stack', style: `height:${top > 0 ? Math.max(sum > 0 ? 1.5 : 0, (sum / top) * 100).toFixed(2) : 0}%` },
+            at
+              ? [...at].sort((x, y) => x[0] - y[0]).map(([vm, n]) => h('i', { style: `flex:${n} 0 0;background:${app.palette.vm(vm)}` }))
+              : null,
+          ),
+          (c - lo) % Math.max(2, Math.ceil((hi - lo) / 7)) === 0 ? h('span', null, clock.duration(a)) : null,
+        ),
+      );
     }
-    const mode = (value: 'count' | 'ticks', face: string) => button(face, () => {
-      this.weigh = value;
-      this.refresh();
-    }, { class: 'chip', 'aria-pressed': String(this.weigh === value) });
+    const mode = (value: 'count' | 'ticks', face: string) =>
+      button(
+        face,
+        () => {
+          this.weigh = value;
+          this.refresh();
+        },
+        { class: 'chip', 'aria-pressed': String(this.weigh === value) },
+      );
     const open = [...(perClass.get(-1)?.values() ?? [])].reduce((a, b) => a + b, 0);
-    fill(this.histogram, h('div', { class: 'headline' }, h('h3', null, 'From exit to re-entry'), mode('count', 'how many'), mode('ticks', 'how much time'),
-      reason !== null ? button([`only ${this.reasonName(reason)} `, h('span', { 'aria-hidden': 'true' }, '✕')], () => app.store.set({ reason: null }, 'push'), { class: 'chip', 'aria-label': `Only ${this.reasonName(reason)}. Show all reasons` }) : null),
-    classes.length ? h('ul', { class: 'histogram', 'aria-label': 'Latency from exit to re-entry' }, columns) : h('p', { class: 'dim' }, 'No exit with a known re-entry in this range.'),
-    open > 0 && this.weigh === 'count' ? h('p', { class: 'dim' }, `${grouped(open)} more without a known re-entry.`) : null);
+    fill(
+      this.histogram,
+      h(
+        'div',
+        { class: 'headline' },
+        h('h3', null, 'From exit to re-entry'),
+        mode('count', 'how many'),
+        mode('ticks', 'how much time'),
+        reason !== null
+          ? button(
+              [`only ${this.reasonName(reason)} `, h('span', { 'aria-hidden': 'true' }, '✕')],
+              () => app.store.set({ reason: null }, 'push'),
+              { class: 'chip', 'aria-label': `Only ${this.reasonName(reason)}. Show all reasons` },
+            )
+          : null,
+      ),
+      classes.length
+        ? h('ul', { class: 'histogram', 'aria-label': 'Latency from exit to re-entry' }, columns)
+        : h('p', { class: 'dim' }, 'No exit with a known re-entry in this range.'),
+      open > 0 && this.weigh === 'count' ? h('p', { class: 'dim' }, `${grouped(open)} more without a known re-entry.`) : null,
+    );
 
     const total = [...byReason.values()].reduce((a, r) => a + r.count, 0);
     const cls = (c: number | null) => (c === null ? '–' : `≈ ${clock.duration(Math.max(1, (classBounds(c)[0] + classBounds(c)[1]) / 2))}`);
     const list = [...byReason].sort((a, b) => b[1].ticks - a[1].ticks || b[1].count - a[1].count);
     const unknownOnly = list.length === 1 && list[0][0] < 0;
-    fill(this.reasons, h('div', { class: 'headline' }, h('h3', null, 'Reasons')), list.length === 0 ? h('p', { class: 'dim' }, 'No exit in this range.') : h('table', { class: 'reasons' },
-      h('thead', null, h('tr', null, ['reason', 'exits', 'share', 'time', 'median', '99 %'].map((w) => h('th', { scope: 'col' }, w)))),
-      h('tbody', null, list.map(([r, x]) => h('tr', { class: reason === r ? 'chosen' : null },
-        h('th', { scope: 'row' }, button(this.reasonName(r), () => app.store.set({ reason: reason === r ? null : r }, 'push'), { class: 'link', 'aria-pressed': String(reason === r), title: 'Only these in the histogram' })),
-        h('td', null, grouped(x.count)), h('td', null, percent(x.count / Math.max(1, total))), h('td', null, clock.duration(x.ticks)),
-        h('td', { title: 'to half an octave' }, cls(quantileClass(x.classes, 0.5))), h('td', { title: 'to half an octave' }, cls(quantileClass(x.classes, 0.99))))))),
-    unknownOnly ? h('p', { class: 'dim' }, 'This trace does not say why a guest was left: that takes a cpu with Event Trace.') : null);
+    fill(
+      this.reasons,
+      h('div', { class: 'headline' }, h('h3', null, 'Reasons')),
+      list.length === 0
+        ? h('p', { class: 'dim' }, 'No exit in this range.')
+        : h(
+            'table',
+            { class: 'reasons' },
+            h(
+              'thead',
+              null,
+              h(
+                'tr',
+                null,
+                ['reason', 'exits', 'share', 'time', 'median', '99 %'].map((w) => h('th', { scope: 'col' }, w)),
+              ),
+            ),
+            h(
+              'tbody',
+              null,
+              list.map(([r, x]) =>
+                h(
+                  'tr',
+                  { class: reason === r ? 'chosen' : null },
+                  h(
+                    'th',
+                    { scope: 'row' },
+                    button(this.reasonName(r), () => app.store.set({ reason: reason === r ? null : r }, 'push'), {
+                      class: 'link',
+                      'aria-pressed': String(reason === r),
+                      title: 'Only these in the histogram',
+                    }),
+                  ),
+                  h('td', null, grouped(x.count)),
+                  h('td', null, percent(x.count / Math.max(1, total))),
+                  h('td', null, clock.duration(x.ticks)),
+                  h('td', { title: 'to half an octave' }, cls(quantileClass(x.classes, 0.5))),
+                  h('td', { title: 'to half an octave' }, cls(quantileClass(x.classes, 0.99))),
+                ),
+              ),
+            ),
+          ),
+      unknownOnly ? h('p', { class: 'dim' }, 'This trace does not say why a guest was left: that takes a cpu with Event Trace.') : null,
+    );
   }
 
   private drawSlowest(): void {
@@ -245,19 +384,113 @@ export class ExitsView implements Part {
     const rows = Array.from(s.exit, (_, i) => {
       const took = s.reentry[i] - s.exit[i];
       const known = s.reentry[i] >= s.exit[i];
-      return h('tr', null,
-        h('td', null, button(known ? clock.duration(took) : 'no re-entry', () => app.goTo(`vcpu.${s.vcpu[i]}`, { start: s.exit[i], end: known ? s.reentry[i] : s.exit[i] + 1 }), { class: 'link', title: 'Show its place in time' })),
+      return h(
+        'tr',
+        null,
+        h(
+          'td',
+          null,
+          button(
+            known ? clock.duration(took) : 'no re-entry',
+            () => app.goTo(`vcpu.${s.vcpu[i]}`, { start: s.exit[i], end: known ? s.reentry[i] : s.exit[i] + 1 }),
+            { class: 'link', title: 'Show its place in time' },
+          ),
+        ),
         h('td', { class: 'dim' }, known ? `±${clock.duration(wide(i))}` : ''),
-        h('td', { class: 'left' }, swatch(app.palette, app.palette.style(hueOfVm(s.vm[i]), GUEST, OBSERVED, NO_HUE)), ' ', data.fullName('vcpu', s.vcpu[i])),
+        h(
+          'td',
+          { class: 'left' },
+          swatch(app.palette, app.palette.style(hueOfVm(s.vm[i]), GUEST, OBSERVED, NO_HUE)),
+          ' ',
+          data.fullName('vcpu', s.vcpu[i]),
+        ),
         h('td', { class: 'left' }, this.reasonName(s.reason[i])),
-        h('td', { class: 'left' }, s.process[i] >= 0 ? button(data.processName(s.process[i]), () => app.goTo(`process.${s.process[i]}`, { start: s.exit[i], end: known ? s.reentry[i] : s.exit[i] + 1 }), { class: 'link mono' }) : '–'),
-        h('td', { class: 'left' }, s.reentry_cpu[i] >= 0 && s.reentry_cpu[i] !== s.cpu[i] ? `cpu ${s.cpu[i]} → ${s.reentry_cpu[i]}` : `cpu ${s.cpu[i]}`),
-        h('td', null, clock.moment(s.exit[i], took / 20 || 1)));
+        h(
+          'td',
+          { class: 'left' },
+          s.process[i] >= 0
+            ? button(
+                data.processName(s.process[i]),
+                () => app.goTo(`process.${s.process[i]}`, { start: s.exit[i], end: known ? s.reentry[i] : s.exit[i] + 1 }),
+                { class: 'link mono' },
+              )
+            : '–',
+        ),
+        h(
+          'td',
+          { class: 'left' },
+          s.reentry_cpu[i] >= 0 && s.reentry_cpu[i] !== s.cpu[i] ? `cpu ${s.cpu[i]} → ${s.reentry_cpu[i]}` : `cpu ${s.cpu[i]}`,
+        ),
+        h('td', null, clock.moment(s.exit[i], took / 20 || 1)),
+      );
     });
-    fill(this.slow, h('div', { class: 'headline' }, h('h3', null, `Slowest exits${app.view.exitVm !== null ? ` of ${data.vmName(app.view.exitVm)}` : ''}`),
-      rows.length ? button('CSV', () => download('havana-slowest-exits.csv', 'text/csv', csv([['exit_id', 'vcpu_id', 'vm_id', 'cpu', 'reentry_cpu', 'process_id', 'reason', 'exit_ticks', 'exit_lo', 'exit_hi', 'reentry_ticks', 'reentry_lo', 'reentry_hi'],
-        ...Array.from(s.exit, (_, i) => [s.exit_id[i], s.vcpu[i], s.vm[i], s.cpu[i], s.reentry_cpu[i], s.process[i], s.reason[i], s.exit[i], s.exit_lo[i], s.exit_hi[i], s.reentry[i], s.reentry_lo[i], s.reentry_hi[i]])]))) : null),
-    rows.length ? h('table', null, h('thead', null, h('tr', null, h('th', { scope: 'col', class: 'right' }, 'took'), h('th', { scope: 'col' }, h('span', { class: 'hidden' }, 'how sure')), ['vCPU', 'reason', 'guest process', 'cpu'].map((w) => h('th', { scope: 'col', class: 'left' }, w)), h('th', { scope: 'col' }, 'left the guest at'))), h('tbody', null, rows)) : h('p', { class: 'dim' }, 'None in this range.'));
+    fill(
+      this.slow,
+      h(
+        'div',
+        { class: 'headline' },
+        h('h3', null, `Slowest exits${app.view.exitVm !== null ? ` of ${data.vmName(app.view.exitVm)}` : ''}`),
+        rows.length
+          ? button('CSV', () =>
+              download(
+                'havana-slowest-exits.csv',
+                'text/csv',
+                csv([
+                  [
+                    'exit_id',
+                    'vcpu_id',
+                    'vm_id',
+                    'cpu',
+                    'reentry_cpu',
+                    'process_id',
+                    'reason',
+                    'exit_ticks',
+                    'exit_lo',
+                    'exit_hi',
+                    'reentry_ticks',
+                    'reentry_lo',
+                    'reentry_hi',
+                  ],
+                  ...Array.from(s.exit, (_, i) => [
+                    s.exit_id[i],
+                    s.vcpu[i],
+                    s.vm[i],
+                    s.cpu[i],
+                    s.reentry_cpu[i],
+                    s.process[i],
+                    s.reason[i],
+                    s.exit[i],
+                    s.exit_lo[i],
+                    s.exit_hi[i],
+                    s.reentry[i],
+                    s.reentry_lo[i],
+                    s.reentry_hi[i],
+                  ]),
+                ]),
+              ),
+            )
+          : null,
+      ),
+      rows.length
+        ? h(
+            'table',
+            null,
+            h(
+              'thead',
+              null,
+              h(
+                'tr',
+                null,
+                h('th', { scope: 'col', class: 'right' }, 'took'),
+                h('th', { scope: 'col' }, h('span', { class: 'hidden' }, 'how sure')),
+                ['vCPU', 'reason', 'guest process', 'cpu'].map((w) => h('th', { scope: 'col', class: 'left' }, w)),
+                h('th', { scope: 'col' }, 'left the guest at'),
+              ),
+            ),
+            h('tbody', null, rows),
+          )
+        : h('p', { class: 'dim' }, 'None in this range.'),
+    );
   }
 }
 

@@ -38,7 +38,10 @@ export class Timeline implements Part {
   private wantFocus = false;
   private rowsFor = '';
 
-  constructor(private readonly app: App, private readonly main: HTMLElement) {
+  constructor(
+    private readonly app: App,
+    private readonly main: HTMLElement,
+  ) {
     this.scroller = h('div', { class: 'scroller', role: 'treegrid', tabindex: -1, onscroll: () => app.redraw() }, this.sizer);
     this.canvas.style.left = this.overlay.style.left = `${GUTTER}px`;
     this.el = h('div', { class: 'stage' }, this.canvas, this.overlay, this.scroller, this.empty);
@@ -59,7 +62,10 @@ export class Timeline implements Part {
       const x = e.clientX - this.scroller.getBoundingClientRect().left - GUTTER;
       const row = this.rowUnder(e.clientY);
       if (x < 0 || !row || !app.canStep(row.key)) return;
-      app.api.at(row.kind, row.id, this.scale().t(x)).then((i) => i && app.showInterval(row.kind, row.id, i), (err) => app.complain(err, () => {}));
+      app.api.at(row.kind, row.id, this.scale().t(x)).then(
+        (i) => i && app.showInterval(row.kind, row.id, i),
+        (err) => app.complain(err, () => {}),
+      );
     });
     new ResizeObserver(() => app.redraw()).observe(this.el);
   }
@@ -79,7 +85,10 @@ export class Timeline implements Part {
   /** The rows in sight, in CSS pixels from the top of the canvas. */
   layout(): { kind: Kind; id: number; top: number; height: number }[] {
     const [a, b] = rowsInSight(this.rows, this.scrollTop, this.scrollTop + this.el.clientHeight);
-    return this.rows.slice(a, b).filter((r) => r.type === 'track').map((r) => ({ kind: r.kind, id: r.id, top: r.top - this.scrollTop, height: r.height }));
+    return this.rows
+      .slice(a, b)
+      .filter((r) => r.type === 'track')
+      .map((r) => ({ kind: r.kind, id: r.id, top: r.top - this.scrollTop, height: r.height }));
   }
 
   update(now: View, before: View | null): void {
@@ -100,7 +109,9 @@ export class Timeline implements Part {
   /** Makes the rows anew where anything has changed that they hang on. */
   private buildRows(now: View, force: boolean): void {
     const local = this.app.sumsFor(now);
-    const key = [now.tab === 'processes', now.sort, local.from, local.to, now.folds, now.filter, now.only, now.pins, devicePixelRatio].join('|');
+    const key = [now.tab === 'processes', now.sort, local.from, local.to, now.folds, now.filter, now.only, now.pins, devicePixelRatio].join(
+      '|',
+    );
     if (key === this.rowsFor && !force) return;
     this.rowsFor = key;
     const focused = this.sizer.contains(document.activeElement);
@@ -155,7 +166,10 @@ export class Timeline implements Part {
       }
       after = el;
       const selected = row.key === app.view.row;
-      setProps(el, { 'aria-selected': row.type === 'group' ? null : String(selected), tabindex: row.type === 'group' ? null : row.key === tabbable ? '0' : '-1' });
+      setProps(el, {
+        'aria-selected': row.type === 'group' ? null : String(selected),
+        tabindex: row.type === 'group' ? null : row.key === tabbable ? '0' : '-1',
+      });
       el.classList.toggle('focus', selected);
       if (selected && this.wantFocus) {
         this.wantFocus = false;
@@ -175,7 +189,10 @@ export class Timeline implements Part {
   private nothing(): string {
     const { app } = this;
     if (app.view.filter) return `No row has “${app.view.filter}” in its name.`;
-    if (app.data.info.vms.length === 0) return app.view.tab === 'processes' && app.span > 0 ? 'No VM was seen in this trace, so no guest process either.' : 'There is nothing to draw: this dataset holds no time of any cpu.';
+    if (app.data.info.vms.length === 0)
+      return app.view.tab === 'processes' && app.span > 0
+        ? 'No VM was seen in this trace, so no guest process either.'
+        : 'There is nothing to draw: this dataset holds no time of any cpu.';
     return 'No rows.';
   }
 
@@ -185,27 +202,82 @@ export class Timeline implements Part {
     if (row.type === 'group') {
       return h('div', { class: 'row group', role: 'row', 'aria-rowindex': index + 1, style }, h('div', { role: 'rowheader' }, row.label));
     }
-    const fold = row.open === null ? null : h('span', { class: 'fold', 'aria-hidden': 'true', onclick: (e: Event) => { e.stopPropagation(); app.toggle('folds', row.key); } }, row.open ? '▾' : '▸');
+    const fold =
+      row.open === null
+        ? null
+        : h(
+            'span',
+            {
+              class: 'fold',
+              'aria-hidden': 'true',
+              onclick: (e: Event) => {
+                e.stopPropagation();
+                app.toggle('folds', row.key);
+              },
+            },
+            row.open ? '▾' : '▸',
+          );
     if (row.type === 'small') {
-      return h('div', {
-        class: `row small d${row.depth}`, role: 'row', 'aria-level': row.depth + 1, 'aria-rowindex': index + 1, 'aria-expanded': String(row.open), style,
-        onclick: () => app.toggle('folds', row.key), title: 'Rows that used, wanted or hid less than 0.1 % of the capture',
-      }, h('div', { role: 'rowheader', class: 'name' }, fold, row.label), h('div', { role: 'gridcell', class: 'use' }, percent(row.use)));
+      return h(
+        'div',
+        {
+          class: `row small d${row.depth}`,
+          role: 'row',
+          'aria-level': row.depth + 1,
+          'aria-rowindex': index + 1,
+          'aria-expanded': String(row.open),
+          style,
+          onclick: () => app.toggle('folds', row.key),
+          title: 'Rows that used, wanted or hid less than 0.1 % of the capture',
+        },
+        h('div', { role: 'rowheader', class: 'name' }, fold, row.label),
+        h('div', { role: 'gridcell', class: 'use' }, percent(row.use)),
+      );
     }
     const vm = app.data.vmOf(row.kind, row.id);
     const hue = vm >= 0 ? swatch(app.palette, app.palette.style(hueOfVm(vm), GUEST, OBSERVED, NO_HUE)) : null;
-    const pin = row.kind === 'node' ? null : h('button', {
-      type: 'button', class: 'pin', tabindex: -1, 'aria-pressed': String(row.pinned), title: row.pinned ? 'Unpin (P)' : 'Pin on top (P)', 'aria-label': row.pinned ? 'Unpin' : 'Pin on top',
-      onclick: (e: Event) => { e.stopPropagation(); app.toggle('pins', row.key); },
-    }, row.pinned ? '★' : '☆');
+    const pin =
+      row.kind === 'node'
+        ? null
+        : h(
+            'button',
+            {
+              type: 'button',
+              class: 'pin',
+              tabindex: -1,
+              'aria-pressed': String(row.pinned),
+              title: row.pinned ? 'Unpin (P)' : 'Pin on top (P)',
+              'aria-label': row.pinned ? 'Unpin' : 'Pin on top',
+              onclick: (e: Event) => {
+                e.stopPropagation();
+                app.toggle('pins', row.key);
+              },
+            },
+            row.pinned ? '★' : '☆',
+          );
     const label = row.kind === 'vm' ? row.label + markOf(row.id) : row.label;
-    const el = h('div', {
-      class: `row ${row.kind} d${row.depth}${row.pinned ? ' pinned' : ''}`, role: 'row', 'aria-level': row.depth + 1, 'aria-rowindex': index + 1,
-      'aria-expanded': row.open === null ? null : String(row.open), style, 'aria-label': this.words(row), title: this.words(row),
-      onclick: () => app.store.set({ row: row.key }, 'push'),
-      ondblclick: () => row.open !== null && app.toggle('folds', row.key),
-    }, h('div', { role: 'rowheader', class: 'name' }, fold, hue, h('span', { class: 'label' }, label), pin),
-    h('div', { role: 'gridcell', class: 'use', title: 'Use of one cpu; of a VM, its vCPUs added up' }, h('i', { style: `width:${Math.min(100, row.use * 100).toFixed(1)}%` }), h('span', null, percent(row.use))));
+    const el = h(
+      'div',
+      {
+        class: `row ${row.kind} d${row.depth}${row.pinned ? ' pinned' : ''}`,
+        role: 'row',
+        'aria-level': row.depth + 1,
+        'aria-rowindex': index + 1,
+        'aria-expanded': row.open === null ? null : String(row.open),
+        style,
+        'aria-label': this.words(row),
+        title: this.words(row),
+        onclick: () => app.store.set({ row: row.key }, 'push'),
+        ondblclick: () => row.open !== null && app.toggle('folds', row.key),
+      },
+      h('div', { role: 'rowheader', class: 'name' }, fold, hue, h('span', { class: 'label' }, label), pin),
+      h(
+        'div',
+        { role: 'gridcell', class: 'use', title: 'Use of one cpu; of a VM, its vCPUs added up' },
+        h('i', { style: `width:${Math.min(100, row.use * 100).toFixed(1)}%` }),
+        h('span', null, percent(row.use)),
+      ),
+    );
     return el;
   }
 
@@ -214,8 +286,12 @@ export class Timeline implements Part {
     const local = this.app.sumsFor(this.app.view);
     const split = local.of(row.kind, row.id);
     const total = split.total;
-    const shares = [...split.ticks].map((t, s) => [t / total, s]).filter(([x]) => x >= 0.0005).sort((a, b) => b[0] - a[0])
-      .map(([x, s]) => `${STATE_WORDS[s]} ${percent(x)}`).join(', ');
+    const shares = [...split.ticks]
+      .map((t, s) => [t / total, s])
+      .filter(([x]) => x >= 0.0005)
+      .sort((a, b) => b[0] - a[0])
+      .map(([x, s]) => `${STATE_WORDS[s]} ${percent(x)}`)
+      .join(', ');
     return `${this.app.data.fullName(row.kind, row.id)}: ${shares || 'nothing seen'}; ${local === this.app.whole ? 'over the whole capture' : this.app.clock.range(local.from, local.to)}`;
   }
 
@@ -247,7 +323,14 @@ export class Timeline implements Part {
       const bottom = top + Math.round(row.height * dpr) - Math.max(1, Math.round(dpr));
       const layers = app.loader.cache.layers(row.kind, row.id, app.sight, app.span, w);
       layers.forEach((layer, n) => {
-        if (n > 0) raster.rect(Math.round(scale.x(layer.window.from)), top, Math.round(scale.x(layer.window.to)), bottom, { colour: ground, tile: null, size: 1, edge: 0, colours: [] });
+        if (n > 0)
+          raster.rect(Math.round(scale.x(layer.window.from)), top, Math.round(scale.x(layer.window.to)), bottom, {
+            colour: ground,
+            tile: null,
+            size: 1,
+            edge: 0,
+            colours: [],
+          });
         drawTrack(raster, layer.segments, layer.parts.get(row.id)!, scale, top, bottom, stylesOf(app, row.kind, row.id, layer));
       });
     }
@@ -332,7 +415,13 @@ export class Timeline implements Part {
   /** For the export of pictures: everything in sight, and where it is. */
   picture(): { canvas: HTMLCanvasElement; overlay: HTMLCanvasElement; rows: Row[]; scrollTop: number; scale: Scale; height: number } {
     const [a, b] = rowsInSight(this.rows, this.scrollTop, this.scrollTop + this.el.clientHeight);
-    return { canvas: this.canvas, overlay: this.overlay, rows: this.rows.slice(a, b), scrollTop: this.scrollTop, scale: this.scale(), height: this.el.clientHeight };
+    return {
+      canvas: this.canvas,
+      overlay: this.overlay,
+      rows: this.rows.slice(a, b),
+      scrollTop: this.scrollTop,
+      scale: this.scale(),
+      height: this.el.clientHeight,
+    };
   }
 }
-
