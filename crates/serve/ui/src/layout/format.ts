@@ -33,7 +33,7 @@ export function percent(share: number): string {
 
 /** `±0.3`, in per cent; empty where it is too small to be read, or not known. */
 export function doubt(within: number | null): string {
-  return within === null || !(within >= 0.0005) ? '' : `±${(within * 100).toFixed(1)}`;
+  return within === null || !(within >= 0.0005) ? '' : `±${(within * 100).toFixed(within < 0.1 ? 1 : 0)}`;
 }
 
 /** `45–67 %` */
@@ -74,12 +74,14 @@ export class Clock {
   range(from: number, to: number): string {
     const resolution = (to - from) / 200;
     if (this.hz === null) return `${grouped(from)}–${grouped(to)} ticks`;
-    return `${this.seconds(from, resolution)}–${this.seconds(to, resolution)} s`;
+    // Only at the very beginning of a capture are seconds too big a unit.
+    const [size, unit] = to / this.hz >= 1e-3 ? UNITS[0] : to / this.hz >= 1e-6 ? UNITS[2] : UNITS[3];
+    return `${this.seconds(from, resolution, size)}–${this.seconds(to, resolution, size)} ${unit}`;
   }
 
-  private seconds(ticks: number, resolution: number): string {
-    const step = Math.max(resolution, 1) / this.hz!;
-    const decimals = Math.min(9, Math.max(1, Math.ceil(-Math.log10(step))));
-    return (ticks / this.hz!).toFixed(decimals);
+  private seconds(ticks: number, resolution: number, size = 1): string {
+    const step = Math.max(resolution, 1) / this.hz! / size;
+    const decimals = Math.min(9, Math.max(size < 1 ? 0 : 1, Math.ceil(-Math.log10(step))));
+    return (ticks / this.hz! / size).toFixed(decimals);
   }
 }

@@ -26,6 +26,7 @@ describe('numbers', () => {
     expect(c.moment(1_234_567_890, 1_000_000)).toBe('1.235 s');
     expect(c.moment(1_234_567_890, 1)).toBe('1.234567890 s');
     expect(c.range(4_100_000_000, 9_820_000_000)).toBe('4.10–9.82 s');
+    expect([c.range(0, 500), c.range(20_000, 45_000)]).toEqual(['0–500 ns', '20.0–45.0 µs']);
     expect(new Clock(null).range(0, 5000)).toBe('0–5,000 ticks');
   });
   it('keep what is small apart from nothing', () => {
@@ -41,7 +42,7 @@ describe('numbers', () => {
     expect(percent(NaN)).toBe('–');
   });
   it('carry their doubt', () => {
-    expect([0.003, 0.0001, null, NaN].map(doubt)).toEqual(['±0.3', '', '', '']);
+    expect([0.003, 0.408, 0.0001, null, NaN].map(doubt)).toEqual(['±0.3', '±41', '', '', '']);
     expect([percentRange(0.273, 0.674), percentRange(0.601, 0.604)]).toEqual(['27–67 %', '60.1–60.4 %']);
   });
   it('are grouped', () => {

@@ -61,6 +61,7 @@ describe('address', () => {
       finding: 3,
       reason: 12,
       exitVm: 0,
+      weigh: 'ticks',
       pane: false,
       paneHeight: 320,
       labels: false,

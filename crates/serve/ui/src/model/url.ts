@@ -24,6 +24,7 @@ export function encodeView(v: View, span: number): string {
   if (v.finding !== null) put('finding', String(v.finding));
   if (v.reason !== null) put('reason', String(v.reason));
   if (v.exitVm !== null) put('exits', String(v.exitVm));
+  if (v.weigh !== 'count') put('weigh', v.weigh);
   if (!v.pane) put('pane', '0');
   if (v.paneHeight !== null) put('height', String(v.paneHeight));
   if (!v.labels) put('labels', '0');
@@ -71,6 +72,7 @@ export function decodeView(hash: string, span: number): View {
   v.finding = whole(q.get('finding'));
   v.reason = whole(q.get('reason'));
   v.exitVm = whole(q.get('exits'));
+  v.weigh = oneOf<View['weigh']>(q.get('weigh'), ['count', 'ticks'], v.weigh);
   v.pane = q.get('pane') !== '0';
   const height = whole(q.get('height'));
   if (height !== null && height >= 60 && height <= 4000) v.paneHeight = height;

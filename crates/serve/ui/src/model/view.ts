@@ -30,6 +30,8 @@ export interface View {
   /** Exits: a reason, a VM. */
   reason: number | null;
   exitVm: number | null;
+  /** What the histogram of latencies counts. */
+  weigh: 'count' | 'ticks';
   pane: boolean;
   /** Height of the pane in CSS pixels; null as the page thinks fit. */
   paneHeight: number | null;
@@ -54,6 +56,7 @@ export function defaultView(span: number): View {
     finding: null,
     reason: null,
     exitVm: null,
+    weigh: 'count',
     pane: true,
     paneHeight: null,
     labels: true,
