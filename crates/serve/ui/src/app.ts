@@ -1,0 +1,319 @@
+// What all parts of the page share: the dataset, the view, the sums of the range in question, and ways to lead somewhere.
+
+import type { Api } from './api/client';
+import { isAbort } from './api/client';
+import { Loader } from './api/loader';
+import type { Findings, Interval, Kind } from './api/types';
+import { Palette, DARK, LIGHT } from './draw/palette';
+import { Clock } from './layout/format';
+import { exists, isOpen, rowsOf, splitKey, type Row } from './layout/rows';
+import { around, bringIntoView, clampRange, type Range } from './layout/zoom';
+import type { Dataset } from './model/dataset';
+import type { Store, History } from './model/store';
+import { Sums } from './model/sums';
+import type { View } from './model/view';
+
+const SUMS_REST_MS = 160;
+
+export interface Part {
+  /** `before` is null the first time. */
+  update(now: View, before: View | null): void;
+  /** Something besides the view changed: sums, theme, an answer. */
+  refresh?(): void;
+  readonly quiet?: boolean;
+}
+
+export class App {
+  readonly clock: Clock;
+  readonly loader: Loader;
+  readonly parts: Part[] = [];
+  palette!: Palette;
+  /** Sums of the selection, or of what is in sight; null while they are on their way. */
+  sums: Sums | null = null;
+  reasons: Record<string, string> = {};
+  /** Live region. */
+  announce: (text: string) => void = () => {};
+  /** Says something to everybody: on the page for a while, and in the live region. */
+  hint: (text: string) => void = () => {};
+  /** Puts the keyboard on the focused row, once it is drawn. */
+  focusRows: () => void = () => {};
+  /** The message bar. */
+  complain: (e: unknown, retry: () => void) => void = () => {};
+  private sumsTimer: ReturnType<typeof setTimeout> | undefined;
+  private sumsStop: AbortController | undefined;
+  private sumsCache = new Map<string, Sums>();
+  private sumsWanted = '';
+  private dpr = 1;
+
+  constructor(
+    readonly api: Api,
+    readonly data: Dataset,
+    readonly whole: Sums,
+    readonly findings: Findings,
+    readonly store: Store,
+  ) {
+    this.clock = new Clock(data.info.tsc_hz);
+    this.loader = new Loader(
+      api,
+      data.info.span,
+      () => this.redraw(),
+      (e) => this.complain(e, () => this.loader.retry()),
+    );
+    this.applyTheme();
+  }
+
+  get span(): number {
+    return this.data.info.span;
+  }
+
+  get view(): View {
+    return this.store.view;
+  }
+
+  get sight(): Range {
+    return { from: this.view.from, to: this.view.to };
+  }
+
+  /** The range that numbers speak of: the selection, else what is in sight. */
+  get scope(): Range {
+    const { sel } = this.view;
+    return sel ? { from: sel[0], to: sel[1] } : this.sight;
+  }
+
+  rows(view = this.view): Row[] {
+    return rowsOf(view, this.data, this.sumsFor(view));
+  }
+
+  /** What rows are ordered by: the whole capture, or what the pane sums, where that is asked for. */
+  sumsFor(view: View): Sums {
+    return view.sort === 'here' && this.sums ? this.sums : this.whole;
+  }
+
+  // --- parts -------------------------------------------------------------------------------------------------------------
+
+  start(): void {
+    this.store.listen((now, before) => {
+      if (now.theme !== before.theme) this.applyTheme();
+      this.wantSums();
+      for (const p of this.parts) p.update(now, before);
+      this.loader.settle();
+    });
+    for (const p of this.parts) p.update(this.view, null);
+    this.loader.settle();
+    this.wantSums();
+    const media = matchMedia('(prefers-color-scheme: light)');
+    media.addEventListener('change', () => this.restyle());
+    this.watchDensity();
+  }
+
+  private frame = 0;
+  redraw(): void {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      for (const p of this.parts) p.refresh?.();
+      this.loader.settle();
+    });
+  }
+
+  get quiet(): boolean {
+    return (
+      this.api.pending === 0 &&
+      !this.loader.busy &&
+      this.sumsTimer === undefined &&
+      !this.store.pending &&
+      this.frame === 0 &&
+      this.parts.every((p) => p.quiet !== false)
+    );
+  }
+
+  // --- theme -------------------------------------------------------------------------------------------------------------
+
+  get dark(): boolean {
+    return this.view.theme === 'dark' || (this.view.theme === 'auto' && !matchMedia('(prefers-color-scheme: light)').matches);
+  }
+
+  private applyTheme(): void {
+    this.dpr = devicePixelRatio;
+    this.palette = new Palette(this.dark ? DARK : LIGHT, this.dpr);
+    document.documentElement.dataset.theme = this.dark ? 'dark' : 'light';
+  }
+
+  private restyle(): void {
+    this.applyTheme();
+    for (const p of this.parts) p.update(this.view, null);
+    this.loader.settle();
+  }
+
+  private watchDensity(): void {
+    matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener(
+      'change',
+      () => {
+        this.restyle();
+        this.watchDensity();
+      },
+      { once: true },
+    );
+  }
+
+  // --- sums --------------------------------------------------------------------------------------------------------------
+
+  private wantSums(): void {
+    const { from, to } = this.scope;
+    const a = Math.round(from);
+    const b = Math.round(to);
+    const key = `${a}-${b}`;
+    if (key === this.sumsWanted) return;
+    this.sumsWanted = key;
+    clearTimeout(this.sumsTimer);
+    this.sumsTimer = undefined;
+    this.sumsStop?.abort();
+    const whole = a === 0 && b === Math.round(this.span);
+    const cached = whole || this.span <= 0 ? this.whole : this.sumsCache.get(key);
+    if (cached) {
+      this.sums = cached;
+      this.redraw();
+      return;
+    }
+    this.sumsTimer = setTimeout(() => {
+      this.sumsTimer = undefined;
+      this.loadSums(a, b, key);
+    }, SUMS_REST_MS);
+  }
+
+  private loadSums(a: number, b: number, key: string): void {
+    const stop = (this.sumsStop = new AbortController());
+    this.api.sums(a, b, stop.signal).then(
+      (table) => {
+        const sums = new Sums(table, a, b, this.data);
+        this.sumsCache.set(key, sums);
+        if (this.sumsCache.size > 24) this.sumsCache.delete(this.sumsCache.keys().next().value!);
+        if (key !== this.sumsWanted) return;
+        this.sums = sums;
+        this.redraw();
+      },
+      (e) => {
+        if (!isAbort(e)) this.complain(e, () => this.loadSums(a, b, key));
+      },
+    );
+  }
+
+  /** Whether the sums at hand are those of the scope, not of the one before. */
+  get sumsFresh(): boolean {
+    return this.sums !== null && this.sumsWanted === `${Math.round(this.sums.from)}-${Math.round(this.sums.to)}`;
+  }
+
+  // --- ways --------------------------------------------------------------------------------------------------------------
+
+  look(range: Range, how: History = 'replace'): void {
+    this.store.set(clampRange(range, this.span), how);
+  }
+
+  select(sel: [number, number] | null, how: History = 'replace'): void {
+    this.store.set(
+      {
+        sel:
+          sel && sel[1] > sel[0]
+            ? [Math.max(0, Math.round(sel[0])), Math.min(this.span, Math.max(Math.round(sel[0]) + 1, Math.round(sel[1])))]
+            : null,
+        at: sel ? Math.round(sel[0]) : this.view.at,
+      },
+      how,
+    );
+  }
+
+  toggle(list: 'pins' | 'folds', key: string): void {
+    const have = this.view[list];
+    this.store.set({ [list]: have.includes(key) ? have.filter((k) => k !== key) : [...have, key] }, 'push');
+  }
+
+  /** What must change so that the row is among those shown. */
+  patchToShow(key: string): Partial<View> {
+    const [kind, id] = splitKey(key);
+    if (!exists(kind, id, this.data)) return {};
+    const patch: Partial<View> = { row: key };
+    const tab =
+      kind === 'process'
+        ? 'processes'
+        : kind === 'vm' && (this.view.tab === 'processes' || this.view.tab === 'resources')
+          ? this.view.tab
+          : 'resources';
+    patch.tab = tab;
+    const vm = this.data.vmOf(kind, id);
+    if (this.view.only !== null && this.view.only !== vm) patch.only = null;
+    let view = { ...this.view, ...patch };
+    if (!this.rows(view).some((r) => r.key === key) && view.filter) view = { ...view, ...((patch.filter = ''), patch) };
+    // Unfold what hides it, outermost first.
+    for (const fold of [`small.${kind === 'cpu' ? 'cpus' : 'vms'}`, `vm.${vm}`, `small.vm.${vm}`]) {
+      if (this.rows(view).some((r) => r.key === key)) break;
+      if (fold.endsWith('.-1') || isOpen(fold, view, this.data)) continue;
+      patch.folds = view.folds.includes(fold) ? view.folds.filter((f) => f !== fold) : [...view.folds, fold];
+      view = { ...view, folds: patch.folds };
+    }
+    return patch;
+  }
+
+  /** Leads to a row, and to a place in time where one is given. */
+  goTo(key: string, place?: { start: number; end: number; zoom?: boolean }): void {
+    const patch = this.patchToShow(key);
+    if (place) {
+      patch.sel = [Math.round(place.start), Math.max(Math.round(place.start) + 1, Math.round(place.end))];
+      patch.at = patch.sel[0];
+      Object.assign(
+        patch,
+        place.zoom === false ? bringIntoView(this.sight, place.start, place.end, this.span) : around(place.start, place.end, this.span, 1),
+      );
+    }
+    this.store.set(patch, 'push');
+    this.focusRows();
+  }
+
+  /** Only this VM, its guest processes, the busiest on top. */
+  showVm(vm: number): void {
+    const folds = this.view.folds.filter((f) => f !== `vm.${vm}`);
+    const open = isOpen(`vm.${vm}`, { ...this.view, folds }, this.data);
+    this.store.set(
+      { tab: 'processes', only: vm, row: `vm.${vm}`, filter: '', sort: 'use', folds: open ? folds : [...folds, `vm.${vm}`] },
+      'push',
+    );
+    this.focusRows();
+  }
+
+  /** Kinds of rows that a single interval can be asked of. */
+  canStep(key: string | null): key is string {
+    return key !== null && /^(cpu|vcpu|process)\.\d+$/.test(key);
+  }
+
+  private stepping = false;
+  /** To the next or previous state of the focused row; `extend` adds it to the selection. */
+  async step(to: 'next' | 'previous', extend = false): Promise<void> {
+    const key = this.view.row;
+    if (!this.canStep(key)) {
+      this.hint('Focus a cpu, a vCPU or a process first; then . and , go from state to state.');
+      return;
+    }
+    if (this.stepping) return;
+    this.stepping = true;
+    const [kind, id] = splitKey(key);
+    const { sel } = this.view;
+    const from = extend && sel && to === 'next' ? sel[1] - 1 : (this.view.at ?? this.view.from);
+    try {
+      const i = await this.api.step(kind, id, from, to);
+      if (!i) this.hint(to === 'next' ? 'This is the last state of the row.' : 'This is the first state of the row.');
+      else this.showInterval(kind, id, i, extend ? sel : null);
+    } catch (e) {
+      this.complain(e, () => void this.step(to, extend));
+    } finally {
+      this.stepping = false;
+    }
+  }
+
+  showInterval(kind: Kind, id: number, i: Interval, joined: [number, number] | null = null): void {
+    const one: [number, number] = [Math.round(i.start), Math.max(Math.round(i.start) + 1, Math.round(i.end))];
+    const sel: [number, number] = joined ? [Math.min(joined[0], one[0]), Math.max(joined[1], one[1])] : one;
+    this.store.set({ sel, at: sel[0], row: `${kind}.${id}`, ...bringIntoView(this.sight, one[0], one[1], this.span) });
+    this.announce(
+      `${this.data.fullName(kind, id)}: ${i.state.replace('_', ' ')}, ${i.evidence}, ${this.clock.duration(i.end - i.start)} from ${this.clock.moment(i.start, (i.end - i.start) / 10)}`,
+    );
+  }
+}

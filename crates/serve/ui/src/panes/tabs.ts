@@ -1,0 +1,54 @@
+// The five views, as tabs.
+
+import type { App, Part } from '../app';
+import { TABS, type Tab } from '../model/view';
+import { button, h } from '../util/dom';
+
+export const TAB_WORDS: Record<Tab, string> = {
+  resources: 'Resources',
+  processes: 'Processes',
+  exits: 'Exits',
+  stolen: 'Who took whose time',
+  findings: 'Findings',
+};
+
+export function tabBar(app: App): Part & { el: HTMLElement } {
+  const tabs = TABS.map((tab, i) =>
+    button(
+      [
+        TAB_WORDS[tab],
+        tab === 'findings' && app.findings.findings.length ? ` (${app.findings.findings.length})` : null,
+        h('kbd', null, String(i + 1)),
+      ],
+      () => app.store.set({ tab }, 'push'),
+      {
+        role: 'tab',
+        id: `tab-${tab}`,
+        'aria-controls': 'view',
+        'aria-keyshortcuts': String(i + 1),
+        class: 'tab',
+      },
+    ),
+  );
+  const el = h('div', { class: 'tabs', role: 'tablist', 'aria-label': 'Views' }, tabs);
+  el.addEventListener('keydown', (e) => {
+    const i = TABS.indexOf(app.view.tab);
+    const n =
+      e.key === 'ArrowRight' ? i + 1 : e.key === 'ArrowLeft' ? i - 1 : e.key === 'Home' ? 0 : e.key === 'End' ? TABS.length - 1 : null;
+    if (n === null) return;
+    e.preventDefault();
+    const to = (n + TABS.length) % TABS.length;
+    app.store.set({ tab: TABS[to] }, 'push');
+    tabs[to].focus();
+  });
+  return {
+    el,
+    update(now) {
+      tabs.forEach((t, i) => {
+        const on = TABS[i] === now.tab;
+        t.setAttribute('aria-selected', String(on));
+        t.tabIndex = on ? 0 : -1;
+      });
+    },
+  };
+}
