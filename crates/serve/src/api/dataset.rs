@@ -40,6 +40,7 @@ fn describe(opened: &Opened) -> Result<Value, StoreError> {
             json!({
                 "vcpu_id": vcpu.vcpu_id, "vm_id": vcpu.vm_id, "index": vcpu.index, "name": vcpu.name,
                 "vmcs": address(vcpu.vmcs), "first": opened.rel(vcpu.first_tsc), "last": opened.rel(vcpu.last_tsc),
+                "guest_lo": vcpu.guest_lo_tsc, "guest_hi": vcpu.guest_hi_tsc,
             })
         })
         .collect();
