@@ -1,0 +1,47 @@
+// At 1,000 random pixels of each view of every capture: what is drawn is what an independent reader finds in the dataset.
+
+import { CAPTURES, analyzed, noisyNeighbour } from "../harness/datasets";
+import { randomPixels, wrongPixels } from "../harness/picture";
+import { Random } from "../harness/random";
+import { randomRanges } from "../harness/ranges";
+import { expect, test } from "../harness/test";
+
+const PIXELS = 1000;
+const RANGES = 8;
+
+const datasets = [...CAPTURES.map((capture) => ({ name: capture.name, dataset: () => analyzed(capture) })), { name: "noisy-neighbour", dataset: () => noisyNeighbour().dataset }];
+
+for (const [number, { name, dataset }] of datasets.entries()) {
+  for (const tab of ["resources", "processes"]) {
+    test(`${tab} of ${name}`, async ({ open, read }) => {
+      const path = dataset();
+      const random = new Random(1000 * number + tab.length);
+      const reader = read(path);
+      const ranges = await randomRanges(reader, random, RANGES);
+      const view = await open(path, `#tab=${tab}&labels=0`);
+      let looked = 0;
+      for (const [i, range] of ranges.entries()) {
+        await view.link({ tab, theme: i % 2 ? "light" : "dark", labels: false, ...range });
+        const layout = await view.layout();
+        const pixels = await randomPixels(view, layout, random, Math.ceil(PIXELS / ranges.length));
+        looked += pixels.length;
+        const wrong = await wrongPixels(view, layout, reader, pixels);
+        expect(wrong.slice(0, 5), `${wrong.length} of ${pixels.length} pixels in ticks ${layout.from} to ${layout.to}`).toEqual([]);
+      }
+      const guests = (await reader.tracks()).some((track) => track.kind === "vcpu");
+      if (tab === "resources" || guests) expect(looked).toBeGreaterThanOrEqual(PIXELS);
+    });
+  }
+}
+
+test("the look at pixels notices a picture that is shifted", async ({ open, read }) => {
+  const { dataset } = noisyNeighbour();
+  const reader = read(dataset);
+  const view = await open(dataset, "#labels=0");
+  const layout = await view.layout();
+  const pixels = await randomPixels(view, layout, new Random(7), 300);
+  const shifted = pixels.map((pixel) => ({ ...pixel, x: pixel.x + 40 }));
+  expect((await wrongPixels(view, layout, reader, shifted)).length).toBeGreaterThan(30);
+  const flipped = pixels.map((pixel) => ({ ...pixel, y: Math.floor((2 * pixel.row.top + pixel.row.height) * layout.dpr) - pixel.y - 1 }));
+  expect((await wrongPixels(view, layout, reader, flipped)).length).toBeGreaterThan(30);
+});
