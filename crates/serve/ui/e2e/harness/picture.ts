@@ -15,7 +15,7 @@ import type { Kind, Reader, Share } from "./reader";
 import type { Layout, Look, TrackRow, View } from "./view";
 
 export interface Pixel {
-  row: TrackRow & { binned?: boolean };
+  row: TrackRow;
   x: number;
   y: number;
   colour: string;
@@ -34,20 +34,19 @@ const BY = ["none", "vm", "host"];
 const BACKGROUND = "background";
 
 /** Random device pixels inside the rows that are in sight. */
-export async function randomPixels(view: View, layout: Layout, random: Random, count: number): Promise<Pixel[]> {
+export async function randomPixels(view: View, layout: Layout, random: Random, count: number, canvas = view.canvas()): Promise<Pixel[]> {
   const { dpr } = layout;
-  const box = (await view.canvas().boundingBox())!;
+  const box = (await canvas.boundingBox())!;
   const rows = layout.rows.filter((row) => row.top >= 0 && row.top + row.height <= box.height && row.height * dpr >= 4);
   if (rows.length === 0) return [];
   const left = Math.ceil(layout.plotLeft * dpr);
   const right = Math.floor((layout.plotLeft + layout.plotWidth) * dpr);
   const points = Array.from({ length: count }, () => {
     const row = random.pick(rows);
-    const top = Math.ceil(row.top * dpr) + 1;
-    const bottom = Math.floor((row.top + row.height) * dpr) - 1;
-    return { row, x: left + 1 + random.below(right - left - 2), y: top + random.below(bottom - top) };
+    const top = Math.round(row.top * dpr);
+    return { row, x: left + random.below(right - left), y: top + random.below(Math.round(row.drawn * dpr)) };
   });
-  const colours = await view.pixels(points.map(({ x, y }) => [x, y]));
+  const colours = await view.pixels(canvas, points.map(({ x, y }) => [x, y]));
   return points.map((point, i) => ({ ...point, colour: colours[i]! }));
 }
 
@@ -77,13 +76,13 @@ export async function wrongPixels(view: View, layout: Layout, reader: Reader, pi
   const looks = new Map<string, Look>();
   const judged = pixels.map(({ row, y }, i) => {
     const { whole, mixtures } = asked[i]!;
-    const height = (row.top + row.height - (y + 0.5) / layout.dpr) / row.height;
-    const pixel = 1 / (row.height * layout.dpr);
+    const height = (row.top + row.drawn - (y + 0.5) / layout.dpr) / row.drawn;
+    const pixel = 1 / (row.drawn * layout.dpr);
     const stacks = [shares[whole]!, ...mixtures.map((bins) => mixture(bins.map(({ bin, part }) => [shares[bin]!, part])))];
-    const may = row.binned === false ? present(shares[whole]!) : stacks.flatMap((stack) => covering(stack, height, pixel));
+    const may = !row.binned ? present(shares[whole]!) : stacks.flatMap((stack) => covering(stack, height, pixel));
     return may.map((share) => {
       const [state, evidence, by_kind, by_id] = share;
-      const look = { kind: row.kind, state, evidence, by_kind, by_id };
+      const look = { kind: row.kind, id: row.id, state, evidence, by_kind, by_id };
       const name = JSON.stringify(look);
       looks.set(name, look);
       return name;
@@ -97,7 +96,7 @@ export async function wrongPixels(view: View, layout: Layout, reader: Reader, pi
     if (allowed.some((name) => colours.get(name)!.includes(pixel.colour))) return [];
     const [begin, end] = column(pixel.x);
     return {
-      row: `${pixel.row.kind} ${pixel.row.id}${pixel.row.binned === undefined ? "" : pixel.row.binned ? " (bins)" : " (intervals)"}`,
+      row: `${pixel.row.kind} ${pixel.row.id} (${pixel.row.binned ? "bins" : "intervals"})`,
       at: `pixel ${pixel.x}, ${pixel.y}: ticks ${begin.toFixed(1)} to ${end.toFixed(1)}`,
       drawn: pixel.colour,
       allowed: allowed.map((name) => `${colours.get(name)!.join("|")} = ${name}`).join(", "),

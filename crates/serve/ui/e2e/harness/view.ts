@@ -1,6 +1,6 @@
 // The page, driven as a person would and read as it stands.
 
-import type { Page, Request } from "@playwright/test";
+import type { Locator, Page, Request } from "@playwright/test";
 import type { Kind } from "./reader";
 
 export interface TrackRow {
@@ -8,6 +8,10 @@ export interface TrackRow {
   id: number;
   top: number;
   height: number;
+  /** How much of the height is the picture; the rest stays empty. */
+  drawn: number;
+  /** Whether it is drawn from shares of bins, or interval by interval. */
+  binned: boolean;
 }
 
 /** Where the page says that it drew what, in CSS pixels of the canvas. */
@@ -23,6 +27,7 @@ export interface Layout {
 
 export interface Look {
   kind: Kind;
+  id: number;
   state: string;
   evidence: string;
   by_kind: string;
@@ -33,6 +38,7 @@ interface Hooks {
   idle(): Promise<void>;
   layout(): Layout;
   colourOf(look: Look): string[];
+  background(): string;
   state(): Record<string, unknown>;
   benchmark(frames: number): Promise<unknown>;
 }
@@ -100,7 +106,7 @@ export class View {
   }
 
   colours(looks: Look[]): Promise<string[][]> {
-    return this.page.evaluate((looks) => looks.map((look) => window.havana.colourOf(look)), looks);
+    return this.page.evaluate((looks) => looks.map((look) => (look.state === "background" ? [window.havana.background()] : window.havana.colourOf(look))), looks);
   }
 
   tab(name: string) {
@@ -112,22 +118,24 @@ export class View {
     await this.idle();
   }
 
-  canvas() {
-    return this.page.getByTestId("tracks");
+  canvas(): Locator {
+    return this.page.locator("#tracks");
   }
 
-  /** Colours of the canvas as it is on the screen, at device pixels. */
-  pixels(points: [x: number, y: number][]): Promise<string[]> {
-    return this.canvas().evaluate((canvas, points) => {
+  /** Colours of a canvas as it is on the screen, at device pixels. */
+  pixels(canvas: Locator, points: [x: number, y: number][]): Promise<string[]> {
+    return canvas.evaluate((canvas, points) => {
       const { width, height } = canvas as HTMLCanvasElement;
-      const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
-      copy.drawImage(canvas as HTMLCanvasElement, 0, 0);
-      const { data } = copy.getImageData(0, 0, width, height);
+      const { data } = (canvas as HTMLCanvasElement).getContext("2d")!.getImageData(0, 0, width, height);
       return points.map(([x, y]) => {
         const at = (y * width + x) * 4;
         return `#${[...data.subarray(at, at + 3)].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
       });
     }, points);
+  }
+
+  minimap(): Locator {
+    return this.page.locator(".minimap canvas");
   }
 
   /** Presses a key and waits until all is drawn. */

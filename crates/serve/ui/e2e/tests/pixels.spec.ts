@@ -42,6 +42,6 @@ test("the look at pixels notices a picture that is shifted", async ({ open, read
   const pixels = await randomPixels(view, layout, new Random(7), 300);
   const shifted = pixels.map((pixel) => ({ ...pixel, x: pixel.x + 40 }));
   expect((await wrongPixels(view, layout, reader, shifted)).length).toBeGreaterThan(30);
-  const flipped = pixels.map((pixel) => ({ ...pixel, y: Math.floor((2 * pixel.row.top + pixel.row.height) * layout.dpr) - pixel.y - 1 }));
+  const flipped = pixels.map((pixel) => ({ ...pixel, y: Math.round((2 * pixel.row.top + pixel.row.drawn) * layout.dpr) - pixel.y - 1 }));
   expect((await wrongPixels(view, layout, reader, flipped)).length).toBeGreaterThan(30);
 });
