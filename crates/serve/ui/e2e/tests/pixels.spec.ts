@@ -8,6 +8,8 @@ import { expect, test } from "../harness/test";
 
 const PIXELS = 1000;
 const RANGES = 8;
+/** CSS pixels above the minimap's picture, for its marks. */
+const MARKS = 12;
 
 const datasets = [...CAPTURES.map((capture) => ({ name: capture.name, dataset: () => analyzed(capture) })), { name: "noisy-neighbour", dataset: () => noisyNeighbour().dataset }];
 
@@ -32,6 +34,46 @@ for (const [number, { name, dataset }] of datasets.entries()) {
       if (tab === "resources" || guests) expect(looked).toBeGreaterThanOrEqual(PIXELS);
     });
   }
+}
+
+for (const density of [1.25, 2]) {
+  test.describe(`a screen of ${density} device pixels`, () => {
+    test.use({ deviceScaleFactor: density });
+    test("draws the same", async ({ open, read }) => {
+      const { dataset } = noisyNeighbour();
+      const random = new Random(density * 100);
+      const reader = read(dataset);
+      const view = await open(dataset, "#labels=0");
+      for (const range of await randomRanges(reader, random, RANGES)) {
+        await view.link({ labels: false, ...range });
+        const layout = await view.layout();
+        expect(layout.dpr).toBe(density);
+        expect((await wrongPixels(view, layout, reader, await randomPixels(view, layout, random, Math.ceil(PIXELS / RANGES)))).slice(0, 5)).toEqual([]);
+      }
+    });
+  });
+}
+
+for (const { name, dataset } of datasets) {
+  test(`minimap of ${name}`, async ({ open, read }) => {
+    const path = dataset();
+    const reader = read(path);
+    const view = await open(path);
+    const box = (await view.minimap().boundingBox())!;
+    const { dpr, from, to } = await view.layout();
+    // The strip below the marks, without the frame and the handles of the window.
+    const strip = { kind: "node", id: 0, top: MARKS, height: box.height - MARKS, drawn: box.height - MARKS } as const;
+    for (const binned of [true, false]) {
+      const layout = { view: "minimap", from, to, plotLeft: 0, plotWidth: box.width, dpr, rows: [{ ...strip, binned }] };
+      const pixels = (await randomPixels(view, layout, new Random(1), PIXELS, view.minimap())).filter(
+        ({ x, y }) => x > 4 * dpr && x < (box.width - 4) * dpr && y > (MARKS + 1) * dpr && y < (box.height - 1) * dpr,
+      );
+      const wrong = await wrongPixels(view, layout, reader, pixels);
+      // Whether it was made of bins the page does not say: one of the two must explain all of it.
+      if (wrong.length === 0) return;
+      if (!binned) expect(wrong.slice(0, 5)).toEqual([]);
+    }
+  });
 }
 
 test("the look at pixels notices a picture that is shifted", async ({ open, read }) => {
