@@ -9,6 +9,7 @@ Times are ticks since the dataset's first_tsc. A *share* is [state, evidence, by
 a cpu (states guest and hypervisor), or who took a vCPU's time (states preempted and off_cpu): "none", "vm" or "host".
 """
 
+import base64
 import json
 import sys
 from pathlib import Path
@@ -170,6 +171,28 @@ class Reader:
             out[key] = out.get(key, 0) + int(inside[row])
         return [[*key, ticks] for key, ticks in sorted(out.items())]
 
+    def stolen(self, vm, by_kind, by_id, begin, end, most):
+        """The longest stretches that a VM's vCPUs lost to another VM, or to the host: [vcpu, start, end]."""
+        table = self.vcpu_states
+        state, kind = self.codes(table, "state", STATES), self.codes(table, "taken_by_kind", BY)
+        start, stop = self.ticks(table, "start_tsc"), self.ticks(table, "end_tsc")
+        mine = (state == STATES.index("preempted")) & (self.ids(table, "vm_id") == vm) & (kind == BY.index(by_kind))
+        if by_kind == "vm":
+            mine &= self.ids(table, "taken_by_id") == by_id
+        rows = [row for row in np.nonzero(mine & (stop > begin) & (start < end))[0]]
+        rows.sort(key=lambda row: start[row] - stop[row])
+        vcpu = self.ids(table, "vcpu_id")
+        return [[int(vcpu[row]), int(start[row]), int(stop[row])] for row in rows[:most]]
+
+    def rate(self, bins):
+        """How many exits of each VM fall into each bin [start, end): [start, end, vm, count]."""
+        exit, vm = self.ticks(self.exits_table, "exit_tsc"), self.ids(self.exits_table, "vm_id")
+        out = []
+        for begin, end in bins:
+            vms, counts = np.unique(vm[(exit >= begin) & (exit < end)], return_counts=True)
+            out += [[begin, end, int(v), int(n)] for v, n in zip(vms, counts)]
+        return out
+
     def exits(self, begin, end, slowest):
         """Counts of exits in [begin, end) by VM, by reason and by latency class, and the slowest of them."""
         table = self.exits_table
@@ -189,7 +212,7 @@ class Reader:
             "count": len(rows),
             "histogram": [[*key, *value] for key, value in sorted(histogram.items())],
             "slowest": [
-                {"exit_id": int(number[row]), "vm": int(vm[row]), "exit": int(exit[row]), "latency": int(reentry[row] - exit[row])}
+                {"exit_id": int(number[row]), "vm": int(vm[row]), "exit": int(exit[row]), "reentry": int(reentry[row])}
                 for row in timed[:slowest]
             ],
         }
@@ -213,6 +236,12 @@ class Reader:
             return self.sums(given["from"], given["to"])
         if do == "matrix":
             return self.matrix(given["from"], given["to"])
+        if do == "stolen":
+            return self.stolen(given["vm"], given["by_kind"], given["by_id"], given["from"], given["to"], given["most"])
+        if do == "rate":
+            return self.rate(given["bins"])
+        if do == "arrow":
+            return pa.ipc.open_stream(base64.b64decode(given["stream"])).read_all().to_pylist()
         if do == "exits":
             return self.exits(given["from"], given["to"], given["slowest"])
         raise ValueError(f"no such request: {do}")

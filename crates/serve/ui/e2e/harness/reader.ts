@@ -37,7 +37,7 @@ export type Sum = [kind: Kind, id: number, state: string, evidence: string, byKi
 export interface Exits {
   count: number;
   histogram: [vm: number, reason: number, latencyClass: number, count: number, ticks: number][];
-  slowest: { exit_id: number; vm: number; exit: number; latency: number }[];
+  slowest: { exit_id: number; vm: number; exit: number; reentry: number }[];
 }
 
 export class Reader {
@@ -93,6 +93,16 @@ export class Reader {
   }
   matrix(from: number, to: number): Promise<[victim: number, byKind: string, byId: number, ticks: number][]> {
     return this.ask({ do: "matrix", from, to });
+  }
+  stolen(vm: number, by_kind: string, by_id: number, from: number, to: number, most: number): Promise<[vcpu: number, start: number, end: number][]> {
+    return this.ask({ do: "stolen", vm, by_kind, by_id, from, to, most });
+  }
+  rate(bins: [number, number][]): Promise<[start: number, end: number, vm: number, count: number][]> {
+    return this.ask({ do: "rate", bins });
+  }
+  /** Not of the dataset: the rows of an Arrow stream, as pyarrow reads it. */
+  arrow(stream: Buffer): Promise<Record<string, number>[]> {
+    return this.ask({ do: "arrow", stream: stream.toString("base64") });
   }
   exits(from: number, to: number, slowest = 50): Promise<Exits> {
     return this.ask({ do: "exits", from, to, slowest });

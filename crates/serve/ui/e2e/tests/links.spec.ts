@@ -77,7 +77,7 @@ test("the theme changes and is kept in the address", async ({ open }) => {
   const before = await theme();
   const background = () => view.page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const colour = await background();
-  await view.page.getByRole("button", { name: /theme/i }).click();
+  await view.page.getByRole("button", { name: /^(light|dark) page$/i }).click();
   await view.idle();
   const after = await theme();
   expect(after).not.toBe(before);
