@@ -1,5 +1,5 @@
-// How long a frame takes: `node frame.mjs [DATASET] [FRAMES]` opens the page in a browser, redraws it FRAMES times
-// while the range moves, and prints milliseconds a frame. Not a test: what is measured is this machine as well.
+// How long a frame takes: `node frame.mjs [DATASET] [RECTANGLES]` opens the page in a browser, lets it draw frames of that many
+// rectangles (10,000) while the range moves, and prints milliseconds a frame. Not a test: it measures this machine as well.
 //
 // HAVANA_BIN as for the tests; without a DATASET the scenario noisy-neighbour is simulated.
 
@@ -13,7 +13,7 @@ import { Server } from "./harness/server.mjs";
 
 const program = process.env.HAVANA_BIN;
 if (!program) throw new Error("HAVANA_BIN must be the path of the `havana` program");
-const [given, frames = "10000"] = process.argv.slice(2);
+const [given, rectangles = "10000"] = process.argv.slice(2);
 
 const folder = mkdtempSync(join(tmpdir(), "havana-frame-"));
 try {
@@ -25,8 +25,8 @@ try {
     await page.goto(server.url);
     await page.waitForFunction(() => window.havana !== undefined);
     await page.evaluate(() => window.havana.idle());
-    const result = await page.evaluate((frames) => window.havana.benchmark(frames), Number(frames));
-    console.log(`${frames} frames: ${JSON.stringify(result)}`);
+    const { median, p99, frames } = await page.evaluate((n) => window.havana.benchmark(n), Number(rectangles));
+    console.log(`${rectangles} rectangles, ${frames.length} frames: median ${median.toFixed(2)} ms, 99 % within ${p99.toFixed(2)} ms a frame`);
   } finally {
     await browser.close();
     await server.stop();

@@ -85,3 +85,9 @@ export function copyOf(dataset: string, name: string): string {
   cpSync(dataset, path, { recursive: true });
   return path;
 }
+
+/** What `analyze -f` does to a dataset that somebody looks at: another stands in its place. */
+export function replace(dataset: string, by: string): void {
+  rmSync(dataset, { recursive: true });
+  cpSync(by, dataset, { recursive: true });
+}

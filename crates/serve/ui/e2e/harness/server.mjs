@@ -13,15 +13,16 @@ export class Server {
   /**
    * @param {string} program
    * @param {string} dataset
+   * @param {string} port any that is free, by default
    * @returns {Promise<Server>}
    */
-  static start(program, dataset) {
-    const child = spawn(program, ["view", dataset, "--no-open", "--port", "0"], { stdio: ["ignore", "pipe", "pipe"] });
+  static start(program, dataset, port = "0") {
+    const child = spawn(program, ["view", dataset, "--no-open", "--port", port], { stdio: ["ignore", "pipe", "pipe"] });
     let complaint = "";
     child.stderr.on("data", (bytes) => (complaint += bytes));
     return new Promise((resolve, reject) => {
       child.on("error", reject);
-      child.on("exit", (status) => reject(new Error(`havana view ended with status ${status}: ${complaint}`)));
+      child.on("exit", (status) => reject(new Error(`havana view ended with status ${status}: ${complaint.trim()}`)));
       createInterface(child.stdout).on("line", (line) => {
         const address = /http:\/\/127\.0\.0\.1:\d+\//.exec(line);
         if (address) resolve(new Server(child, address[0]));

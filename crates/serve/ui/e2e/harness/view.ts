@@ -40,7 +40,7 @@ interface Hooks {
   colourOf(look: Look): string[];
   background(): string;
   state(): Record<string, unknown>;
-  benchmark(frames: number): Promise<unknown>;
+  benchmark(rectangles: number): Promise<{ median: number; p99: number; frames: number[] }>;
 }
 
 declare global {
@@ -136,6 +136,14 @@ export class View {
 
   minimap(): Locator {
     return this.page.locator(".minimap canvas");
+  }
+
+  /** Scrolls the rows to a part (0 to 1) of their height. */
+  async scroll(part: number): Promise<void> {
+    await this.page.locator(".scroller").evaluate((scroller, part) => {
+      scroller.scrollTop = part * (scroller.scrollHeight - scroller.clientHeight);
+    }, part);
+    await this.idle();
   }
 
   /** Presses a key and waits until all is drawn. */

@@ -35,12 +35,16 @@ test("Tab reaches every part, in the order of the page, and its place is seen", 
     const stop = await page.evaluate(() => {
       const element = document.activeElement as HTMLElement | null;
       if (!element || element === document.body) return null;
-      const style = getComputedStyle(element);
-      return {
-        what: `${element.getAttribute("role") ?? element.localName} ${element.getAttribute("aria-label") ?? element.dataset.testid ?? element.textContent?.slice(0, 30)}`,
-        top: element.getBoundingClientRect().top,
-        seen: style.outlineStyle !== "none" || style.boxShadow !== "none",
+      const look = () => {
+        const { outline, boxShadow, backgroundColor, borderColor } = getComputedStyle(element);
+        return [outline, boxShadow, backgroundColor, borderColor].join();
       };
+      const focused = look();
+      element.blur();
+      const seen = look() !== focused;
+      element.focus();
+      const name = element.getAttribute("aria-label") ?? element.textContent?.slice(0, 30);
+      return { what: `${element.getAttribute("role") ?? element.localName} ${name}`, top: element.getBoundingClientRect().top, seen };
     });
     if (!stop) break;
     stops.push(stop);

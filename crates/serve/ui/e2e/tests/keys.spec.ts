@@ -1,7 +1,10 @@
 // Every key, and the mouse.
 
 import { noisyNeighbour } from "../harness/datasets";
+import { Random } from "../harness/random";
+import { randomRanges } from "../harness/ranges";
 import { expect, test } from "../harness/test";
+import { isNear, ticksOf } from "../harness/text";
 import { TABS, type View } from "../harness/view";
 
 const HAND = { x: 0.6, y: 0.4 };
@@ -165,6 +168,32 @@ test.describe("keys", () => {
       const { from, to: end } = await view.layout();
       expect(from).toBeLessThan(expected.end);
       expect(end).toBeGreaterThan(expected.start);
+    }
+  });
+
+  test("a double click selects the state under the pointer; the pointer alone tells of it", async ({ open, read }) => {
+    const { dataset } = noisyNeighbour();
+    const reader = read(dataset);
+    const random = new Random(3);
+    const view = await open(dataset);
+    for (const { from, to } of (await randomRanges(reader, random, 8)).slice(2)) {
+      await view.link({ from, to });
+      const row = random.pick((await view.layout()).rows.filter((row) => row.kind === "cpu" || row.kind === "vcpu"));
+      const { x, y } = await view.place(row, from + random.next() * (to - from));
+      await view.page.mouse.move(Math.round(x), y);
+      const layout = await view.layout();
+      const box = (await view.canvas().boundingBox())!;
+      const t = layout.from + ((Math.round(x) - box.x - layout.plotLeft) / layout.plotWidth) * (layout.to - layout.from);
+      const [interval] = (await reader.at([[row.kind, row.id, Math.round(t)]]))[0]!;
+      if (!interval) continue;
+      const tip = view.page.getByRole("tooltip");
+      await expect(tip).toContainText(interval.state.replace("_", " "));
+      await expect(tip).toContainText(`known${interval.evidence}`);
+      const head = await tip.locator(".tiphead").innerText();
+      expect(isNear(ticksOf(head, (await reader.about()).tsc_hz), interval.end - interval.start), head).toBe(true);
+      await view.page.mouse.dblclick(Math.round(x), y);
+      await view.idle();
+      expect((await view.state()).sel).toEqual([interval.start, interval.end]);
     }
   });
 

@@ -24,6 +24,7 @@ for (const [number, { name, dataset }] of datasets.entries()) {
       let looked = 0;
       for (const [i, range] of ranges.entries()) {
         await view.link({ tab, theme: i % 2 ? "light" : "dark", labels: false, ...range });
+        await view.scroll(random.next());
         const layout = await view.layout();
         const pixels = await randomPixels(view, layout, random, Math.ceil(PIXELS / ranges.length));
         looked += pixels.length;
