@@ -7,7 +7,7 @@ import type { Findings, Interval, Kind } from './api/types';
 import { Palette, DARK, LIGHT } from './draw/palette';
 import { Clock } from './layout/format';
 import { exists, isOpen, rowsOf, splitKey, type Row } from './layout/rows';
-import { around, bringIntoView, clampRange, type Range } from './layout/zoom';
+import { around, bringIntoView, clampRange, wholeTicks, type Range } from './layout/zoom';
 import type { Dataset } from './model/dataset';
 import type { Store, History } from './model/store';
 import { Sums } from './model/sums';
@@ -206,7 +206,8 @@ export class App {
   // --- ways --------------------------------------------------------------------------------------------------------------
 
   look(range: Range, how: History = 'replace'): void {
-    this.store.set(clampRange(range, this.span), how);
+    // Whole ticks, as the link has them: who opens it sees the same.
+    this.store.set(wholeTicks(clampRange(range, this.span)), how);
   }
 
   select(sel: [number, number] | null, how: History = 'replace'): void {
@@ -261,7 +262,9 @@ export class App {
       patch.at = patch.sel[0];
       Object.assign(
         patch,
-        place.zoom === false ? bringIntoView(this.sight, place.start, place.end, this.span) : around(place.start, place.end, this.span, 1),
+        wholeTicks(
+          place.zoom === false ? bringIntoView(this.sight, place.start, place.end, this.span) : around(place.start, place.end, this.span, 1),
+        ),
       );
     }
     this.store.set(patch, 'push');
@@ -311,7 +314,7 @@ export class App {
   showInterval(kind: Kind, id: number, i: Interval, joined: [number, number] | null = null): void {
     const one: [number, number] = [Math.round(i.start), Math.max(Math.round(i.start) + 1, Math.round(i.end))];
     const sel: [number, number] = joined ? [Math.min(joined[0], one[0]), Math.max(joined[1], one[1])] : one;
-    this.store.set({ sel, at: sel[0], row: `${kind}.${id}`, ...bringIntoView(this.sight, one[0], one[1], this.span) });
+    this.store.set({ sel, at: sel[0], row: `${kind}.${id}`, ...wholeTicks(bringIntoView(this.sight, one[0], one[1], this.span)) });
     this.announce(
       `${this.data.fullName(kind, id)}: ${i.state.replace('_', ' ')}, ${i.evidence}, ${this.clock.duration(i.end - i.start)} from ${this.clock.moment(i.start, (i.end - i.start) / 10)}`,
     );

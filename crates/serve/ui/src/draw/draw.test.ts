@@ -151,7 +151,7 @@ describe('palette', () => {
     expect(HUES).toHaveLength(12);
     expect(new Set(HUES).size).toBe(12);
     expect([0, 11, 12, 25].map(hueOfVm)).toEqual([0, 11, 0, 1]);
-    expect([0, 11, 12, 25].map(markOf)).toEqual(['', '', '′', '′′']);
+    expect([-1, 0, 11, 12, 25, 36].map(markOf)).toEqual(['', '', '', '′', '′′', ' ·4']);
   });
   for (const ground of [DARK, LIGHT]) {
     const p = new Palette(ground, 1);

@@ -71,9 +71,10 @@ export function hueOfVm(vm: number): number {
   return vm < 0 ? NO_HUE : vm % HUES.length;
 }
 
-/** The thirteenth VM has the first one's hue again, and this mark behind its name. */
+/** The thirteenth VM has the first one's hue again, and this mark behind its name: how often the hues were gone through. */
 export function markOf(vm: number): string {
-  return '′'.repeat(Math.max(0, Math.floor(vm / HUES.length)));
+  const times = Math.max(0, Math.floor(vm / HUES.length));
+  return times < 3 ? '′'.repeat(times) : ` ·${times + 1}`;
 }
 
 type Paint = (x: number, y: number) => string;

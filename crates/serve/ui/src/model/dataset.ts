@@ -32,7 +32,8 @@ export class Dataset {
   }
 
   vmName(id: number): string {
-    return this.vm.get(id)?.name ?? `vm ${id}`;
+    // Where a host has so many that a bin cannot show each, the server tells them as one.
+    return id < 0 ? 'several VMs' : (this.vm.get(id)?.name ?? `vm ${id}`);
   }
 
   vcpuName(id: number): string {

@@ -19,6 +19,9 @@ import {
 import { fill, h } from '../util/dom';
 import { swatch } from './swatch';
 
+/** VMs of a moment that the server tells apart. */
+const TOLD_APART = 16;
+
 export function legendPane(app: App): Part & { el: HTMLElement } {
   const el = h('ul', { class: 'legend', 'aria-label': 'Legend: hue is the VM, shade and texture the state' });
   return {
@@ -45,6 +48,9 @@ export function legendPane(app: App): Part & { el: HTMLElement } {
         el,
         h('li', { class: 'dim' }, 'hue = VM'),
         items.map(([hue, s, e, t, word, title]) => h('li', { title }, swatch(p, p.style(hue, s, e, t), s === IDLE || s === WAITING), word)),
+        vms.length > TOLD_APART
+          ? h('li', { title: 'more VMs had a part of this moment than can be told apart' }, swatch(p, p.style(NO_HUE, GUEST, OBSERVED, NO_HUE)), 'several VMs')
+          : null,
         app.findings.findings.length
           ? h('li', { title: 'above the map of the whole capture' }, h('span', { class: 'mark' }, '▼'), 'finding')
           : null,

@@ -158,14 +158,20 @@ export function selectionPane(app: App): Part & { el: HTMLElement; words(): stri
     update(_now: View, before: View | null) {
       if (!before) drawn = '';
       draw();
+      tell();
     },
     refresh() {
       draw();
-      if (!app.sumsFresh || (!app.view.sel && !app.view.row)) return;
-      const text = words();
-      if (text === announced) return;
-      announced = text;
-      app.announce(text);
+      tell();
     },
   };
+
+  /** Says what is in the pane, when that is new and of something chosen. */
+  function tell(): void {
+    if (!app.sumsFresh || (!app.view.sel && !app.view.row)) return;
+    const text = words();
+    if (text === announced) return;
+    announced = text;
+    app.announce(text);
+  }
 }

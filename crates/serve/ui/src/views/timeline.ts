@@ -83,12 +83,22 @@ export class Timeline implements Part {
   }
 
   /** The rows in sight, in CSS pixels from the top of the canvas. */
-  layout(): { kind: Kind; id: number; top: number; height: number }[] {
+  /** Where each track in sight is drawn, how much of its height is picture, and whether that is made of bins: for tests. */
+  layout(): { kind: Kind; id: number; top: number; height: number; drawn: number; binned: boolean }[] {
+    const dpr = devicePixelRatio;
+    const { cache } = this.app.loader;
     const [a, b] = rowsInSight(this.rows, this.scrollTop, this.scrollTop + this.el.clientHeight);
     return this.rows
       .slice(a, b)
       .filter((r) => r.type === 'track')
-      .map((r) => ({ kind: r.kind, id: r.id, top: r.top - this.scrollTop, height: r.height }));
+      .map((r) => ({
+        kind: r.kind,
+        id: r.id,
+        top: r.top - this.scrollTop,
+        height: r.height,
+        drawn: r.height - Math.max(1, Math.round(dpr)) / dpr,
+        binned: cache.layers(r.kind, r.id, this.app.sight, this.app.span, this.canvas.width).at(-1)?.segments.binned ?? false,
+      }));
   }
 
   update(now: View, before: View | null): void {
