@@ -66,6 +66,8 @@ impl Server {
     /// Where signals cannot be waited for.
     pub fn run(self) -> Result<(), ServeError> {
         let Server { runtime, listener, address, options, app } = self;
+        let prepared = Arc::clone(&app);
+        runtime.spawn_blocking(move || prepared.prepare());
         let rules = Arc::new(Guard { token: options.token, port: address.port() });
         let accept = accept(listener, router(app, rules));
         let stopped = runtime.block_on(async {

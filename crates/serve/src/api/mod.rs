@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::ApiError;
 use crate::view::Opened;
+use crate::view::sums::Whole;
 
 pub(crate) use params::Params;
 
@@ -33,6 +34,7 @@ const WAITING: usize = 256;
 /// What all answers are made of.
 pub(crate) struct App {
     opened: Opened,
+    whole: Whole,
     /// What the manifest was when it was opened.
     manifest: Stamp,
     at_once: Semaphore,
@@ -52,7 +54,19 @@ impl App {
         let path = dataset.dir().join(MANIFEST_FILE);
         let manifest = stamp(&dataset).map_err(|source| StoreError::Io { action: "read", path, source })?;
         let opened = Opened::new(dataset)?;
-        Ok(App { opened, manifest, at_once: Semaphore::new(AT_ONCE), waiting: Semaphore::new(WAITING) })
+        Ok(App {
+            opened,
+            whole: Whole::default(),
+            manifest,
+            at_once: Semaphore::new(AT_ONCE),
+            waiting: Semaphore::new(WAITING),
+        })
+    }
+
+    /// Works out what every page asks for first, before one does.
+    pub(crate) fn prepare(&self) {
+        // An error will be met again by who asks, and be told there.
+        let _ = self.whole.get(&self.opened);
     }
 
     /// Whether the dataset is still the one that was opened.

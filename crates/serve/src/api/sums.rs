@@ -1,5 +1,7 @@
 //! `GET /api/sums`: how long every track was in which state.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 
@@ -9,11 +11,14 @@ use crate::ipc::Columns;
 use crate::view::{Opened, sums};
 
 pub(crate) async fn get(State(app): Asked, params: Params) -> Result<Response, ApiError> {
-    app.work(move |opened| answer(opened, &params)).await
+    let asked = Arc::clone(&app);
+    app.work(move |opened| answer(opened, &asked.whole, &params)).await
 }
 
-fn answer(opened: &Opened, params: &Params) -> Result<Response, ApiError> {
-    let sums = sums::of(opened, params.window(opened)?)?;
+fn answer(opened: &Opened, whole: &sums::Whole, params: &Params) -> Result<Response, ApiError> {
+    let window = params.window(opened)?;
+    let all = window.from <= opened.first_tsc && window.to >= opened.last_tsc;
+    let sums = if all { whole.get(opened)? } else { Arc::new(sums::of(opened, window)?) };
     let keys = || sums.iter().map(|(of, _)| of);
     Columns::default()
         .bytes("kind", keys().map(|(kind, ..)| *kind))

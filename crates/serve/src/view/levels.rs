@@ -82,7 +82,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// What is read in a moment.
-    pub(crate) const MOMENT: Budget = Budget { rows: 120_000, lod_rows: 400_000 };
+    pub(crate) const MOMENT: Budget = Budget { rows: 100_000, lod_rows: 200_000 };
     /// What is read in a second or so.
     pub(crate) const PATIENT: Budget = Budget { rows: 10_000_000, lod_rows: 10_000_000 };
 }

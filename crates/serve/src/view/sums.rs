@@ -1,6 +1,8 @@
 //! Exact sums over any stretch of time: whole buckets from the summaries, coarse ones where they fit, and what is left at
 //! both ends from the rows.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use havana_rows::TrackKind;
 use havana_store::StoreError;
 use rustc_hash::FxHashMap;
@@ -51,15 +53,36 @@ fn cover(window: Window, level: i32, finest: i32, out: &mut Vec<(From, Window)>)
     cover(Window { from: inside.to, to: window.to }, level - 1, finest, out);
 }
 
+/// Sums over the whole dataset: what every page asks for first, worked out once.
+#[derive(Default)]
+pub(crate) struct Whole(Mutex<Option<Arc<Sums>>>);
+
 /// Sums of all tracks, in their order.
-pub(crate) fn of(opened: &Opened, window: Window) -> Result<Vec<(Of, Sum)>, StoreError> {
+pub(crate) type Sums = Vec<(Of, Sum)>;
+
+impl Whole {
+    /// Who asks while it is being worked out waits for it.
+    pub(crate) fn get(&self, opened: &Opened) -> Result<Arc<Sums>, StoreError> {
+        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*sums {
+            Some(sums) => Ok(Arc::clone(sums)),
+            None => {
+                let whole = Window { from: opened.first_tsc, to: opened.last_tsc };
+                Ok(Arc::clone(sums.insert(Arc::new(of(opened, whole)?))))
+            }
+        }
+    }
+}
+
+/// Sums over a window.
+pub(crate) fn of(opened: &Opened, window: Window) -> Result<Sums, StoreError> {
     if window.ticks() == 0 {
         return Ok(Vec::new());
     }
     // Processes cost as much as cpus and vCPUs together.
     let (processes, others) = std::thread::scope(|scope| {
         let processes = scope.spawn(|| of_kind(opened, window, 2, Kind::Process, TrackKind::Process));
-        let others = || -> Result<Vec<(Of, Sum)>, StoreError> {
+        let others = || -> Result<Sums, StoreError> {
             let mut sums = of_kind(opened, window, 0, Kind::Cpu, TrackKind::Cpu)?;
             sums.extend(of_kind(opened, window, 1, Kind::Vcpu, TrackKind::Vcpu)?);
             Ok(sums)
