@@ -13,18 +13,18 @@ export class Server {
   /**
    * @param {string} program
    * @param {string} dataset
-   * @param {string} port any that is free, by default
+   * @param {string[]} where it listens: any free port of loopback, by default
    * @returns {Promise<Server>}
    */
-  static start(program, dataset, port = "0") {
-    const child = spawn(program, ["view", dataset, "--no-open", "--port", port], { stdio: ["ignore", "pipe", "pipe"] });
+  static start(program, dataset, where = ["--port", "0"]) {
+    const child = spawn(program, ["view", dataset, "--no-open", ...where], { stdio: ["ignore", "pipe", "pipe"] });
     let complaint = "";
     child.stderr.on("data", (bytes) => (complaint += bytes));
     return new Promise((resolve, reject) => {
       child.on("error", reject);
       child.on("exit", (status) => reject(new Error(`havana view ended with status ${status}: ${complaint.trim()}`)));
       createInterface(child.stdout).on("line", (line) => {
-        const address = /http:\/\/127\.0\.0\.1:\d+\//.exec(line);
+        const address = /http:\/\/[\d.]+:\d+\/(\?token=\S+)?/.exec(line);
         if (address) resolve(new Server(child, address[0]));
       });
     });

@@ -8,7 +8,7 @@ import { View } from "./view";
 
 interface Fixtures {
   /** Starts `havana view DATASET`; it is stopped after the test. */
-  serve(dataset: string, port?: string): Promise<Server>;
+  serve(dataset: string, where?: string[]): Promise<Server>;
   /** Opens the page of a dataset. */
   open(dataset: string, query?: string): Promise<View>;
   /** Opens another page of the same server. */
@@ -31,8 +31,8 @@ export const test = base.extend<Fixtures & { judge: { views: View[]; lenient: bo
   },
   serve: async ({}, use) => {
     const servers: Server[] = [];
-    await use(async (dataset, port) => {
-      const server = await Server.start(havana(), dataset, port);
+    await use(async (dataset, where) => {
+      const server = await Server.start(havana(), dataset, where);
       servers.push(server);
       return server;
     });

@@ -106,7 +106,7 @@ test("the server is gone, and comes back", async ({ serve, openAt, page, mayComp
   const alert = page.getByRole("alert");
   await expect(alert).toBeVisible();
   await expect(alert).toContainText(/server|havana view/i);
-  await serve(dataset, new URL(server.url).port);
+  await serve(dataset, ["--port", new URL(server.url).port]);
   await alert.getByRole("button", { name: "Retry" }).click();
   await view.idle();
   await expect(alert).toBeHidden();
