@@ -79,6 +79,7 @@ fn help() {
     help(&[]).stdout_eq(file!["snapshots/help.txt"]);
     help(&["analyze"]).stdout_eq(file!["snapshots/help-analyze.txt"]);
     help(&["report"]).stdout_eq(file!["snapshots/help-report.txt"]);
+    help(&["view"]).stdout_eq(file!["snapshots/help-view.txt"]);
     help(&["packets"]).stdout_eq(file!["snapshots/help-packets.txt"]);
     help(&["demo"]).stdout_eq(file!["snapshots/help-demo.txt"]);
     help(&["simulate"]).stdout_eq(file!["snapshots/help-simulate.txt"]);
@@ -368,6 +369,7 @@ fn no_answer_is_1() {
     fs::write(dir.path().join("garbage.pt"), [0x5a; 3000]).unwrap();
     fs::create_dir(dir.path().join("folder")).unwrap();
     let none = |args: &[&str]| havana(dir.path()).args(args).assert().code(1).stdout_eq("");
+    none(&["view", "nothing.havana", "--no-open"]).stderr_eq("havana: nothing.havana: no such dataset\n");
     none(&["analyze", "missing.pt"]).stderr_eq(str![[r#"
 havana: missing.pt: No such file or directory (os error 2)
 

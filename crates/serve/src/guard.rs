@@ -117,7 +117,6 @@ pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, nex
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
         ("cross-origin-resource-policy", "same-origin"),
-        ("cross-origin-opener-policy", "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
