@@ -370,6 +370,9 @@ fn no_answer_is_1() {
     fs::create_dir(dir.path().join("folder")).unwrap();
     let none = |args: &[&str]| havana(dir.path()).args(args).assert().code(1).stdout_eq("");
     none(&["view", "nothing.havana", "--no-open"]).stderr_eq("havana: nothing.havana: no such dataset\n");
+    none(&["view", "folder", "--no-open"]).stderr_eq(
+        "havana: folder: not a dataset (no manifest.json of HAVAna in it), and no trace: folder: no .pt file in this directory\n",
+    );
     none(&["analyze", "missing.pt"]).stderr_eq(str![[r#"
 havana: missing.pt: No such file or directory (os error 2)
 

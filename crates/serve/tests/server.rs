@@ -1,5 +1,7 @@
 //! The server as the network sees it: what it answers, what it refuses, and that neither many nor slow ones hurt it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -18,7 +18,8 @@ pub(crate) fn run(args: &View) -> anyhow::Result<ExitCode> {
     let mut scratch = None;
     let dataset = match &args.inputs[..] {
         [one] if one.is_dir() || !one.exists() => match Dataset::open(one) {
-            Err(StoreError::NotADataset { .. }) => analyzed(args, &mut scratch)?,
+            Err(none @ StoreError::NotADataset { .. }) => analyzed(args, &mut scratch)
+                .map_err(|error| anyhow::anyhow!("{none}, and no trace: {}", super::one_line(&error)))?,
             dataset => dataset?,
         },
         _ => analyzed(args, &mut scratch)?,

@@ -8,7 +8,7 @@ use havana_rows::{Exit, LodExits, latency_class};
 use havana_store::StoreError;
 
 use super::grid::Grid;
-use super::levels::{self, Budget, COARSEST, From, Pyramid, bits};
+use super::levels::{self, Budget, From, Pyramid, bits};
 use super::sums::{Sum, pieces};
 use super::{Opened, Window};
 
@@ -83,8 +83,17 @@ pub(crate) fn rate(opened: &Opened, window: Window, pixels: u32) -> Result<Vec<(
 
 /// Exits by VM, reason and class of their latency ([`latency_class`]); -1 where either is not known.
 pub(crate) fn histogram(opened: &Opened, window: Window) -> Result<BTreeMap<(i32, i32, i32), Sum>, StoreError> {
+    histogram_with(opened, window, FEW_ROWS)
+}
+
+/// The same, with summaries where there are more than `few` rows.
+pub(crate) fn histogram_with(
+    opened: &Opened,
+    window: Window,
+    few: u64,
+) -> Result<BTreeMap<(i32, i32, i32), Sum>, StoreError> {
     let mut out: BTreeMap<(i32, i32, i32), Sum> = BTreeMap::new();
-    for (from, piece) in exact(opened, window)? {
+    for (from, piece) in exact(opened, window, few)? {
         each(opened, piece, from, |exits| {
             out.entry((exits.vm, exits.reason, exits.class)).or_default().add(exits.sum)
         })?;
@@ -93,12 +102,12 @@ pub(crate) fn histogram(opened: &Opened, window: Window) -> Result<BTreeMap<(i32
 }
 
 /// What makes exact sums of a window.
-fn exact(opened: &Opened, window: Window) -> Result<Vec<(From, Window)>, StoreError> {
+fn exact(opened: &Opened, window: Window, few: u64) -> Result<Vec<(From, Window)>, StoreError> {
     if window.ticks() == 0 {
         return Ok(Vec::new());
     }
     let rows = opened.dataset.scan(Table::Exits).overlapping(window.from..=window.to - 1).rows_at_most()?;
-    let finest = if rows <= FEW_ROWS { None } else { Pyramid::Exits.finest(&opened.dataset) };
+    let finest = if rows <= few { None } else { Pyramid::Exits.finest(&opened.dataset) };
     Ok(pieces(window, finest))
 }
 
@@ -106,17 +115,31 @@ fn exact(opened: &Opened, window: Window) -> Result<Vec<(From, Window)>, StoreEr
 ///
 /// Among many, they are looked for only where the summaries have exits of the highest classes.
 pub(crate) fn slowest(opened: &Opened, window: Window, n: usize, vm: Option<i32>) -> Result<Vec<Exit>, StoreError> {
+    slowest_with(opened, window, n, vm, FEW_ROWS)
+}
+
+/// The same, with summaries where there are more than `few` rows.
+pub(crate) fn slowest_with(
+    opened: &Opened,
+    window: Window,
+    n: usize,
+    vm: Option<i32>,
+    few: u64,
+) -> Result<Vec<Exit>, StoreError> {
     let mut places = Vec::new();
     let mut most: Vec<(i32, Window, i64)> = Vec::new();
-    for (from, piece) in exact(opened, window)? {
+    for (from, piece) in exact(opened, window, few)? {
         match from {
             From::Rows => places.push(piece),
-            From::Level(level) => each(opened, piece, fine(opened, piece, level)?, |exits| {
-                if exits.class >= 0 && vm.is_none_or(|vm| vm == exits.vm) {
-                    let width = 1 << bits(finest_of(opened, level));
-                    most.push((exits.class, Window { from: exits.at, to: exits.at + width }, exits.sum.count));
-                }
-            })?,
+            From::Level(level) => {
+                let level = fine(opened, piece, level)?;
+                each(opened, piece, From::Level(level), |exits| {
+                    if exits.class >= 0 && vm.is_none_or(|vm| vm == exits.vm) {
+                        let bucket = Window { from: exits.at, to: exits.at + (1 << bits(level)) };
+                        most.push((exits.class, bucket, exits.sum.count));
+                    }
+                })?;
+            }
         }
     }
     // Classes from above, until those of a class and above it are enough: the slowest are among them.
@@ -134,18 +157,13 @@ pub(crate) fn slowest(opened: &Opened, window: Window, n: usize, vm: Option<i32>
 }
 
 /// A level for a search: the finest there is that is not too much to read.
-fn fine(opened: &Opened, piece: Window, level: i32) -> Result<From, StoreError> {
-    let finest = finest_of(opened, level);
-    for level in finest..level {
-        if Pyramid::Exits.scan(&opened.dataset, level, piece).rows_at_most()? <= 2 * FEW_ROWS {
-            return Ok(From::Level(level));
+fn fine(opened: &Opened, piece: Window, level: i32) -> Result<i32, StoreError> {
+    for finer in Pyramid::Exits.finest(&opened.dataset).unwrap_or(level)..level {
+        if Pyramid::Exits.scan(&opened.dataset, finer, piece).rows_at_most()? <= 2 * FEW_ROWS {
+            return Ok(finer);
         }
     }
-    Ok(From::Level(level))
-}
-
-fn finest_of(opened: &Opened, level: i32) -> i32 {
-    Pyramid::Exits.finest(&opened.dataset).unwrap_or(level).min(COARSEST)
+    Ok(level)
 }
 
 /// Windows in the order of time, those that touch as one.

@@ -75,9 +75,9 @@ pub(crate) enum From {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     /// Of the tables.
-    rows: u64,
+    pub(crate) rows: u64,
     /// Of the summaries.
-    lod_rows: u64,
+    pub(crate) lod_rows: u64,
 }
 
 impl Budget {

@@ -21,6 +21,8 @@ pub(crate) mod segments;
 pub(crate) mod source;
 pub(crate) mod stolen;
 pub(crate) mod sums;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use opened::Opened;
 

@@ -76,15 +76,20 @@ impl Whole {
 
 /// Sums over a window.
 pub(crate) fn of(opened: &Opened, window: Window) -> Result<Sums, StoreError> {
+    with(opened, window, FEW_ROWS)
+}
+
+/// The same, with summaries where there are more than `few` rows.
+pub(crate) fn with(opened: &Opened, window: Window, few: u64) -> Result<Sums, StoreError> {
     if window.ticks() == 0 {
         return Ok(Vec::new());
     }
     // Processes cost as much as cpus and vCPUs together.
     let (processes, others) = std::thread::scope(|scope| {
-        let processes = scope.spawn(|| of_kind(opened, window, 2, Kind::Process, TrackKind::Process));
+        let processes = scope.spawn(|| of_kind(opened, window, few, (2, Kind::Process, TrackKind::Process)));
         let others = || -> Result<Sums, StoreError> {
-            let mut sums = of_kind(opened, window, 0, Kind::Cpu, TrackKind::Cpu)?;
-            sums.extend(of_kind(opened, window, 1, Kind::Vcpu, TrackKind::Vcpu)?);
+            let mut sums = of_kind(opened, window, few, (0, Kind::Cpu, TrackKind::Cpu))?;
+            sums.extend(of_kind(opened, window, few, (1, Kind::Vcpu, TrackKind::Vcpu))?);
             Ok(sums)
         };
         let others = others();
@@ -98,14 +103,13 @@ pub(crate) fn of(opened: &Opened, window: Window) -> Result<Sums, StoreError> {
 fn of_kind(
     opened: &Opened,
     window: Window,
-    code: u8,
-    kind: Kind,
-    tracks: TrackKind,
+    few: u64,
+    (code, kind, tracks): (u8, Kind, TrackKind),
 ) -> Result<Vec<(Of, Sum)>, StoreError> {
     let mut sums = FxHashMap::default();
     let pyramid = Pyramid::Tracks(tracks);
     let table = opened.dataset.scan(pyramid.table()).overlapping(window.from..=window.to - 1);
-    let finest = if table.rows_at_most()? <= FEW_ROWS { None } else { pyramid.finest(&opened.dataset) };
+    let finest = if table.rows_at_most()? <= few { None } else { pyramid.finest(&opened.dataset) };
     for (from, piece) in pieces(window, finest) {
         source::each(opened, kind, piece, from, |stretch| add(&mut sums, code, piece, from, stretch))?;
     }
