@@ -118,6 +118,14 @@ names! {
     }
 }
 
+impl State {
+    /// Who has a cpu in this state: the VM, where it works for one.
+    pub fn owner(self, vm_id: Option<i32>) -> Option<Taker> {
+        let its_vm = vm_id.filter(|_| matches!(self, State::Guest | State::Hypervisor));
+        its_vm.map(|vm| Taker { kind: TakerKind::Vm, id: Some(vm) })
+    }
+}
+
 impl From<CpuStateKind> for State {
     fn from(kind: CpuStateKind) -> State {
         match kind {
@@ -386,6 +394,16 @@ pub struct Lod {
     pub busy_tsc: i64,
     /// Intervals of this state that begin here.
     pub count: i64,
+}
+
+impl Lod {
+    /// The coarsest level that is written: some six minutes a bucket.
+    pub const COARSEST: i32 = 10;
+
+    /// log2 of the width of a level's buckets, ticks; also of those of [`LodExits`].
+    pub const fn bits(level: i32) -> u32 {
+        4 * level as u32
+    }
 }
 
 /// A summary of exits: how many left a vCPU's guest within a bucket, and how long they took.

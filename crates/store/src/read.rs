@@ -266,7 +266,7 @@ impl<'a> Scan<'a> {
 
     /// Gives every row that comes to `take`.
     pub fn each<V: View>(self, mut take: impl FnMut(&V)) -> Result<(), StoreError> {
-        let mut batches = self.columns(V::COLUMNS).batches()?;
+        let mut batches = Scan { columns: Some(V::columns()), ..self }.batches()?;
         let mut rows: Vec<V> = Vec::with_capacity(BATCH_ROWS);
         while let Some(batch) = batches.next() {
             rows.clear();

@@ -30,7 +30,7 @@ pub struct WriterOptions {
 /// Takes the rows of a dataset, and at the end puts it in its place.
 ///
 /// Dropped without [`finish`](Self::finish), or where that fails, it leaves nothing, and what stood there stands there
-/// still. Memory: 15 MB for each of the three large tables that rows come for out of order, about 5 MB a table, and at most 10
+/// still. Memory: some 80 MB for the summaries of a large trace, 15 MB for each of the three large tables that rows come for out of order, about 5 MB a table, and at most 10
 /// MB of rows under way to each large one.
 pub struct DatasetWriter {
     // Dropped in this order: the files are closed before their directory is removed.

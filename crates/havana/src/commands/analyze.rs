@@ -69,6 +69,13 @@ pub(crate) struct Plan<'a> {
     pub(crate) names: Names,
 }
 
+impl<'a> Plan<'a> {
+    /// All of it, into a place where nothing stands.
+    pub(crate) fn whole(output: &'a Path, node: String) -> Plan<'a> {
+        Plan { output, node, overwrite: false, from: None, to: None, vms: Vec::new(), names: Names::default() }
+    }
+}
+
 /// Analyzes a trace into a dataset.
 pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
     // Both read all of the trace: at once, where two cores can.

@@ -4,14 +4,13 @@ use std::hint::black_box;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use havana_packet::psb_offsets;
 use havana_race::Race;
 use havana_timeline::{Content, Fed, Feed, errata_of};
 use havana_trace::{OpenOptions, Stream, Trace, open};
 
 use super::analyze::{self, Plan};
-use super::names::Names;
+use super::scratch::Scratch;
 use crate::cli::Bench;
 use crate::units;
 
@@ -21,16 +20,10 @@ const STEP: usize = 4 << 20;
 pub(crate) fn run(args: &Bench) -> anyhow::Result<ExitCode> {
     let trace = open(&args.inputs, &OpenOptions { facts: analyze::facts(&args.facts), cpu: None })?;
     let bytes: u64 = trace.streams.iter().map(Stream::len).sum();
-    let dataset = std::env::temp_dir().join(format!("havana-bench-{}", std::process::id()));
-    let plan = Plan {
-        output: &dataset,
-        node: "bench".into(),
-        overwrite: true,
-        from: None,
-        to: None,
-        vms: Vec::new(),
-        names: Names::default(),
-    };
+    let scratch = Scratch::new("bench")?;
+    let dataset = scratch.path().join("bench.havana");
+    // The rounds after the first find a dataset there.
+    let plan = Plan { overwrite: true, ..Plan::whole(&dataset, "bench".into()) };
     let envelope = count(&trace, Feed::envelope);
     let mut failed = None;
     let mut buffer = vec![0u8; STEP];
@@ -56,11 +49,9 @@ pub(crate) fn run(args: &Bench) -> anyhow::Result<ExitCode> {
         .run(args.rounds.into());
     let table = race.table(&["memcpy", "PSB search", SCAN]);
     drop(race);
-    let removed = std::fs::remove_dir_all(&dataset).with_context(|| dataset.display().to_string());
     if let Some(error) = failed {
         return Err(error);
     }
-    removed?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (size, streams) = (units::bytes(bytes), trace.streams.len());
     let mut out = std::io::stdout().lock();

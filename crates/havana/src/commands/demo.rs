@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use havana_trace::{RawOptions, open_raw};
 
 use super::analyze::{Plan, write};
-use super::names::Names;
 use super::scratch::Scratch;
 use crate::cli::Demo;
 use crate::report::{self, Form};
@@ -26,15 +25,7 @@ pub(crate) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
     let trace = open_raw(std::slice::from_ref(&capture), &RawOptions::default())?;
     let kept = scratch.path().join("demo.havana");
     let output: &Path = args.output.as_deref().unwrap_or(&kept);
-    let plan = Plan {
-        output,
-        node: "demo".into(),
-        overwrite: false,
-        from: None,
-        to: None,
-        vms: Vec::new(),
-        names: Names::default(),
-    };
+    let plan = Plan::whole(output, "demo".into());
     let mut out = std::io::stdout();
     writeln!(
         out,

@@ -9,7 +9,6 @@ use havana_store::{Dataset, StoreError};
 use havana_trace::OpenOptions;
 
 use super::analyze::{self, Plan};
-use super::names::Names;
 use super::scratch::Scratch;
 use crate::cli::View;
 
@@ -43,15 +42,7 @@ fn analyzed(args: &View, scratch: &mut Option<Scratch>) -> anyhow::Result<Datase
     let trace = havana_trace::open(&args.inputs, &options)?;
     let scratch = scratch.insert(Scratch::new("view")?);
     let output = scratch.path().join("view.havana");
-    let plan = Plan {
-        output: &output,
-        node: trace.node.clone().unwrap_or_else(|| "unknown".into()),
-        overwrite: false,
-        from: None,
-        to: None,
-        vms: Vec::new(),
-        names: Names::default(),
-    };
+    let plan = Plan::whole(&output, trace.node.clone().unwrap_or_else(|| "unknown".into()));
     let dataset = analyze::write(&trace, &plan)?;
     for warning in &dataset.manifest().warnings {
         eprintln!("havana: warning: {warning}");

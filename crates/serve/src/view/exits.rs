@@ -32,7 +32,7 @@ fn latency(exit_tsc: i64, reentry_tsc: Option<i64>) -> Option<i64> {
 fn each(opened: &Opened, window: Window, from: From, mut take: impl FnMut(Bunch)) -> Result<(), StoreError> {
     match from {
         From::Rows => {
-            let scan = opened.dataset.scan(Table::Exits).overlapping(window.from..=window.to - 1);
+            let scan = opened.dataset.scan(Table::Exits).overlapping(window.range());
             scan.each(|row: &ExitStretch| {
                 if window.contains(row.exit_tsc) {
                     let latency = latency(row.exit_tsc, row.reentry_tsc);
@@ -106,7 +106,7 @@ fn exact(opened: &Opened, window: Window, few: u64) -> Result<Vec<(From, Window)
     if window.ticks() == 0 {
         return Ok(Vec::new());
     }
-    let rows = opened.dataset.scan(Table::Exits).overlapping(window.from..=window.to - 1).rows_at_most()?;
+    let rows = opened.dataset.scan(Table::Exits).overlapping(window.range()).rows_at_most()?;
     let finest = if rows <= few { None } else { Pyramid::Exits.finest(&opened.dataset) };
     Ok(pieces(window, finest))
 }
@@ -187,7 +187,7 @@ fn read_slowest(opened: &Opened, windows: Vec<Window>, n: usize, vm: Option<i32>
         slowest.truncate(n);
     };
     for window in windows {
-        let scan = opened.dataset.scan(Table::Exits).overlapping(window.from..=window.to - 1);
+        let scan = opened.dataset.scan(Table::Exits).overlapping(window.range());
         scan.each(|row: &Exit| {
             let wanted = window.contains(row.exit.tsc) && row.reentry.is_some() && vm.is_none_or(|vm| vm == row.vm_id);
             if wanted {

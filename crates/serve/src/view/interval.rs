@@ -59,7 +59,7 @@ impl Track {
             }
         };
         fn scan<V: View>(opened: &Opened, window: Window, take: impl FnMut(&V)) -> Result<(), StoreError> {
-            opened.dataset.scan(V::TABLE).overlapping(window.from..=window.to - 1).each(take)
+            opened.dataset.scan(V::TABLE).overlapping(window.range()).each(take)
         }
         match self.kind {
             Kind::Cpu => scan(opened, window, |row: &CpuState| {

@@ -1,17 +1,17 @@
 //! Which table a picture is made of: the rows themselves where they are few, else a level of the summaries.
 
-use havana_rows::TrackKind;
 use havana_rows::parquet::Table;
+use havana_rows::{Lod, TrackKind};
 use havana_store::{Dataset, Scan, StoreError};
 
 use super::Window;
 
 /// The coarsest level that a dataset has.
-pub(crate) const COARSEST: i32 = 10;
+pub(crate) const COARSEST: i32 = Lod::COARSEST;
 
 /// log2 of the width of a level's buckets.
 pub(crate) const fn bits(level: i32) -> u32 {
-    4 * level as u32
+    Lod::bits(level)
 }
 
 /// The summaries of some tracks.
@@ -51,7 +51,7 @@ impl Pyramid {
         match self {
             Pyramid::Tracks(kind) => {
                 let scan = dataset.scan(Table::Lod).only("level", level).only_named("track_kind", kind.name());
-                scan.overlapping(window.from..=window.to - 1)
+                scan.overlapping(window.range())
             }
             // Rows of one bucket, which say where it begins.
             Pyramid::Exits => {
@@ -96,7 +96,7 @@ pub(crate) fn choose(
     pixel_bits: u32,
     budget: Budget,
 ) -> Result<From, StoreError> {
-    let table = dataset.scan(pyramid.table()).overlapping(window.from..=window.to - 1);
+    let table = dataset.scan(pyramid.table()).overlapping(window.range());
     if table.rows_at_most()? <= budget.rows {
         return Ok(From::Rows);
     }

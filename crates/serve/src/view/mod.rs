@@ -26,6 +26,8 @@ mod tests;
 
 pub(crate) use opened::Opened;
 
+use std::ops::RangeInclusive;
+
 use havana_rows::{Evidence, State, Taker, TakerKind};
 
 /// What has a row in a picture.
@@ -90,6 +92,11 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn ticks(self) -> i64 {
         self.to.saturating_sub(self.from).max(0)
+    }
+
+    /// Its ticks, as a scan wants them.
+    pub(crate) fn range(self) -> RangeInclusive<i64> {
+        self.from..=self.to - 1
     }
 
     /// What of an interval lies in it.

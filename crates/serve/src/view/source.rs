@@ -1,7 +1,7 @@
 //! Stretches of time of some tracks, from the rows of a table or from a level of the summaries.
 
 use havana_rows::parquet::{CpuStretch, VcpuStretch};
-use havana_rows::{Lod, State, Taker, TakerKind, TrackKind};
+use havana_rows::{Lod, State, TrackKind};
 use havana_store::StoreError;
 
 use super::levels::{From, Pyramid, bits};
@@ -61,7 +61,7 @@ pub(crate) fn each(
 /// The rows of `cpu_states` that overlap the window, or lie in it without a length.
 pub(crate) fn cpus(opened: &Opened, window: Window, mut take: impl FnMut(&CpuStretch)) -> Result<(), StoreError> {
     let scan = opened.dataset.scan(havana_rows::parquet::Table::CpuStates);
-    scan.overlapping(window.from..=window.to - 1).each(|row: &CpuStretch| {
+    scan.overlapping(window.range()).each(|row: &CpuStretch| {
         if overlaps(window, row.start_tsc, row.end_tsc) {
             take(row);
         }
@@ -71,7 +71,7 @@ pub(crate) fn cpus(opened: &Opened, window: Window, mut take: impl FnMut(&CpuStr
 /// The rows of `vcpu_states` that overlap the window, or lie in it without a length.
 pub(crate) fn vcpus(opened: &Opened, window: Window, mut take: impl FnMut(&VcpuStretch)) -> Result<(), StoreError> {
     let scan = opened.dataset.scan(havana_rows::parquet::Table::VcpuStates);
-    scan.overlapping(window.from..=window.to - 1).each(|row: &VcpuStretch| {
+    scan.overlapping(window.range()).each(|row: &VcpuStretch| {
         if overlaps(window, row.start_tsc, row.end_tsc) {
             take(row);
         }
@@ -84,15 +84,13 @@ fn overlaps(window: Window, start: i64, end: i64) -> bool {
 
 pub(crate) fn of_cpu(opened: &Opened, kind: Kind, row: &CpuStretch) -> Stretch {
     let state = State::from(row.state);
-    let its_vm = row.vm_id.filter(|_| matches!(state, State::Guest | State::Hypervisor));
-    let by = its_vm.map(|vm| Taker { kind: TakerKind::Vm, id: Some(vm) });
     let id = if kind == Kind::Node { 0 } else { row.cpu };
     Stretch {
         id,
         lane: opened.lanes.place(kind, id, row.cpu) as u32,
         start: row.start_tsc,
         end: row.end_tsc,
-        key: Key::new(state, row.evidence, by),
+        key: Key::new(state, row.evidence, state.owner(row.vm_id)),
         ticks: row.end_tsc - row.start_tsc,
         count: 1,
         cpu: row.cpu,

@@ -108,7 +108,7 @@ fn of_kind(
 ) -> Result<Vec<(Of, Sum)>, StoreError> {
     let mut sums = FxHashMap::default();
     let pyramid = Pyramid::Tracks(tracks);
-    let table = opened.dataset.scan(pyramid.table()).overlapping(window.from..=window.to - 1);
+    let table = opened.dataset.scan(pyramid.table()).overlapping(window.range());
     let finest = if table.rows_at_most()? <= few { None } else { pyramid.finest(&opened.dataset) };
     for (from, piece) in pieces(window, finest) {
         source::each(opened, kind, piece, from, |stretch| add(&mut sums, code, piece, from, stretch))?;

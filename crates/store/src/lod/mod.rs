@@ -81,9 +81,7 @@ impl Summed for CpuState {
     #[inline]
     fn add(&self, pyramids: &mut [Pyramid<StateKey>]) -> Result<(), Error> {
         let state = State::from(self.state);
-        let its_vm = matches!(state, State::Guest | State::Hypervisor);
-        let by = self.vm_id.filter(|_| its_vm).map(|vm| Taker { kind: TakerKind::Vm, id: Some(vm) });
-        let key = StateKey { kind: TrackKind::Cpu, state, evidence: self.evidence, by };
+        let key = StateKey { kind: TrackKind::Cpu, state, evidence: self.evidence, by: state.owner(self.vm_id) };
         pyramids[0].interval(Track { id: self.cpu, of: 0 }, key, self.start.tsc, self.end.tsc)
     }
 }

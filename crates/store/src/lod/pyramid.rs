@@ -7,6 +7,7 @@
 //! The finest level is not kept where it would not pay: when it has more rows than a quarter of the intervals it is
 //! dropped, and the next one is the finest.
 
+use havana_rows::Lod;
 use havana_rows::parquet::{Error, Row};
 use rustc_hash::FxHashMap;
 
@@ -14,8 +15,8 @@ use super::Output;
 
 /// Buckets of 16^4 ticks, some 25 µs, are the finest …
 pub(crate) const FINEST: i32 = 4;
-/// … and of 16^10, some six minutes, the coarsest.
-pub(crate) const COARSEST: i32 = 10;
+/// … and these the coarsest.
+pub(crate) const COARSEST: i32 = Lod::COARSEST;
 const LEVELS: usize = (COARSEST - FINEST + 1) as usize;
 
 /// Rows that a level may have, whatever its intervals are …
@@ -26,9 +27,8 @@ const INTERVALS_A_ROW: u64 = 4;
 /// Buckets of a tile are 16².
 const TILE_LEVELS: i32 = 2;
 
-/// log2 of the width of a level's buckets.
 const fn bits(level: i32) -> u32 {
-    4 * level as u32
+    Lod::bits(level)
 }
 
 /// What rows of one track and bucket are told apart by.
