@@ -9,7 +9,7 @@ use std::io::{self, Seek, Write};
 
 use havana_trace::Thread;
 use havana_trace::perf_data::record::{self, By};
-use havana_trace::perf_data::{About, Attribute, Event, Flags, Piece, PtConfig, Start, TimeConv, Writer};
+use havana_trace::perf_data::{About, Attribute, Event, Flags, Piece, PtBits, PtConfig, Start, TimeConv, Writer};
 
 use crate::hw::{Hw, Watch};
 use crate::node::{Node, Task};
@@ -155,6 +155,7 @@ impl<W: Write + Seek> PerfData<W> {
             cpu_name: "a processor that is simulated".into(),
             cpu_id: format!("GenuineIntel,{family},{model},{stepping}"),
             command: ["perf", "record", "-a", "-e", "intel_pt//"].map(String::from).to_vec(),
+            cpus_online: 0,
         };
         Ok((self.writer.finish(&about)?, self.bytes))
     }
@@ -269,7 +270,7 @@ impl<W: Write + Seek> PerfData<W> {
                 None => (0, cpu.taken),
             };
             let piece = Piece { index: index as u32, cpu: index as u32, at, read: tsc.max(0) as u64 };
-            self.writer.trace(piece, &cpu.pt.out[from..from + len])?;
+            self.writer.trace(piece, [&cpu.pt.out[from..from + len], &[]])?;
             self.bytes += len as u64;
             cpu.taken = at + len as u64;
             if self.snapshot.is_none() {
@@ -396,6 +397,8 @@ fn start(scenario: &Scenario, clock: TimeConv, snapshot: bool) -> Start {
         pmu: PMU,
         config,
         flags: Flags::DISABLED | Flags::SAMPLE_ID_ALL,
+        read_format: Attribute::READ,
+        wakeup_watermark: 0,
         aux_watermark: if snapshot { 0 } else { u32::try_from(watermark(scenario)).unwrap_or(u32::MAX) },
     };
     let dummy = Attribute {
@@ -410,6 +413,8 @@ fn start(scenario: &Scenario, clock: TimeConv, snapshot: bool) -> Start {
             | Flags::TASK
             | Flags::CONTEXT_SWITCH
             | Flags::SAMPLE_ID_ALL,
+        read_format: Attribute::READ,
+        wakeup_watermark: 0,
         aux_watermark: 0,
     };
     let cpus = 0..scenario.node.cpus;
@@ -422,7 +427,9 @@ fn start(scenario: &Scenario, clock: TimeConv, snapshot: bool) -> Start {
     Start {
         events: vec![event("intel_pt//", pt, PT), event("dummy:u", dummy, DUMMY)],
         cpus: cpus.collect(),
+        room: 0,
         clock,
+        bits: PtBits::default(),
         tsc_ctc_ratio: (n, d),
         max_nonturbo_ratio: scenario.clock().cbr,
         snapshot,

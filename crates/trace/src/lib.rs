@@ -24,6 +24,6 @@ pub use havana_map::Map;
 pub use open::{OpenOptions, STDIN, open, open_perf};
 pub use perf::write as perf_data;
 pub use raw::{RawOptions, open_raw};
-pub use recording::{Note, Recording, Wall};
+pub use recording::{Note, Recorder, Recording, Wall};
 pub use sideband::{Record, Said, Sideband, Thread};
 pub use stream::{Cause, Join, Missing, Pause, Segment, Source, Stream, Trace};

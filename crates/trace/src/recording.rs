@@ -1,9 +1,12 @@
 //! How a trace was recorded, as far as it says; and what is to be known before it is believed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::perf_data::{CostNote, MachineNote, RecorderNote, VmNote};
+
 /// How a trace was recorded. `None`: it does not say.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Recording {
     /// The command, a word an item.
     pub command: Vec<String>,
@@ -21,8 +24,46 @@ pub struct Recording {
     pub branches: Option<bool>,
     /// What ties the TSC to the time of day.
     pub wall: Option<Wall>,
+    /// What our own recorder said, where it made the recording.
+    pub recorder: Option<Recorder>,
     /// What the trace may be missing, and what to record instead.
     pub notes: Vec<Note>,
+}
+
+/// No more VMs are remembered: a damaged file may tell of any number.
+const MOST_VMS: usize = 1 << 16;
+
+/// What HAVAna's own recorder said beside the trace.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Recorder {
+    /// The machine, and how it was recorded.
+    pub machine: MachineNote,
+    /// What ties the TSC to the time of day.
+    pub wall: Option<Wall>,
+    /// Host TSC: what the trace tells of the time before stands in the file before, too.
+    pub continues: Option<i64>,
+    /// VMs of the host, by the process of their VMM.
+    pub vms: BTreeMap<i32, VmNote>,
+    /// What it cost, as last said.
+    pub cost: Option<CostNote>,
+    /// Why it ended, where it did so itself.
+    pub ended: Option<String>,
+}
+
+impl Recorder {
+    pub(crate) fn hear(&mut self, note: RecorderNote) {
+        match note {
+            RecorderNote::Machine(machine) => self.machine = machine,
+            RecorderNote::Clock { tsc, wall_ns } => self.wall = Some(Wall { tsc, ns: wall_ns }),
+            RecorderNote::Continues { tsc, .. } => self.continues = Some(tsc),
+            RecorderNote::Vms { vms, .. } => {
+                let room = MOST_VMS.saturating_sub(self.vms.len());
+                self.vms.extend(vms.into_iter().take(room).map(|vm| (vm.pid, vm)));
+            }
+            RecorderNote::Cost(cost) => self.cost = Some(cost),
+            RecorderNote::End { why } => self.ended = Some(why),
+        }
+    }
 }
 
 /// A moment by two clocks.

@@ -13,12 +13,13 @@
 //! A section that is not where it is said to be is left out: what a trace needs stands in its records.
 
 use super::bytes::{i32_at, text, u32_at, u64_at};
+use super::note::MachineNote;
 use super::record::Record;
 
 pub(super) const MAGIC: &[u8] = b"PERFILE2";
 pub(super) const MAGIC_BIG_ENDIAN: &[u8] = b"2ELIFREP";
 
-const PIPE_HEADER: u64 = 16;
+pub(super) const PIPE_HEADER: u64 = 16;
 pub(super) const FILE_HEADER: usize = 104;
 
 /// Bits of features that are read (perf's `util/header.h`).
@@ -220,6 +221,23 @@ impl Header {
                 self.clocks = pair;
             }
             _ => {}
+        }
+    }
+
+    /// What our own recorder said at the beginning, where the recording did not come to its end.
+    pub(super) fn learn(&mut self, machine: &MachineNote) {
+        let text = |known: &mut Option<String>, said: &String| {
+            if known.is_none() && !said.is_empty() {
+                *known = Some(said.clone());
+            }
+        };
+        text(&mut self.hostname, &machine.hostname);
+        text(&mut self.os_release, &machine.os_release);
+        text(&mut self.cpu_name, &machine.cpu_name);
+        text(&mut self.cpu_id, &machine.cpu_id);
+        self.cpus = self.cpus.or(Some(machine.cpus).filter(|n| *n > 0));
+        if self.command.is_empty() {
+            self.command.clone_from(&machine.command);
         }
     }
 

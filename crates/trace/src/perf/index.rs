@@ -16,11 +16,12 @@ use std::collections::BTreeMap;
 use super::bytes::{u32_at, u64_at};
 use super::clock::TimeConv;
 use super::header::Header;
+use super::note::RecorderNote;
 use super::record::{Fault, Record, Records, kind};
 use super::sample_id::{SampleId, SampleIds};
 use super::snapshot;
 use crate::stream::Part;
-use crate::{Cause, Join, Missing, Note, Pause};
+use crate::{Cause, Join, Missing, Note, Pause, Recorder};
 
 /// AUXTRACE_INFO of Intel PT, as perf writes it (`tools/perf/util/intel-pt.h`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,6 +79,15 @@ impl Chunk {
     fn end(&self) -> u64 {
         self.at.saturating_add(self.size)
     }
+}
+
+/// For how long the trace of a ring pauses.
+#[derive(Debug, Clone, Copy)]
+enum Pauses {
+    /// Moments, all of them.
+    Moments,
+    /// Those that come when so many bytes have come; of others nothing is known.
+    Due(Option<u64>),
 }
 
 /// A stretch between two stops of the trace.
@@ -149,6 +159,8 @@ pub(super) struct Index {
     pub(super) switches: bool,
     /// And that one was preempted.
     pub(super) preemptions: bool,
+    /// What our own recorder said.
+    pub(super) recorder: Option<Recorder>,
     /// Rings are of threads, on whichever cpu.
     no_cpus: bool,
     rings: BTreeMap<u32, Ring>,
@@ -209,6 +221,11 @@ impl Index {
                 }
             }
             kind::AUXTRACE => self.auxtrace(record),
+            kind::NOTE => {
+                if let Some(note) = RecorderNote::read(body) {
+                    self.recorder.get_or_insert_default().hear(note);
+                }
+            }
             kind::LOST => self.lost = self.lost.saturating_add(u64_at(body, 8).unwrap_or(0)),
             kind if kind < kind::USER && kind != kind::SAMPLE => self.event(kind, body, record.misc),
             _ => {}
@@ -290,7 +307,9 @@ impl Index {
                 snapshot::parts(file, &ring.chunks)
             } else {
                 ring.tidy();
-                ring.parts(self.threads, due, &tsc)
+                // Our own recorder never stops a trace that goes on but for a moment.
+                let pauses = if self.recorder.is_some() { Pauses::Moments } else { Pauses::Due(due) };
+                ring.parts(self.threads, pauses, &tsc)
             };
             if parts.is_empty() {
                 continue;
@@ -326,7 +345,7 @@ impl Ring {
     }
 
     /// The ring's stream, cut where it was stopped.
-    fn parts(&self, threads: bool, due: Option<u64>, tsc: &dyn Fn(Option<u64>) -> Option<i64>) -> Vec<Part> {
+    fn parts(&self, threads: bool, pauses: Pauses, tsc: &dyn Fn(Option<u64>) -> Option<i64>) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
         // Up to here the stream is told.
         let mut told: Option<u64> = None;
@@ -353,7 +372,7 @@ impl Ring {
                 let to = chunk.end().min(cut);
                 let join = match told {
                     None => Join::First,
-                    Some(end) if begins && next > 0 => self.join(next, from.saturating_sub(end), threads, due, tsc),
+                    Some(end) if begins && next > 0 => self.join(next, from.saturating_sub(end), threads, pauses, tsc),
                     Some(end) if end >= from => Join::Continues,
                     Some(end) => Join::Missing(Missing {
                         cause: Cause::Dropped,
@@ -381,7 +400,7 @@ impl Ring {
         next: usize,
         hole: u64,
         threads: bool,
-        due: Option<u64>,
+        pauses: Pauses,
         tsc: &dyn Fn(Option<u64>) -> Option<i64>,
     ) -> Join {
         let (before, this) = (&self.stretches[next - 1], &self.stretches[next]);
@@ -400,7 +419,10 @@ impl Ring {
         } else if threads && (this.switched.is_some() || !self.sees_switches) {
             missing(Cause::Off)
         } else {
-            let moment = due.is_some_and(|due| before.interrupted(due));
+            let moment = match pauses {
+                Pauses::Moments => true,
+                Pauses::Due(due) => due.is_some_and(|due| before.interrupted(due)),
+            };
             Join::Paused(Pause { stopped: tsc(before.stopped), moment })
         }
     }

@@ -9,6 +9,7 @@
 //! | `index` | first pass: each cpu's trace, what is missing of it |
 //! | `snapshot` | rings that were overwritten |
 //! | `events` | second pass: what the kernel said, in the order of time |
+//! | `note` | what our own recorder said |
 //! | `write` | the other way: a perf.data is written |
 //!
 //! Trace bytes stay in the mapped file: a stream is a list of places in it. Nothing grows with the file but that list.
@@ -21,6 +22,7 @@ mod clock;
 mod events;
 mod header;
 mod index;
+mod note;
 mod record;
 mod sample_id;
 mod snapshot;
@@ -68,6 +70,9 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
     if index.fault.is_none() && header.records.1 > file.len() as u64 {
         index.fault = Some((file.len() as u64, Fault::Cut));
     }
+    if let Some(machine) = index.recorder.as_ref().map(|r| &r.machine) {
+        header.learn(machine);
+    }
     let info = pt_of(&at, &header, &index)?;
     // Of some cgroups only: a cpu's trace is off while others run.
     let cgroups = |w: &String| w == "-G" || w.starts_with("--cgroup") || w.starts_with("--for-each-cgroup");
@@ -102,11 +107,12 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
         .clocks
         .zip(conv)
         .map(|(pair, conv)| Wall { tsc: conv.tsc(pair.event_ns), ns: i64::try_from(pair.wall_ns).unwrap_or(i64::MAX) });
+    let wall = wall.or(index.recorder.as_ref().and_then(|r| r.wall));
     Ok(Trace {
         node: header.hostname.clone(),
         streams,
         facts,
-        recording: Recording { wall, ..recording },
+        recording: Recording { wall, recorder: index.recorder, ..recording },
         sideband: Some(Sideband { perf: events, tells_preemption, all_cpus, resolution }),
         sources: vec![Source { name, map }],
     })
@@ -190,7 +196,9 @@ fn recording(header: &Header, index: &Index, event: Option<&Event>, clock: Optio
     match index.fault {
         Some((offset, Fault::Cut)) => notes.push(Note::Cut { offset }),
         Some((offset, Fault::Damaged(why))) => notes.push(Note::Damaged { offset, why }),
-        None if header.open && !header.pipe => notes.push(Note::Unfinished),
+        None if index.recorder.as_ref().map_or(header.open && !header.pipe, |r| r.ended.is_none()) => {
+            notes.push(Note::Unfinished);
+        }
         None => {}
     }
     Recording {
@@ -202,6 +210,7 @@ fn recording(header: &Header, index: &Index, event: Option<&Event>, clock: Optio
         user,
         branches: event.map(|e| e.config & BRANCH_EN != 0),
         wall: None,
+        recorder: None,
         notes,
     }
 }

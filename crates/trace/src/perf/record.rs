@@ -35,6 +35,8 @@ pub(super) mod kind {
     pub(in super::super) const SWITCH_CPU_WIDE: u32 = 15;
     pub(in super::super) const SAMPLE: u32 = 9;
     pub(in super::super) const HEADER_ATTR: u32 = 64;
+    /// perf has no use for it any more: what our own recorder says.
+    pub(in super::super) const NOTE: u32 = 65;
     pub(in super::super) const HEADER_TRACING_DATA: u32 = 66;
     pub(in super::super) const FINISHED_ROUND: u32 = 68;
     pub(in super::super) const ID_INDEX: u32 = 69;

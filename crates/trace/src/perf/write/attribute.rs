@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | 0 | type: the PMU | 32 | read_format |
 //! | 4 | size | 40 | flags |
-//! | 8 | config | 92 | clockid |
+//! | 8 | config | 48 | wakeup_watermark |
 //! | 16 | sample_period | 104 | aux_watermark |
 //! | 24 | sample_type | | |
 
@@ -19,6 +19,10 @@ pub struct Attribute {
     pub config: u64,
     /// [`Flags`].
     pub flags: u64,
+    /// What a read of the event gives: [`Attribute::READ`], less where a kernel knows less.
+    pub read_format: u64,
+    /// The reader is woken each time that so many bytes of records have come ([`Flags::WATERMARK`]).
+    pub wakeup_watermark: u32,
     /// Bytes of trace from one AUX record to the next; 0: half a ring.
     pub aux_watermark: u32,
 }
@@ -48,8 +52,18 @@ impl Flags {
     pub const MMAP2: u64 = 1 << 23;
     /// COMM records tell an exec.
     pub const COMM_EXEC: u64 = 1 << 24;
+    /// Wakes its reader by bytes, not by events.
+    pub const WATERMARK: u64 = 1 << 14;
     /// SWITCH records.
     pub const CONTEXT_SWITCH: u64 = 1 << 26;
+    /// Records are written from the ring's end to its begin, each before the one that is older.
+    pub const WRITE_BACKWARD: u64 = 1 << 27;
+    /// NAMESPACES records (Linux 4.12).
+    pub const NAMESPACES: u64 = 1 << 28;
+    /// KSYMBOL records (5.1).
+    pub const KSYMBOL: u64 = 1 << 29;
+    /// CGROUP records (5.7).
+    pub const CGROUP: u64 = 1 << 32;
 }
 
 impl Attribute {
@@ -61,20 +75,25 @@ impl Attribute {
     pub const DUMMY: u64 = 9;
     /// What stands behind each record: thread, time, cpu, identifier. And in samples the IP.
     pub const SAMPLE_TYPE: u64 = 1 | sample::TID | sample::TIME | sample::CPU | sample::IDENTIFIER;
+    /// Its id, and how many records were lost (`PERF_FORMAT_LOST`, Linux 6.0).
+    pub const READ: u64 = 0x14;
+    /// As kernels before 6.0 know it.
+    pub const READ_ID: u64 = 0x4;
+    /// What a sampling event needs; of trace and records it decides nothing.
+    pub const PERIOD: u64 = 1;
 
-    /// As the kernel takes it.
+    /// As it stands in a file.
     pub(super) fn bytes(&self) -> [u8; Self::SIZE] {
-        // ID and LOST, as perf asks for.
-        const READ_FORMAT: u64 = 0x14;
         let mut bytes = [0; Self::SIZE];
         let mut put = |at: usize, word: &[u8]| bytes[at..at + word.len()].copy_from_slice(word);
         put(0, &self.pmu.to_le_bytes());
         put(4, &(Self::SIZE as u32).to_le_bytes());
         put(8, &self.config.to_le_bytes());
-        put(16, &1u64.to_le_bytes());
+        put(16, &Self::PERIOD.to_le_bytes());
         put(24, &Self::SAMPLE_TYPE.to_le_bytes());
-        put(32, &READ_FORMAT.to_le_bytes());
+        put(32, &self.read_format.to_le_bytes());
         put(40, &self.flags.to_le_bytes());
+        put(48, &self.wakeup_watermark.to_le_bytes());
         put(104, &self.aux_watermark.to_le_bytes());
         bytes
     }

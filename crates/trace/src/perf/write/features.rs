@@ -16,6 +16,8 @@ pub struct About {
     pub cpu_id: String,
     /// How the recording was made.
     pub command: Vec<String>,
+    /// Logical processors that were online; 0: those that are recorded.
+    pub cpus_online: u32,
 }
 
 /// Strings are filled up to so many bytes.
@@ -34,8 +36,9 @@ fn numbers(numbers: &[u32]) -> Vec<u8> {
 }
 
 impl About {
-    /// Sections by their bit, in its order.
-    pub(super) fn sections(&self, cpus: u32, events: &[Event], pieces: &[u64]) -> Vec<(u64, Vec<u8>)> {
+    /// Sections by their bit, in its order. Where the trace is is none of them.
+    pub(super) fn sections(&self, cpus: u32, events: &[Event]) -> Vec<(u64, Vec<u8>)> {
+        let cpus = if self.cpus_online > 0 { self.cpus_online } else { cpus };
         let mut command = numbers(&[self.command.len() as u32]);
         self.command.iter().for_each(|word| command.extend(string(word)));
         let mut described = numbers(&[events.len() as u32, Attribute::SIZE as u32]);
@@ -54,13 +57,12 @@ impl About {
             (feature::CPUID, string(&self.cpu_id)),
             (feature::CMDLINE, command),
             (feature::EVENT_DESC, described),
-            (feature::AUXTRACE, auxtrace(pieces)),
         ]
     }
 }
 
 /// Where the trace is: how many records, and each one's offset and size, without the trace itself (`util/auxtrace.h`).
-fn auxtrace(pieces: &[u64]) -> Vec<u8> {
+pub(super) fn auxtrace(pieces: &[u64]) -> Vec<u8> {
     const SIZE: u64 = 48;
     let mut bytes = words(&[pieces.len() as u64]);
     pieces.iter().for_each(|at| bytes.extend(words(&[*at, SIZE])));

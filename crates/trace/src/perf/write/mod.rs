@@ -1,12 +1,13 @@
 //! A perf.data, written as `perf record` writes it, for whoever has trace and what the kernel said beside it.
 //!
 //! ```text
-//! header │ ids │ attributes │ what perf knew │ round │ round │ … │ features' places │ features
+//! file  header │ ids │ attributes │ what perf knew │ round │ round │ … │ features' places │ features
+//! pipe  header │ attributes with ids │ features │ what perf knew │ round │ round │ …
 //! ```
 //!
 //! A round is, of each cpu: the kernel's records, then its trace; and a FINISHED_ROUND. Records go out as they come:
-//! nothing is held but the places of trace, eight bytes a piece. The header says how long the records are only when the
-//! file is [finished](Writer::finish): one that was cut off is seen to be.
+//! nothing is held but the places of trace, eight bytes a piece. The header of a file says how long the records are only
+//! when it is [finished](Writer::finish): one that was cut off is seen to be.
 //!
 //! | module | what it has |
 //! | --- | --- |
@@ -18,13 +19,14 @@ mod attribute;
 mod features;
 pub mod record;
 
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, Seek, SeekFrom, Write};
 
 pub use super::clock::TimeConv;
+pub use super::note::{CostNote, CpuCost, LONGEST_NOTE, MachineNote, RecorderNote, VmNote};
 pub use attribute::{Attribute, Flags, PtConfig};
 pub use features::About;
 
-use super::header::{FILE_HEADER, MAGIC};
+use super::header::{FILE_HEADER, MAGIC, PIPE_HEADER, feature};
 use super::record::kind;
 
 /// An event, one of each cpu.
@@ -45,9 +47,13 @@ pub struct Start {
     pub events: Vec<Event>,
     /// The cpus.
     pub cpus: Vec<u32>,
+    /// Room for so many cpus in all: more may [come](Writer::add_cpu).
+    pub room: usize,
     /// From TSC to the events' clock.
     pub clock: TimeConv,
-    /// TSC ticks a crystal tick.
+    /// Where bits are in Intel PT's `config`.
+    pub bits: PtBits,
+    /// TSC ticks a crystal tick; zeros where the processor does not say.
     pub tsc_ctc_ratio: (u32, u32),
     /// TSC ticks a bus tick, as CBR counts.
     pub max_nonturbo_ratio: u8,
@@ -55,6 +61,34 @@ pub struct Start {
     pub snapshot: bool,
     /// The processor has Event Trace.
     pub event_trace: bool,
+}
+
+/// Where bits are in Intel PT's `config`, as masks: what sysfs says of the PMU (`format/`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PtBits {
+    /// TSC packets.
+    pub tsc: u64,
+    /// Returns are not compressed.
+    pub noretcomp: u64,
+    /// MTC packets.
+    pub mtc: u64,
+    /// Their period.
+    pub mtc_period: u64,
+    /// CYC packets.
+    pub cyc: u64,
+}
+
+impl Default for PtBits {
+    /// As every Linux has had them up to now.
+    fn default() -> Self {
+        PtBits {
+            tsc: PtConfig::TSC,
+            noretcomp: PtConfig::NORETCOMP,
+            mtc: PtConfig::MTC,
+            mtc_period: PtConfig::MTC_PERIOD,
+            cyc: PtConfig::CYC,
+        }
+    }
 }
 
 /// A piece of a ring's stream of trace.
@@ -79,8 +113,11 @@ pub struct Writer<W> {
     out: W,
     /// Bytes written.
     at: u64,
+    /// How to go back to the header; a pipe has no way back.
+    seek: Option<fn(&mut W, SeekFrom) -> io::Result<u64>>,
     events: Vec<Event>,
     cpus: u32,
+    room: usize,
     data: u64,
     /// Where each AUXTRACE is.
     pieces: Vec<u64>,
@@ -92,19 +129,14 @@ impl<W: Write + Seek> Writer<W> {
     /// # Errors
     /// The writer's own.
     pub fn new(out: W, start: &Start) -> io::Result<Self> {
-        let mut this = Writer {
-            out,
-            at: 0,
-            events: start.events.clone(),
-            cpus: start.cpus.len() as u32,
-            data: 0,
-            pieces: Vec::new(),
-        };
+        let mut this = Writer::begin(out, start, Some(|out: &mut W, to| out.seek(to)));
         this.put(&[0; FILE_HEADER])?;
         let mut ids_at = Vec::new();
         for event in &start.events {
-            ids_at.push((this.at, 8 * event.ids.len() as u64));
-            this.put(&words(&event.ids))?;
+            let mut ids = event.ids.clone();
+            ids.resize(this.room, 0);
+            ids_at.push((this.at, 8 * ids.len() as u64));
+            this.put(&words(&ids))?;
         }
         for (event, (at, len)) in start.events.iter().zip(ids_at) {
             this.put(&event.attribute.bytes())?;
@@ -115,10 +147,47 @@ impl<W: Write + Seek> Writer<W> {
         this.first_records(start)?;
         Ok(this)
     }
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins what goes down a pipe: nothing in it is written later than what follows it.
+    ///
+    /// # Errors
+    /// The writer's own.
+    pub fn pipe(out: W, start: &Start, about: &About) -> io::Result<Self> {
+        let mut this = Writer::begin(out, start, None);
+        this.put(&[MAGIC, &words(&[PIPE_HEADER])].concat())?;
+        for event in &start.events {
+            let body = [&event.attribute.bytes()[..], &words(&event.ids)].concat();
+            this.record(kind::HEADER_ATTR, &body)?;
+        }
+        for (bit, bytes) in about.sections(this.cpus, &start.events) {
+            // Of very many cpus the ids do not fit; they stand in the attributes too.
+            if bytes.len() <= LONGEST_NOTE {
+                this.record(kind::HEADER_FEATURE, &[&words(&[bit])[..], &bytes].concat())?;
+            }
+        }
+        this.first_records(start)?;
+        Ok(this)
+    }
+
+    fn begin(out: W, start: &Start, seek: Option<fn(&mut W, SeekFrom) -> io::Result<u64>>) -> Self {
+        Writer {
+            out,
+            at: 0,
+            seek,
+            events: start.events.clone(),
+            cpus: start.cpus.len() as u32,
+            room: start.room.max(start.cpus.len()),
+            data: 0,
+            pieces: Vec::new(),
+        }
+    }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)?;
         self.at += bytes.len() as u64;
-        self.out.write_all(bytes)
+        Ok(())
     }
 
     /// The file's header; features are bits.
@@ -128,9 +197,15 @@ impl<W: Write + Seek> Writer<W> {
         let mut header = MAGIC.to_vec();
         header.extend(words(&[FILE_HEADER as u64, attr_size, self.data - attrs, attrs, self.data, size, 0, 0]));
         header.extend(words(&[features, 0, 0, 0]));
-        self.out.seek(SeekFrom::Start(0))?;
-        self.out.write_all(&header)?;
-        self.out.seek(SeekFrom::Start(if end > 0 { end } else { self.at }))?;
+        self.over(0, &header, if end > 0 { end } else { self.at })
+    }
+
+    /// Writes over what stands at `at`, and goes on at `then`. Nothing where there is no way back.
+    fn over(&mut self, at: u64, bytes: &[u8], then: u64) -> io::Result<()> {
+        let Some(seek) = self.seek else { return Ok(()) };
+        seek(&mut self.out, SeekFrom::Start(at))?;
+        self.out.write_all(bytes)?;
+        seek(&mut self.out, SeekFrom::Start(then))?;
         Ok(())
     }
 
@@ -144,13 +219,10 @@ impl<W: Write + Seek> Writer<W> {
                 ids.extend([*id, index as u64, u64::from(*cpu), u64::MAX]);
             }
         }
-        // The size of a record has 16 bits.
-        for some in ids.chunks(4 * 2000) {
-            let count = some.len() as u64 / 4;
-            self.record(kind::ID_INDEX, &[&words(&[count])[..], &words(some)].concat())?;
-        }
+        self.id_index(&ids)?;
         let pt = start.events.first().map_or(0, |e| u64::from(e.attribute.pmu));
         let (n, d) = start.tsc_ctc_ratio;
+        let bits = start.bits;
         // perf's `enum` of `util/intel-pt.h`, in its order; 1 is Intel PT.
         let info = [
             1,
@@ -159,21 +231,53 @@ impl<W: Write + Seek> Writer<W> {
             mult,
             zero,
             1,
-            PtConfig::TSC,
-            PtConfig::NORETCOMP,
+            bits.tsc,
+            bits.noretcomp,
             SWITCHES_OF_ALL,
             u64::from(start.snapshot),
             1,
-            PtConfig::MTC,
-            PtConfig::MTC_PERIOD,
+            bits.mtc,
+            bits.mtc_period,
             u64::from(n),
             u64::from(d),
-            PtConfig::CYC,
+            bits.cyc,
             u64::from(start.max_nonturbo_ratio),
             0,
             u64::from(start.event_trace),
         ];
         self.record(kind::AUXTRACE_INFO, &words(&info))
+    }
+
+    /// Which id is of which cpu: four words each.
+    fn id_index(&mut self, ids: &[u64]) -> io::Result<()> {
+        // The size of a record has 16 bits.
+        for some in ids.chunks(4 * 2000) {
+            let count = some.len() as u64 / 4;
+            self.record(kind::ID_INDEX, &[&words(&[count])[..], &words(some)].concat())?;
+        }
+        Ok(())
+    }
+
+    /// Another cpu came: its place among them. `ids`: of each event. `None` where there is no room for it.
+    ///
+    /// # Errors
+    /// The writer's own.
+    pub fn add_cpu(&mut self, cpu: u32, ids: &[u64]) -> io::Result<Option<u32>> {
+        let index = self.cpus;
+        if self.seek.is_none() || index as usize >= self.room || ids.len() != self.events.len() {
+            return Ok(None);
+        }
+        let at = self.at;
+        let mut said = Vec::new();
+        for (event, id) in ids.iter().enumerate() {
+            self.events[event].ids.push(*id);
+            let slot = event * self.room + index as usize;
+            self.over(FILE_HEADER as u64 + 8 * slot as u64, &id.to_le_bytes(), at)?;
+            said.extend([*id, u64::from(index), u64::from(cpu), u64::MAX]);
+        }
+        self.id_index(&said)?;
+        self.cpus += 1;
+        Ok(Some(index))
     }
 
     /// A record of perf's own.
@@ -189,19 +293,30 @@ impl<W: Write + Seek> Writer<W> {
         self.put(bytes)
     }
 
-    /// A piece of trace. Up to seven bytes are added where its length is no multiple of eight.
+    /// Something that perf does not know of. One that is too long for a record is left out.
     ///
     /// # Errors
     /// The writer's own.
-    pub fn trace(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
-        let padding = bytes.len().next_multiple_of(ALIGN) - bytes.len();
-        let size = (bytes.len() + padding) as u64;
+    pub fn note(&mut self, note: &RecorderNote) -> io::Result<()> {
+        note.bytes().map_or(Ok(()), |bytes| self.put(&bytes))
+    }
+
+    /// A piece of trace: the bytes of one after those of the other. Up to seven are added where their length is no
+    /// multiple of eight.
+    ///
+    /// # Errors
+    /// The writer's own.
+    pub fn trace(&mut self, piece: Piece, bytes: [&[u8]; 2]) -> io::Result<()> {
+        let len = bytes[0].len() + bytes[1].len();
+        let padding = len.next_multiple_of(ALIGN) - len;
+        let size = (len + padding) as u64;
         let from = self.at;
         let Piece { index, cpu, at, read } = piece;
         let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        self.record(kind::AUXTRACE, &words(&[size, at, read, pair(index, u32::MAX), u64::from(cpu)]))?;
-        self.put(bytes)?;
-        self.put(&[0; ALIGN][..padding])?;
+        let body = words(&[size, at, read, pair(index, u32::MAX), u64::from(cpu)]);
+        let header = record::record(kind::AUXTRACE, 0, &body);
+        write_all(&mut self.out, &mut [&header, bytes[0], bytes[1], &[0; ALIGN][..padding]].map(IoSlice::new))?;
+        self.at += header.len() as u64 + size;
         self.pieces.push(from);
         Ok(())
     }
@@ -224,17 +339,37 @@ impl<W: Write + Seek> Writer<W> {
         self.at == 0
     }
 
+    /// What is written to.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    /// Forgets what was written from `at` on, where a record began; whoever writes has cut the file there.
+    ///
+    /// # Errors
+    /// The writer's own.
+    pub fn back_to(&mut self, at: u64) -> io::Result<()> {
+        self.at = at;
+        self.pieces.retain(|piece| *piece < at);
+        self.over(at, &[], at)
+    }
+
     /// The file is whole: says so in it, and what is known of its machine.
     ///
     /// # Errors
     /// The writer's own.
     pub fn finish(mut self, about: &About) -> io::Result<W> {
+        if self.seek.is_none() {
+            self.out.flush()?;
+            return Ok(self.out);
+        }
         let end = self.at;
-        let sections = about.sections(self.cpus, &self.events, &self.pieces);
+        let mut sections = about.sections(self.cpus, &self.events);
+        sections.push((feature::AUXTRACE, features::auxtrace(&self.pieces)));
         let mut at = end + 16 * sections.len() as u64;
-        let mut features = 0;
+        let mut bits = 0;
         for (bit, bytes) in &sections {
-            features |= 1 << bit;
+            bits |= 1 << bit;
             self.put(&words(&[at, bytes.len() as u64]))?;
             at += bytes.len() as u64;
         }
@@ -243,10 +378,24 @@ impl<W: Write + Seek> Writer<W> {
         }
         self.out.flush()?;
         let whole = self.at;
-        self.header(end - self.data, features, whole)?;
+        self.header(end - self.data, bits, whole)?;
         self.out.flush()?;
         Ok(self.out)
     }
+}
+
+/// All of the slices, in as few calls as the system allows.
+fn write_all(out: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match out.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => IoSlice::advance_slices(&mut slices, n),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// AUXTRACE_INFO: switches of all threads are recorded, by the kernel's own records.

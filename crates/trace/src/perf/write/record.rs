@@ -34,7 +34,7 @@ impl By {
 }
 
 /// A record: its header and its body.
-pub(super) fn record(kind: u32, misc: u16, body: &[u8]) -> Vec<u8> {
+pub(in super::super) fn record(kind: u32, misc: u16, body: &[u8]) -> Vec<u8> {
     // No body here is near 64 KB.
     let size = (8 + body.len()).min(usize::from(u16::MAX)) as u16;
     [&kind.to_le_bytes()[..], &misc.to_le_bytes(), &size.to_le_bytes(), body].concat()
