@@ -3,8 +3,22 @@
 //! It talks to the kernel itself (`perf_event_open` on the `intel_pt` PMU of each cpu), and writes perf.data. It knows no
 //! packet but PSB, at which a file may begin, and no stage that reads.
 
+pub mod before;
 mod error;
+pub mod event;
+pub mod fake;
 pub mod host;
+pub mod output;
+mod recorder;
+pub mod ring;
+pub mod session;
+mod settings;
+mod signals;
+mod watch;
 
 pub use error::CaptureError;
 pub use host::Host;
+pub use recorder::{Options, Recorder, Summary, Tell};
+pub use settings::{Mode, Precision, Settings, hides_vms};
+pub use signals::{Signal, Signals};
+pub use watch::Condition;

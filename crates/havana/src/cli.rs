@@ -18,6 +18,16 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Records this host's hardware trace, with what its kernel says beside it (perf.data)
+    #[command(after_help = "\
+Examples:
+  havana record                                   until Ctrl-C: perf.data
+  havana record -o web.data -- sleep 10           while a command runs
+  havana record --rotate-time 10m --max-size 20G --zstd -o /var/lib/havana/trace.data
+  havana record --mode snapshot --on 'cpu>40' --on exit:web-2
+  havana record -o - | ssh desk havana analyze - -o kvm-07.havana
+  pkill -USR2 havana                              a snapshot, now")]
+    Record(Record),
     /// Trace → dataset and report
     #[command(after_help = "\
 Examples:
@@ -112,6 +122,104 @@ pub(crate) struct Facts {
     #[arg(long, value_name = "F/M/S", value_parser = model)]
     pub(crate) cpu_model: Option<havana_trace::CpuModel>,
 }
+
+/// What is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecordMode {
+    /// Who runs, and no branches: little
+    Envelope,
+    /// Branches too: some hundred MB a second and busy cpu
+    Full,
+    /// As envelope, into rings that are overwritten; written at SIGUSR2, --on, and at the end
+    Snapshot,
+}
+
+/// How well times are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Precision {
+    /// To some 10 µs
+    Coarse,
+    /// Each event dated, where the processor has CYC; else to some 1.3 µs
+    Normal,
+    /// As normal, with more MTC; without CYC to some 0.2 µs
+    Fine,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Record {
+    /// The file to write; one that is there is kept as FILE.old; - for standard output
+    #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
+    pub(crate) output: PathBuf,
+    /// What
+    #[arg(long, value_enum, default_value_t = RecordMode::Envelope)]
+    pub(crate) mode: RecordMode,
+    /// How well times are known, against bytes
+    #[arg(long, value_enum, default_value_t = Precision::Normal)]
+    pub(crate) precision: Precision,
+    /// Only these cpus, such as 0-3,8
+    #[arg(long, value_name = "LIST", value_parser = cpus)]
+    pub(crate) cpus: Option<Cpus>,
+    /// In snapshot mode: write one when this begins to hold: cpu>P, io>P, memory>P (percent of time that tasks waited),
+    /// load>N, file:PATH (appears), exit:VM (again for more)
+    #[arg(long, value_name = "CONDITION")]
+    pub(crate) on: Vec<havana_capture::Condition>,
+    /// Write nothing on stderr but warnings
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Record while this runs; its exit status is the recorder's
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) workload: Vec<std::ffi::OsString>,
+    #[command(flatten)]
+    pub(crate) long: LongRuns,
+    #[command(flatten)]
+    pub(crate) reader: Reader,
+}
+
+/// Recordings that go on for days.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Long runs")]
+pub(crate) struct LongRuns {
+    /// Begin another file after so much, such as 1G: FILE-000001…
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) rotate_size: Option<u64>,
+    /// Begin another file after so long, such as 90s, 10m, 1h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) rotate_time: Option<std::time::Duration>,
+    /// All files together: the oldest are removed; without rotation the recording ends
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_size: Option<u64>,
+    /// End after so long
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) max_duration: Option<std::time::Duration>,
+    /// Compress (zstd, level 1): a third of the bytes, and more of the reader's time
+    #[arg(long)]
+    pub(crate) zstd: bool,
+}
+
+/// The reader, and its rings.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "The reader")]
+pub(crate) struct Reader {
+    /// A cpu's ring of trace [default: 4M; 16M with branches]
+    #[arg(long, value_name = "SIZE", value_parser = ring)]
+    pub(crate) buffer: Option<u64>,
+    /// A cpu's ring of the kernel's records
+    #[arg(long, value_name = "SIZE", value_parser = ring, default_value = "512K")]
+    pub(crate) records: u64,
+    /// Rings are emptied this often, if not full before: whoever is killed has lost no more
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2s")]
+    pub(crate) flush: std::time::Duration,
+    /// How nice it is, -20 to 19
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
+    pub(crate) nice: Option<i32>,
+    /// Where it runs, such as 0-3
+    #[arg(long, value_name = "LIST", value_parser = cpus)]
+    pub(crate) reader_cpus: Option<Cpus>,
+}
+
+/// A list of cpus.
+#[derive(Debug, Clone)]
+pub(crate) struct Cpus(pub(crate) Vec<u32>);
 
 #[derive(Debug, Args)]
 pub(crate) struct Analyze {
@@ -291,6 +399,51 @@ fn hertz(text: &str) -> Result<u64, String> {
     let plain: String = text.chars().filter(|c| *c != '_').collect();
     let hz = plain.parse::<f64>().map_err(|_| "should be a number of ticks a second".to_string())?;
     if (1e6..=1e11).contains(&hz) { Ok(hz.round() as u64) } else { Err("should be between 1e6 and 1e11".into()) }
+}
+
+fn cpus(text: &str) -> Result<Cpus, String> {
+    let list = havana_capture::host::parse_cpu_list(text).filter(|list| !list.is_empty());
+    list.map(Cpus).ok_or_else(|| "should be a list of cpus, such as 0-3,8".into())
+}
+
+/// Bytes: 4096, 512K, 20M, 1G, 1T.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "should be a size, such as 512K, 20M or 1G".to_string();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].trim_end_matches(['B', 'b']).trim_end_matches('i') {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        "T" | "t" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let bytes = number * (1u64 << shift) as f64;
+    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(wrong()) }
+}
+
+/// Bytes of a ring: a power of two.
+fn ring(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    let fits = bytes.is_power_of_two() && (1 << 14..=1 << 32).contains(&bytes);
+    if fits { Ok(bytes) } else { Err("should be a power of two from 16K to 4G".into()) }
+}
+
+/// 30, 30s, 500ms, 10m, 1h, 7d.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || "should be a time, such as 30s, 10m or 1h".to_string();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        _ => return Err(wrong()),
+    };
+    let seconds = digits.parse::<f64>().map_err(|_| wrong())? * unit;
+    if (1e-3..=1e9).contains(&seconds) { Ok(std::time::Duration::from_secs_f64(seconds)) } else { Err(wrong()) }
 }
 
 fn ratio(text: &str) -> Result<(u32, u32), String> {

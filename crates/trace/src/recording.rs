@@ -42,6 +42,8 @@ pub struct Recorder {
     pub wall: Option<Wall>,
     /// Host TSC: what the trace tells of the time before stands in the file before, too.
     pub continues: Option<i64>,
+    /// Host TSC: what is later stands in the next file, too.
+    pub until: Option<i64>,
     /// VMs of the host, by the process of their VMM.
     pub vms: BTreeMap<i32, VmNote>,
     /// What it cost, as last said.
@@ -61,7 +63,7 @@ impl Recorder {
                 self.vms.extend(vms.into_iter().take(room).map(|vm| (vm.pid, vm)));
             }
             RecorderNote::Cost(cost) => self.cost = Some(cost),
-            RecorderNote::End { why } => self.ended = Some(why),
+            RecorderNote::End { why, until } => (self.ended, self.until) = (Some(why), until),
         }
     }
 }

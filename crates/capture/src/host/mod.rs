@@ -4,6 +4,7 @@
 //! [`Host::pmu`].
 
 mod cpus;
+mod own;
 mod pmu;
 
 use std::fs;
@@ -11,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use cpus::{cpu_list, parse_cpu_list};
+pub use own::{be_nice, end_of, run_on};
 pub use pmu::{Field, Pmu};
 
 /// A machine.
@@ -130,6 +132,11 @@ impl Host {
         }
         (0, 0)
     }
+}
+
+/// Bytes of a page.
+pub fn page_size() -> usize {
+    rustix::param::page_size()
 }
 
 /// The TSC now. 0 where there is none.

@@ -7,6 +7,7 @@ mod identity;
 mod names;
 mod packets;
 mod part;
+mod record;
 mod report;
 mod scratch;
 mod simulate;
@@ -25,6 +26,7 @@ use crate::units::count;
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Record(args) => record::run(&args),
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
         Command::View(args) => view::run(&args),

@@ -20,7 +20,7 @@ impl TimeConv {
     }
 
     /// `None` for numbers that no kernel gives.
-    pub(super) fn new(shift: u64, mult: u64, zero: u64) -> Option<Self> {
+    pub fn new(shift: u64, mult: u64, zero: u64) -> Option<Self> {
         let shift = u32::try_from(shift).ok().filter(|s| *s < 64)?;
         (mult > 0 && mult <= u64::from(u32::MAX)).then_some(TimeConv { shift, mult, zero })
     }

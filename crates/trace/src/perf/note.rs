@@ -56,6 +56,9 @@ pub enum RecorderNote {
     End {
         /// Why.
         why: String,
+        /// Host TSC: what is later is the next file's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<i64>,
     },
 }
 
@@ -118,8 +121,8 @@ pub struct VmNote {
 pub struct CostNote {
     /// Seconds.
     pub seconds: f64,
-    /// Its CPU time in user space and in the kernel, seconds.
-    pub cpu_seconds: [f64; 2],
+    /// Its CPU time, in user space and in the kernel.
+    pub cpu_seconds: f64,
     /// Peak of its resident memory, bytes.
     pub memory_bytes: u64,
     /// Bytes written, all told.
@@ -178,7 +181,7 @@ mod tests {
             RecorderNote::Continues { tsc: 7, files: 3 },
             RecorderNote::Vms { tsc: 1, vms: vec![vm] },
             RecorderNote::Cost(CostNote { seconds: 1.5, cpus: vec![CpuCost::default()], ..CostNote::default() }),
-            RecorderNote::End { why: "SIGINT".into() },
+            RecorderNote::End { why: "SIGINT".into(), until: Some(8) },
         ];
         for note in notes {
             let bytes = note.bytes().unwrap();
@@ -193,6 +196,6 @@ mod tests {
 
     #[test]
     fn one_that_is_too_long_is_no_record() {
-        assert_eq!(RecorderNote::End { why: "x".repeat(LONGEST_NOTE) }.bytes(), None);
+        assert_eq!(RecorderNote::End { why: "x".repeat(LONGEST_NOTE), until: None }.bytes(), None);
     }
 }

@@ -107,21 +107,33 @@ fn task(kind: u32, thread: Thread, parent: Thread, by: &By) -> Vec<u8> {
     of_words(kind, 0, &[pids, tids, by.ns], by)
 }
 
-/// PERF_RECORD_MMAP2: a process runs code of a file.
-pub fn program(thread: Thread, file: &str, by: &By) -> Vec<u8> {
-    // Where a linker puts it, so long; of no device; to be read and run, its own.
-    let body = [pair(thread), 0x40_0000, 0x10_0000, 0, 0, 1, 0, 5 | 2 << 32];
+/// PERF_RECORD_MMAP2: a process runs code of a file. Where it lies, so long, from where in the file.
+pub fn code(thread: Thread, file: &str, (at, len, offset): (u64, u64, u64), by: &By) -> Vec<u8> {
+    // Of no device; to be read and run, its own.
+    let body = [pair(thread), at, len, offset, 0, 1, 0, 5 | 2 << 32];
     record(kind::MMAP2, MISC_USER, &[&words(&body)[..], &text(file), &words(&by.words())].concat())
+}
+
+/// PERF_RECORD_MMAP2 where a linker puts a program.
+pub fn program(thread: Thread, file: &str, by: &By) -> Vec<u8> {
+    code(thread, file, (0x40_0000, 0x10_0000, 0), by)
 }
 
 /// PERF_RECORD_MISC_USER.
 const MISC_USER: u16 = 2;
 
-/// PERF_RECORD_MMAP of the kernel itself, as perf makes it up.
-pub fn kernel() -> Vec<u8> {
-    let body = [u64::from(u32::MAX), 0xffff_ffff_8100_0000, 0x100_0000, 0xffff_ffff_8100_0000];
+/// PERF_RECORD_MMAP of the kernel itself or of a module, as perf makes it up: where its code is, and how long.
+pub fn kernel_code(at: u64, len: u64, name: &str) -> Vec<u8> {
+    // perf takes the symbol's address from where the offset in the file would stand.
+    let offset = if name.starts_with("[kernel") { at } else { 0 };
+    let body = [u64::from(u32::MAX), at, len, offset];
     let by = By::perf().words();
-    record(kind::MMAP, MISC_KERNEL, &[&words(&body)[..], &text("[kernel.kallsyms]_text"), &words(&by)].concat())
+    record(kind::MMAP, MISC_KERNEL, &[&words(&body)[..], &text(name), &words(&by)].concat())
+}
+
+/// As most kernels are.
+pub fn kernel() -> Vec<u8> {
+    kernel_code(0xffff_ffff_8100_0000, 0x100_0000, "[kernel.kallsyms]_text")
 }
 
 /// PERF_RECORD_MISC_KERNEL.

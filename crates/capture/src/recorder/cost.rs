@@ -1,0 +1,25 @@
+//! What the recorder itself costs.
+
+use std::time::Instant;
+
+use havana_trace::perf_data::{CostNote, CpuCost};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Up to now. `bytes`: written, all told.
+pub(super) fn now(began: Instant, bytes: u64, cpus: Vec<CpuCost>) -> CostNote {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    CostNote {
+        seconds: began.elapsed().as_secs_f64(),
+        cpu_seconds: used.tv_sec as f64 + used.tv_nsec as f64 / 1e9,
+        memory_bytes: peak_memory().unwrap_or(0),
+        bytes,
+        cpus,
+    }
+}
+
+/// The most memory that was resident, rings counted.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+}

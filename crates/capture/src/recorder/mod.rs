@@ -1,0 +1,459 @@
+//! A recording: what the rings give, into files, until somebody wants it to end.
+//!
+//! One thread, which sleeps until a ring is a quarter full or a moment has come: rings are told to say what they have
+//! (so that a recorder that is killed has written what is older), VMs and cpus are looked for again, a file is full.
+//! All memory is rings, and of each cpu the last bytes of its trace.
+
+mod cost;
+mod machine;
+mod moments;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use havana_trace::perf_data::{About, CostNote, CpuCost, LONGEST_NOTE, RecorderNote, VmNote};
+
+use crate::before::{Inventory, kernel_code, threads};
+use crate::host::{Pmu, cpu_list, tsc};
+use crate::output::{Files, OutputOptions};
+use crate::ring::Size;
+use crate::session::{Cpu, Events, Session};
+use crate::settings::{Mode, Precision, Settings, hides_vms};
+use crate::signals::{Signal, Signals};
+use crate::watch::Watched;
+use crate::{CaptureError, Condition, Host};
+use moments::Every;
+
+/// What to record, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What.
+    pub mode: Mode,
+    /// How well times are known.
+    pub precision: Precision,
+    /// Which cpus; none: all.
+    pub cpus: Vec<u32>,
+    /// Bytes of a cpu's ring of trace; of its records. Powers of two.
+    pub rings: Size,
+    /// Where to.
+    pub output: OutputOptions,
+    /// Ends after so long.
+    pub max_duration: Option<Duration>,
+    /// Rings are told to say what they have each time that so long has passed.
+    pub flush: Duration,
+    /// When a snapshot is written.
+    pub on: Vec<Condition>,
+    /// What was said on the command line.
+    pub command: Vec<String>,
+    /// Version of the program.
+    pub version: String,
+}
+
+/// Something worth telling while it goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tell {
+    /// It is not as it might be: a sentence.
+    Warning(String),
+    /// A file is whole.
+    File(PathBuf),
+    /// A snapshot was written, and why.
+    Snapshot(String),
+}
+
+/// How it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Why it ended.
+    pub why: String,
+    /// What it cost.
+    pub cost: CostNote,
+    /// How many files there are, and the last one's name.
+    pub files: u64,
+    /// The last one's name.
+    pub last: Option<PathBuf>,
+    /// Snapshots that were written.
+    pub snapshots: u64,
+    /// What could not be written, and why: the recording ended by it.
+    pub failed: Option<String>,
+}
+
+/// VMs and cpus are looked for, conditions looked at, each time that so long has passed.
+const LOOK: Duration = Duration::from_secs(2);
+/// Its own cost is said in the file each time that so long has passed.
+const COST: Duration = Duration::from_secs(30);
+/// Tokens of what is watched beside rings.
+const SIGNAL: u64 = 0;
+const WORKLOAD: u64 = 1;
+
+/// A recorder.
+pub struct Recorder {
+    host: Host,
+    options: Options,
+    settings: Settings,
+    pmu: Pmu,
+    session: Session,
+    files: Files,
+    inventory: Inventory,
+    about: About,
+    warnings: Vec<String>,
+    began: Instant,
+    flush: Every,
+    look: Every,
+    say: Every,
+    /// Of cpus that went offline.
+    gone: Vec<CpuCost>,
+    snapshots: u64,
+}
+
+impl Recorder {
+    /// Looks whether the host can be recorded so, and gets all that is needed for it. Nothing is recorded yet.
+    ///
+    /// # Errors
+    /// That it cannot, in a sentence that says what to do.
+    pub fn new(host: Host, options: Options) -> Result<Recorder, CaptureError> {
+        let pmu = host.pmu()?;
+        let settings = Settings::new(&pmu, &host.processor(), options.mode, options.precision)?;
+        let files = Files::new(options.output.clone());
+        files.try_place()?;
+        let online = host.online();
+        if let Some(&cpu) = options.cpus.iter().find(|cpu| !online.contains(cpu)) {
+            return Err(CaptureError::NoSuchCpu { cpu, online: cpu_list(&online) });
+        }
+        let cpus = if options.cpus.is_empty() { online } else { options.cpus.clone() };
+        let events = Events::new(&pmu, &settings, options.mode, options.rings);
+        let session = Session::open(events, &cpus)?;
+        Recorder::of(host, options, settings, pmu, session)
+    }
+
+    /// Of rings that are there.
+    pub(crate) fn of(
+        host: Host,
+        options: Options,
+        settings: Settings,
+        pmu: Pmu,
+        session: Session,
+    ) -> Result<Recorder, CaptureError> {
+        let mut warnings = settings.lacks.clone();
+        warnings.extend(hides_vms(&host));
+        let about = machine::about(&host, &options);
+        let files = Files::new(options.output.clone());
+        let flush = Every::new(options.flush);
+        let mut recorder = Recorder {
+            host,
+            options,
+            settings,
+            pmu,
+            session,
+            files,
+            inventory: Inventory::default(),
+            about,
+            warnings,
+            began: Instant::now(),
+            flush,
+            look: Every::new(LOOK),
+            say: Every::new(COST),
+            gone: Vec::new(),
+            snapshots: 0,
+        };
+        recorder.inventory.refresh(&recorder.host);
+        Ok(recorder)
+    }
+
+    /// What the recording will lack: sentences.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What is recorded, in perf's words.
+    pub fn event(&self) -> &str {
+        &self.settings.event
+    }
+
+    /// The cpus.
+    pub fn cpus(&self) -> Vec<u32> {
+        self.session.cpus.iter().map(|c| c.cpu).collect()
+    }
+
+    /// The VMs that were found.
+    pub fn vms(&self) -> &[VmNote] {
+        self.inventory.all()
+    }
+
+    /// Begins.
+    ///
+    /// # Errors
+    /// That the file cannot be written, or what the kernel says.
+    pub fn start(&mut self) -> Result<(), CaptureError> {
+        self.began = Instant::now();
+        self.begin_file(None)?;
+        self.session.enable()
+    }
+
+    /// Goes on until a signal, the end of `workload` (something that becomes readable then), the time or the room that
+    /// was given is up.
+    ///
+    /// # Errors
+    /// The system's own. That the output cannot be written any more is no error: the summary says so, and all that was
+    /// written before is whole.
+    pub fn run(
+        &mut self,
+        mut signals: Signals,
+        workload: Option<BorrowedFd<'_>>,
+        tell: &mut dyn FnMut(Tell),
+    ) -> Result<Summary, CaptureError> {
+        for fd in signals.fds() {
+            self.session.watch(fd, SIGNAL)?;
+        }
+        if let Some(fd) = workload {
+            self.session.watch(fd, WORKLOAD)?;
+        }
+        let on = std::mem::take(&mut self.options.on);
+        let mut on: Vec<Watched> = on.into_iter().map(|c| Watched::new(c, &self.host, &self.inventory)).collect();
+        let mut failed = None;
+        let why = loop {
+            match self.turn(&mut signals, &mut on, tell) {
+                Ok(Some(why)) => break why,
+                Ok(None) => {}
+                Err(Failure::Output(error)) => {
+                    // Whoever reads a pipe has seen enough.
+                    if error.kind() == io::ErrorKind::BrokenPipe {
+                        break "the reader is gone".into();
+                    }
+                    let path = self.files.path().map_or_else(PathBuf::new, Into::into);
+                    let error = CaptureError::Output { path, source: error };
+                    failed = Some(error.to_string());
+                    break "the output cannot be written".into();
+                }
+                Err(Failure::Other(error)) => {
+                    self.session.disable();
+                    return Err(error);
+                }
+            }
+        };
+        self.end(why, failed, tell)
+    }
+
+    /// Sleeps until there is work, and does it. Why it ends, where it does.
+    fn turn(
+        &mut self,
+        signals: &mut Signals,
+        on: &mut [Watched],
+        tell: &mut dyn FnMut(Tell),
+    ) -> Result<Option<String>, Failure> {
+        let woken = self.session.wait(self.due_in())?;
+        let mut wanted = Vec::new();
+        for signal in if woken.contains(&SIGNAL) { signals.take() } else { Vec::new() } {
+            match signal {
+                Signal::End(name) => return Ok(Some(name.into())),
+                Signal::Snapshot => wanted.push("SIGUSR2".to_string()),
+            }
+        }
+        if woken.contains(&WORKLOAD) {
+            return Ok(Some("the command ended".into()));
+        }
+        if self.options.max_duration.is_some_and(|most| self.began.elapsed() >= most) {
+            return Ok(Some("--max-duration".into()));
+        }
+        if self.look.is_due() {
+            self.look(tell)?;
+            wanted.extend(
+                on.iter_mut().filter_map(|c| c.fires(&self.host, &self.inventory).then(|| c.text().to_string())),
+            );
+        }
+        if self.options.mode == Mode::Snapshot {
+            for why in wanted {
+                self.snapshot()?;
+                tell(Tell::Snapshot(why));
+            }
+        } else {
+            if self.flush.is_due() {
+                self.session.flush();
+            }
+            if self.session.take(&mut self.files)? {
+                self.files.round()?;
+            }
+        }
+        if self.say.is_due() {
+            let cost = RecorderNote::Cost(self.cost());
+            self.files.note(&cost)?;
+        }
+        if self.files.is_due() {
+            self.rotate(tell)?;
+        }
+        Ok(self.files.is_full().then(|| "--max-size".into()))
+    }
+
+    /// How long until there is something to do by the clock.
+    fn due_in(&self) -> Duration {
+        let end = self.options.max_duration.map(|most| most.saturating_sub(self.began.elapsed()));
+        let flush = (self.options.mode != Mode::Snapshot).then(|| self.flush.left());
+        let all = [end, flush, Some(self.look.left()), Some(self.say.left()), self.files.due_in()];
+        all.into_iter().flatten().min().unwrap_or(LOOK)
+    }
+
+    /// Another file: what this one ends with, the next begins with.
+    fn rotate(&mut self, tell: &mut dyn FnMut(Tell)) -> Result<(), Failure> {
+        // What is later than this is in the next file, whichever cpu is flushed when.
+        let cut = tsc();
+        if self.options.mode == Mode::Snapshot {
+            self.snapshot()?;
+        } else {
+            self.session.flush();
+            self.session.take(&mut self.files)?;
+            self.files.round()?;
+        }
+        let cost = RecorderNote::Cost(self.cost());
+        let end = RecorderNote::End { why: "another file follows".into(), until: Some(cut) };
+        self.files.finish(&self.about, &[cost, end])?;
+        tell(Tell::File(self.files.path().map_or_else(PathBuf::new, Into::into)));
+        Ok(self.begin_file(Some(cut))?)
+    }
+
+    fn begin_file(&mut self, continues: Option<i64>) -> Result<(), CaptureError> {
+        let start = machine::start(&self.host, &self.session, &self.settings, &self.pmu, self.options.mode)?;
+        let mut notes = vec![RecorderNote::Machine(machine::note(&self.host, &self.options)), machine::clocks()];
+        if let Some(tsc) = continues {
+            notes.push(RecorderNote::Continues { tsc, files: self.files.before() + 1 });
+        }
+        notes.extend(vms_notes(self.inventory.all().to_vec()));
+        let mut records = kernel_code(&self.host);
+        records.extend(threads(&self.host));
+        self.files.begin(&start, &self.about, &notes, &records)
+    }
+
+    /// VMs that came or changed; cpus that came or went.
+    fn look(&mut self, tell: &mut dyn FnMut(Tell)) -> Result<(), Failure> {
+        for note in vms_notes(self.inventory.refresh(&self.host)) {
+            self.files.note(&note)?;
+        }
+        let online = self.host.online();
+        if online.is_empty() {
+            return Ok(());
+        }
+        let known = self.cpus();
+        let gone: Vec<u32> = known.iter().copied().filter(|cpu| !online.contains(cpu)).collect();
+        if !gone.is_empty() && self.options.mode != Mode::Snapshot && self.session.take(&mut self.files)? {
+            self.files.round()?;
+        }
+        for cpu in gone {
+            self.gone.extend(self.session.remove_cpu(cpu));
+            tell(Tell::Warning(format!("cpu {cpu} went offline: its trace ends here")));
+        }
+        let wanted = |cpu: &u32| self.options.cpus.is_empty() || self.options.cpus.contains(cpu);
+        let come: Vec<u32> = online.into_iter().filter(wanted).filter(|cpu| !known.contains(cpu)).collect();
+        for cpu in come {
+            self.come(cpu, tell)?;
+        }
+        Ok(())
+    }
+
+    /// A cpu came online.
+    fn come(&mut self, cpu: u32, tell: &mut dyn FnMut(Tell)) -> Result<(), Failure> {
+        let ids = match self.session.add_cpu(cpu).map(Cpu::ids) {
+            Ok(ids) => ids,
+            Err(error) => {
+                tell(Tell::Warning(format!("cpu {cpu} came online, and is not recorded: {error}")));
+                return Ok(());
+            }
+        };
+        let says = if self.files.add_cpu(cpu, &ids)? {
+            format!("cpu {cpu} came online, and is recorded from here on")
+        } else {
+            format!("cpu {cpu} came online, and is not in this output: it would be in the next file (--rotate-time)")
+        };
+        tell(Tell::Warning(says));
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<(), Failure> {
+        self.session.snapshot(&mut self.files)?;
+        self.snapshots += 1;
+        Ok(self.files.round()?)
+    }
+
+    /// Takes the rest, and ends the file.
+    fn end(
+        &mut self,
+        why: String,
+        mut failed: Option<String>,
+        tell: &mut dyn FnMut(Tell),
+    ) -> Result<Summary, CaptureError> {
+        if self.options.mode == Mode::Snapshot && failed.is_none() {
+            failed = self.snapshot().err().map(|failure| failure.to_string());
+        }
+        self.session.disable();
+        if failed.is_none() && self.options.mode != Mode::Snapshot {
+            let rest = self.session.take(&mut self.files).and_then(|_| self.files.round());
+            failed = rest.err().map(|error| error.to_string());
+        }
+        if self.options.mode != Mode::Snapshot {
+            self.session.give_up();
+        }
+        let last_words = [
+            RecorderNote::Cost(self.cost()),
+            RecorderNote::End { why: failed.clone().unwrap_or_else(|| why.clone()), until: None },
+        ];
+        if failed.is_some() {
+            self.files.rescue(&self.about, &last_words);
+        } else if let Err(error) = self.files.finish(&self.about, &last_words) {
+            failed = Some(error.to_string());
+        }
+        let last = self.files.path().map(PathBuf::from);
+        if let (Some(path), None) = (&last, &failed) {
+            tell(Tell::File(path.clone()));
+        }
+        let files = self.files.before() + 1;
+        Ok(Summary { why, cost: self.cost(), files, last, snapshots: self.snapshots, failed })
+    }
+
+    /// What it cost up to now.
+    pub fn cost(&self) -> CostNote {
+        let cpus = self.session.cpus.iter().map(|c| c.cost).chain(self.gone.iter().copied());
+        cost::now(self.began, self.files.bytes(), cpus.collect())
+    }
+}
+
+/// Notes of VMs, as many as are needed for each to fit into a record.
+fn vms_notes(vms: Vec<VmNote>) -> Vec<RecorderNote> {
+    let tsc = tsc();
+    let mut notes = Vec::new();
+    let mut some: Vec<VmNote> = Vec::new();
+    let mut room = LONGEST_NOTE;
+    for mut vm in vms {
+        // What a command line says may be of any length.
+        vm.name = vm.name.map(|name| name.chars().take(256).collect());
+        vm.uuid = vm.uuid.map(|uuid| uuid.chars().take(64).collect());
+        let bytes = 2048 + 32 * (vm.vcpus.len() + vm.vhost.len());
+        if bytes > room && !some.is_empty() {
+            notes.push(RecorderNote::Vms { tsc, vms: std::mem::take(&mut some) });
+            room = LONGEST_NOTE;
+        }
+        room = room.saturating_sub(bytes);
+        some.push(vm);
+    }
+    if !some.is_empty() {
+        notes.push(RecorderNote::Vms { tsc, vms: some });
+    }
+    notes
+}
+
+/// Why a turn could not be done.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Output(#[from] io::Error),
+    #[error("{0}")]
+    Other(CaptureError),
+}
+
+impl From<CaptureError> for Failure {
+    fn from(error: CaptureError) -> Failure {
+        match error {
+            CaptureError::Output { source, .. } => Failure::Output(source),
+            other => Failure::Other(other),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! `havana record`: this host's hardware trace, into a perf.data.
+
+use std::io::{IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, ExitCode};
+
+use anyhow::{Context, bail};
+use havana_capture::host::cpu_list;
+use havana_capture::output::{OutputOptions, Target};
+use havana_capture::ring::Size;
+use havana_capture::{Host, Mode, Options, Recorder, Signals, Summary, Tell};
+use havana_trace::STDIN;
+
+use crate::cli::{self, Record, RecordMode};
+use crate::units::{bytes, count};
+
+pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
+    let options = options(args)?;
+    let say = |text: &str| {
+        // Standard error may be closed: the recording goes on.
+        let _ = writeln!(std::io::stderr(), "havana: {text}");
+    };
+    if args.output.as_os_str() == STDIN && std::io::stdout().is_terminal() {
+        bail!("standard output is a terminal: say -o FILE, or give it to a program");
+    }
+    if let Some(nice) = args.reader.nice {
+        havana_capture::host::be_nice(nice).with_context(|| format!("--nice {nice}"))?;
+    }
+    if let Some(list) = &args.reader.reader_cpus {
+        let at = || format!("--reader-cpus {}", cpu_list(&list.0));
+        havana_capture::host::run_on(&list.0).with_context(at)?;
+    }
+    let mut recorder = Recorder::new(Host::here(), options)?;
+    for warning in recorder.warnings() {
+        say(&format!("warning: {warning}"));
+    }
+    let signals = Signals::new()?;
+    recorder.start()?;
+    if !args.quiet {
+        let vms = recorder.vms().len();
+        say(&format!(
+            "recording cpu {} with {}, {vms} VM{} found; {}",
+            cpu_list(&recorder.cpus()),
+            recorder.event(),
+            if vms == 1 { "" } else { "s" },
+            if args.workload.is_empty() { "Ctrl-C ends" } else { "until the command ends" },
+        ));
+    }
+    let mut workload = Workload::start(&args.workload)?;
+    let until = workload.as_ref().map(|w| w.fd.as_fd());
+    let summary = recorder.run(signals, until, &mut |tell| match tell {
+        Tell::Warning(text) => say(&format!("warning: {text}")),
+        Tell::Snapshot(why) => say(&format!("snapshot written: {why}")),
+        Tell::File(path) if !args.quiet && args.long.rotates() => say(&format!("{} is whole", path.display())),
+        _ => {}
+    })?;
+    report(&summary, args, &say);
+    if let Some(failed) = summary.failed {
+        bail!("{failed}; what was written before is whole");
+    }
+    workload.as_mut().map_or(Ok(ExitCode::SUCCESS), Workload::status)
+}
+
+impl cli::LongRuns {
+    fn rotates(&self) -> bool {
+        self.rotate_size.is_some() || self.rotate_time.is_some()
+    }
+}
+
+fn options(args: &Record) -> anyhow::Result<Options> {
+    let mode = match args.mode {
+        RecordMode::Envelope => Mode::Envelope,
+        RecordMode::Full => Mode::Full,
+        RecordMode::Snapshot => Mode::Snapshot,
+    };
+    if !args.on.is_empty() && mode != Mode::Snapshot {
+        bail!("--on says when a snapshot is written: say --mode snapshot too");
+    }
+    let target = if args.output.as_os_str() == STDIN { Target::Stdout } else { Target::File(args.output.clone()) };
+    if target == Target::Stdout && args.long.rotates() {
+        bail!("standard output is one: --rotate-size and --rotate-time need -o FILE");
+    }
+    let default_ring = if mode == Mode::Full { 16 << 20 } else { 4 << 20 };
+    Ok(Options {
+        mode,
+        precision: match args.precision {
+            cli::Precision::Coarse => havana_capture::Precision::Coarse,
+            cli::Precision::Normal => havana_capture::Precision::Normal,
+            cli::Precision::Fine => havana_capture::Precision::Fine,
+        },
+        cpus: args.cpus.as_ref().map(|list| list.0.clone()).unwrap_or_default(),
+        rings: Size {
+            data: usize::try_from(args.reader.records)?,
+            aux: usize::try_from(args.reader.buffer.unwrap_or(default_ring))?,
+        },
+        output: OutputOptions {
+            target,
+            rotate_bytes: args.long.rotate_size,
+            rotate_every: args.long.rotate_time,
+            max_bytes: args.long.max_size,
+            compress: args.long.zstd,
+        },
+        max_duration: args.long.max_duration,
+        flush: args.reader.flush,
+        on: args.on.clone(),
+        command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    })
+}
+
+/// The command that is recorded while it runs.
+struct Workload {
+    child: Child,
+    fd: OwnedFd,
+}
+
+impl Workload {
+    fn start(words: &[std::ffi::OsString]) -> anyhow::Result<Option<Workload>> {
+        let Some((program, args)) = words.split_first() else { return Ok(None) };
+        let at = || program.to_string_lossy().into_owned();
+        let child = Command::new(program).args(args).spawn().with_context(at)?;
+        let fd = havana_capture::host::end_of(child.id()).with_context(at)?;
+        Ok(Some(Workload { child, fd }))
+    }
+
+    /// Its exit status; where the recording ended first, none.
+    fn status(&mut self) -> anyhow::Result<ExitCode> {
+        let status = self.child.try_wait()?.and_then(|status| status.code());
+        Ok(status.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::SUCCESS, ExitCode::from))
+    }
+}
+
+/// What came of it, and what it cost.
+fn report(summary: &Summary, args: &Record, say: &dyn Fn(&str)) {
+    let cost = &summary.cost;
+    let all = |of: fn(&havana_trace::perf_data::CpuCost) -> u64| cost.cpus.iter().map(of).sum::<u64>();
+    let lost: Vec<String> = cost
+        .cpus
+        .iter()
+        .filter(|c| c.stops + c.lost_records + c.unwritten_bytes > 0)
+        .map(|c| {
+            let mut says = Vec::new();
+            if c.stops > 0 {
+                says.push(format!("its trace stopped {} times, the ring being full", count(c.stops)));
+            }
+            if c.lost_records > 0 {
+                says.push(format!("{} of the kernel's records were lost", count(c.lost_records)));
+            }
+            if c.unwritten_bytes > 0 {
+                says.push(format!("{} of trace could not be written", bytes(c.unwritten_bytes)));
+            }
+            format!("cpu {}: {}", c.cpu, says.join("; "))
+        })
+        .collect();
+    for line in &lost {
+        say(&format!("warning: {line}"));
+    }
+    if all(|c| c.stops) + all(|c| c.lost_records) > 0 {
+        say("warning: a larger --buffer or --records, or --nice -10, loses less");
+    }
+    if args.quiet {
+        return;
+    }
+    let trace = all(|c| c.trace_bytes);
+    let cpus = cost.cpus.len().max(1) as f64;
+    let seconds = cost.seconds.max(1e-9);
+    say(&format!(
+        "{}: {:.1} s, {} of trace ({} a second and cpu), {} of the kernel's records{}; the reader used {:.2} s of CPU \
+         ({:.2} % of one), {} of memory at most",
+        summary.why,
+        cost.seconds,
+        bytes(trace),
+        bytes((trace as f64 / cpus / seconds) as u64),
+        bytes(all(|c| c.record_bytes)),
+        if lost.is_empty() { ", nothing lost" } else { "" },
+        cost.cpu_seconds,
+        100.0 * cost.cpu_seconds / seconds,
+        bytes(cost.memory_bytes),
+    ));
+    if let Some(last) = &summary.last {
+        let more = if summary.files > 1 { format!(", the last of {} files", summary.files) } else { String::new() };
+        say(&format!("{}{more}: havana analyze {0}", last.display()));
+    }
+}
