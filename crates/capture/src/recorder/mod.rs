@@ -381,10 +381,11 @@ impl Recorder {
         mut failed: Option<String>,
         tell: &mut dyn FnMut(Tell),
     ) -> Result<Summary, CaptureError> {
+        self.session.disable();
+        // What is in the rings now is the end of it all.
         if self.options.mode == Mode::Snapshot && failed.is_none() {
             failed = self.snapshot().err().map(|failure| failure.to_string());
         }
-        self.session.disable();
         if failed.is_none() && self.options.mode != Mode::Snapshot {
             let rest = self.session.take(&mut self.files).and_then(|_| self.files.round());
             failed = rest.err().map(|error| error.to_string());

@@ -26,3 +26,6 @@ pub use map::{Rings, Size};
 pub use overwritten::{Found, newest_first};
 pub(crate) use records::kind as record_kind;
 pub use records::{Record, Records};
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,9 @@ impl Rings {
         let mut ring = self.memory().copy_aux();
         let after = head();
         let written = after.wrapping_sub(before) & (size - 1);
-        let wrapped = wrapped || ring[size - UNTOUCHED.min(size)..].iter().any(|byte| *byte != 0);
+        // Where head is among the last bytes, few are left to tell; then what lies before it is nearly all there is.
+        let untouched = before.max(size.saturating_sub(UNTOUCHED));
+        let wrapped = wrapped || ring[untouched..].iter().any(|byte| *byte != 0);
         if !wrapped {
             ring.truncate(before);
             return Found { bytes: ring, head: before, wrapped };

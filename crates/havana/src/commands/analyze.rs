@@ -102,8 +102,13 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
     };
     let per_second = trace.facts.tsc_hz.map_or(1.0, |hz| hz as f64);
     let tick = |at: f64| first.saturating_add((at * per_second) as i64);
-    let window = (plan.from.is_some() || plan.to.is_some())
-        .then(|| (plan.from.map_or(i64::MIN / 4, tick), plan.to.map_or(i64::MAX / 4, tick)));
+    // What stands in the file before or after this one, too, counts there.
+    let recorder = trace.recording.recorder.as_ref();
+    let (begin, end) = recorder.map_or((None, None), |r| (r.continues, r.until));
+    let window = (plan.from.is_some() || plan.to.is_some() || begin.is_some() || end.is_some()).then(|| {
+        let from = plan.from.map_or(i64::MIN / 4, tick).max(begin.unwrap_or(i64::MIN / 4));
+        (from, plan.to.map_or(i64::MAX / 4, tick).min(end.unwrap_or(i64::MAX / 4)))
+    });
     if window.is_some_and(|(from, to)| from >= to) {
         bail!("--from must be before --to");
     }
@@ -118,7 +123,8 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
         if replaceable { anyhow::anyhow!("{error:#}; --force replaces it") } else { error }
     })?;
     let keep = Keep { window, vms: plan.vms.clone() };
-    let mut named = Named::new(&plan.names, Parted::new(keep, &mut writer));
+    let names = plan.names.and_found(recorder.iter().flat_map(|r| r.vms.values()));
+    let mut named = Named::new(&names, Parted::new(keep, &mut writer));
     let summary = read(trace, analysis, &mut named)?;
     named.sink.check()?;
     let mut said = warnings::of(trace, &summary);

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use havana_rows::{CpuState, Exit, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm, VmOffset};
+use havana_trace::perf_data::VmNote;
 use serde::Deserialize;
 
 /// What one VM is called.
@@ -35,13 +36,27 @@ struct File {
 
 /// What VMs are called.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Names(Vec<Entry>);
+pub(crate) struct Names {
+    entries: Vec<Entry>,
+    /// So many of them, the first, were given by the user.
+    given: usize,
+}
 
 impl Names {
     /// Reads a file of either kind.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Names> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         Names::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    /// These, and where they say nothing what the recorder found on the host.
+    pub(crate) fn and_found<'a>(&self, vms: impl Iterator<Item = &'a VmNote>) -> Names {
+        let found =
+            vms.map(|vm| Entry { pid: Some(vm.pid), uuid: vm.uuid.clone(), name: vm.name.clone(), host_cr3: None });
+        let mut all = self.clone();
+        all.given = self.entries.len();
+        all.entries.extend(found);
+        all
     }
 
     fn parse(text: &str) -> anyhow::Result<Names> {
@@ -51,7 +66,7 @@ impl Names {
                 let line = text.get(..at).map_or(0, |t| t.matches('\n').count()) + 1;
                 anyhow::anyhow!("line {line}: {}", error.message().replace('\n', " "))
             })?;
-            return Ok(Names(file.vm));
+            return Ok(Names::given(file.vm));
         }
         let mut entries = Vec::new();
         for (i, line) in text.lines().enumerate() {
@@ -74,11 +89,22 @@ impl Names {
         if entries.is_empty() {
             bail!("no VM in it; a line should have a pid or uuid, and a name");
         }
-        Ok(Names(entries))
+        Ok(Names::given(entries))
     }
 
-    fn of(&self, vm: &Vm) -> Option<&Entry> {
-        let by = |same: &dyn Fn(&Entry) -> bool| self.0.iter().find(|e| same(e));
+    fn given(entries: Vec<Entry>) -> Names {
+        Names { given: entries.len(), entries }
+    }
+
+    /// What this VM is called, and whether the user says so.
+    fn of(&self, vm: &Vm) -> Option<(&Entry, bool)> {
+        let (given, found) = self.entries.split_at(self.given);
+        let of = |entries| Self::among(entries, vm);
+        of(given).map(|e| (e, true)).or_else(|| of(found).map(|e| (e, false)))
+    }
+
+    fn among<'a>(entries: &'a [Entry], vm: &Vm) -> Option<&'a Entry> {
+        let by = |same: &dyn Fn(&Entry) -> bool| entries.iter().find(|e| same(e));
         by(&|e| e.pid.is_some() && e.pid == vm.pid)
             .or_else(|| by(&|e| e.host_cr3.is_some_and(|cr3| cr3 & !0x1fff == vm.host_cr3)))
             .or_else(|| by(&|e| e.name.is_some() && e.name == vm.name))
@@ -127,7 +153,7 @@ impl<'a, S> Named<'a, S> {
 
     /// What to say where names were given and nobody has one.
     pub(crate) fn warning(&self) -> Option<String> {
-        let given = self.names.0.len();
+        let given = self.names.given;
         (given > 0 && self.named == 0)
             .then(|| format!("none of the {given} names is of a VM of this trace: by no pid, host_cr3 or name"))
     }
@@ -150,8 +176,8 @@ impl<S: Sink> Sink for Named<'_, S> {
     }
 
     fn vm(&mut self, mut row: Vm) -> Result<(), S::Error> {
-        if let Some(entry) = self.names.of(&row) {
-            self.named += 1;
+        if let Some((entry, given)) = self.names.of(&row) {
+            self.named += usize::from(given);
             row.name = entry.name.clone().or(row.name);
             row.uuid = entry.uuid.clone().or(row.uuid);
             row.pid = row.pid.or(entry.pid);
@@ -185,15 +211,15 @@ mod tests {
             entry(Some(4713), None, "old"),
             entry(Some(4714), None, "f1"),
         ];
-        assert_eq!(Names::parse(&text).unwrap().0, expected);
+        assert_eq!(Names::parse(&text).unwrap().entries, expected);
     }
 
     #[test]
     fn toml() {
         let text = "[[vm]]\npid = 7\nname = \"a\"\n[[vm]]\nhost_cr3 = 0x686e000\nname = \"b\"\n";
         let names = Names::parse(text).unwrap();
-        assert_eq!(names.0[0], entry(Some(7), None, "a"));
-        assert_eq!(names.0[1].host_cr3, Some(0x686_e000));
+        assert_eq!(names.entries[0], entry(Some(7), None, "a"));
+        assert_eq!(names.entries[1].host_cr3, Some(0x686_e000));
         let said = |text: &str| Names::parse(text).unwrap_err().to_string();
         assert!(said("[[vm]]\npid = 7\nnam = \"a\"\n").starts_with("line 3: unknown field `nam`"));
         assert!(

@@ -36,6 +36,9 @@ pub(super) mod feature {
     pub(in super::super) const CLOCK_DATA: u64 = 29;
 }
 
+/// What Linux calls a host that has no name.
+const UNNAMED: &str = "(none)";
+
 /// No more strings are read of one section, nor longer ones.
 const MOST_STRINGS: usize = 4096;
 const LONGEST_STRING: usize = 4096;
@@ -200,7 +203,7 @@ impl Header {
     fn feature(&mut self, bit: u64, bytes: &[u8]) {
         let one = || string(bytes, 0).map(|(text, _)| text).filter(|text| !text.is_empty());
         match bit {
-            feature::HOSTNAME => self.hostname = one().filter(|name| name != "(none)"),
+            feature::HOSTNAME => self.hostname = one().filter(|name| name != UNNAMED),
             feature::OSRELEASE => self.os_release = one(),
             feature::ARCH => self.arch = one(),
             feature::NRCPUS => self.cpus = u32_at(bytes, 4),
@@ -227,7 +230,7 @@ impl Header {
     /// What our own recorder said at the beginning, where the recording did not come to its end.
     pub(super) fn learn(&mut self, machine: &MachineNote) {
         let text = |known: &mut Option<String>, said: &String| {
-            if known.is_none() && !said.is_empty() {
+            if known.is_none() && !said.is_empty() && said != UNNAMED {
                 *known = Some(said.clone());
             }
         };
