@@ -77,6 +77,7 @@ fn help() {
     let dir = scratch();
     let help = |command: &[&str]| havana(dir.path()).args(command).arg("--help").assert().success().stderr_eq("");
     help(&[]).stdout_eq(file!["snapshots/help.txt"]);
+    help(&["record"]).stdout_eq(file!["snapshots/help-record.txt"]);
     help(&["analyze"]).stdout_eq(file!["snapshots/help-analyze.txt"]);
     help(&["report"]).stdout_eq(file!["snapshots/help-report.txt"]);
     help(&["view"]).stdout_eq(file!["snapshots/help-view.txt"]);

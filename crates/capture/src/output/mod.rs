@@ -162,7 +162,7 @@ impl Files {
             notes.iter().try_for_each(|note| open.writer.note(note))?;
             open.writer.records(records)?;
             let carried: Vec<(u32, u64, Vec<u8>)> =
-                self.tails.iter().filter_map(|(cpu, tail)| tail.from_psb().map(|(at, b)| (*cpu, at, b))).collect();
+                self.tails.iter().filter_map(|(cpu, tail)| tail.since_psb().map(|(at, b)| (*cpu, at, b))).collect();
             for (cpu, at, bytes) in carried {
                 open.trace(cpu, at, [&bytes, &[]])?;
             }
@@ -303,3 +303,6 @@ impl Taker for Files {
         self.tails.remove(&cpu);
     }
 }
+
+#[cfg(test)]
+mod tests;

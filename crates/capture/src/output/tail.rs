@@ -7,7 +7,7 @@
 use memchr::memmem::Finder;
 
 /// PSB (SDM vol. 3, Intel Processor Trace, table of packets): eight times these two bytes.
-const PSB: [u8; 16] = {
+pub(super) const PSB: [u8; 16] = {
     let mut psb = [0x02; 16];
     let mut i = 1;
     while i < 16 {
@@ -45,7 +45,7 @@ impl Tail {
     }
 
     /// From its first PSB on: the place in the stream, and the bytes.
-    pub(super) fn from_psb(&self) -> Option<(u64, Vec<u8>)> {
+    pub(super) fn since_psb(&self) -> Option<(u64, Vec<u8>)> {
         let at = Finder::new(&PSB).find(&self.bytes)?;
         let bytes = self.bytes[at..].to_vec();
         Some((self.end - bytes.len() as u64, bytes))
@@ -65,13 +65,13 @@ mod tests {
             let mut tail = Tail::default();
             tail.add(7, [&stream[..cut / 2], &stream[cut / 2..cut]]);
             tail.add(7 + cut as u64, [&stream[cut..], &[]]);
-            assert_eq!(tail.from_psb(), Some((507, stream[500..].to_vec())), "{cut}");
+            assert_eq!(tail.since_psb(), Some((507, stream[500..].to_vec())), "{cut}");
         }
         let mut tail = Tail::default();
         tail.add(0, [&stream, &[]]);
         // Something is missing between.
         tail.add(10_000, [&[1], &[]]);
-        assert_eq!(tail.from_psb(), None);
+        assert_eq!(tail.since_psb(), None);
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
             tail.add(i * piece.len() as u64, [&piece, &[]]);
         }
         assert_eq!(tail.bytes.len(), KEPT);
-        let (at, bytes) = tail.from_psb().unwrap();
+        let (at, bytes) = tail.since_psb().unwrap();
         assert_eq!((at, bytes.len()), (9 * piece.len() as u64, piece.len()));
     }
 }

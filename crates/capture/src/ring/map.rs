@@ -203,7 +203,7 @@ impl Memory {
         let read = || unsafe {
             let lock = (&raw const (*page).lock).read_volatile();
             std::sync::atomic::fence(Ordering::Acquire);
-            let has = (*(&raw const (*page).__bindgen_anon_1)).__bindgen_anon_1.cap_user_time_zero() != 0;
+            let has = (*page).__bindgen_anon_1.__bindgen_anon_1.cap_user_time_zero() != 0;
             let shift = (&raw const (*page).time_shift).read_volatile();
             let mult = (&raw const (*page).time_mult).read_volatile();
             let zero = (&raw const (*page).time_zero).read_volatile();

@@ -108,7 +108,7 @@ mod tests {
             let ring = Arc::new(Ring {
                 head: ModelWord::new(0),
                 tail: ModelWord::new(0),
-                bytes: [const { () }; SIZE].map(|()| UnsafeCell::new(u64::MAX)),
+                bytes: std::array::from_fn(|_| UnsafeCell::new(u64::MAX)),
             });
             let kernel = {
                 let ring = ring.clone();
