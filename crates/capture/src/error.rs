@@ -72,12 +72,12 @@ pub enum CaptureError {
         online: String,
     },
     /// The output cannot be written.
-    #[error("{}: {}", path.display(), output_says(source))]
+    #[error("{}: {}", path.display(), output_says(error))]
     Output {
         /// Which file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
     /// A call that does not fail.
     #[error("{call}: {source}")]

@@ -17,11 +17,11 @@ use tempfile::TempDir;
 use crate::common::{HAVANA, analyze, bundled};
 
 /// The program in a directory, at a width of 100, not on a terminal.
-fn havana(dir: &Path) -> Command {
+pub(crate) fn havana(dir: &Path) -> Command {
     Command::new(HAVANA).current_dir(dir).env("COLUMNS", "100").stdin("")
 }
 
-fn scratch() -> TempDir {
+pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 

@@ -5,6 +5,7 @@
 //! | [`truth`] | the captures of this repository, whose every VM entry and exit is known |
 //! | [`score`] | all captures at hand, judged by a program that is not ours |
 //! | [`perf`] | perf.data in every form, whole and not |
+//! | [`record`] | the recorder, where it cannot record |
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
 //! | [`often`] | how often each state and evidence is right, and how much is told so |
@@ -24,6 +25,7 @@ mod common;
 mod fit;
 mod often;
 mod perf;
+mod record;
 mod rules;
 mod score;
 mod simulated;

@@ -106,9 +106,9 @@ impl Files {
         }
     }
 
-    fn fail(&self, source: io::Error) -> CaptureError {
+    fn fail(&self, error: io::Error) -> CaptureError {
         let path = self.open.as_ref().map_or_else(|| self.name(), |open| open.path.clone());
-        CaptureError::Output { path, source }
+        CaptureError::Output { path, error }
     }
 
     /// Whether the place can be written to: makes the first file, which is empty yet.
@@ -121,8 +121,8 @@ impl Files {
         let existed = path.exists();
         match fs::OpenOptions::new().append(true).create(true).open(&path) {
             Ok(_) if existed => Ok(()),
-            Ok(_) => fs::remove_file(&path).map_err(|source| CaptureError::Output { path, source }),
-            Err(source) => Err(CaptureError::Output { path, source }),
+            Ok(_) => fs::remove_file(&path).map_err(|error| CaptureError::Output { path, error }),
+            Err(error) => Err(CaptureError::Output { path, error }),
         }
     }
 
@@ -143,7 +143,7 @@ impl Files {
             Target::File(path) => names::numbered(path, number, self.options.compress),
             Target::Stdout => self.name(),
         };
-        let fail = |source| CaptureError::Output { path: path.clone(), source };
+        let fail = |error| CaptureError::Output { path: path.clone(), error };
         let sink = match (&self.options.target, self.options.compress) {
             (Target::Stdout, compress) => Sink::stdout(compress).map_err(fail)?,
             (Target::File(_), compress) => {
@@ -168,7 +168,7 @@ impl Files {
             }
             open.round()
         })();
-        first.map_err(|source| self.fail(source))
+        first.map_err(|error| self.fail(error))
     }
 
     /// All cpus had their turn.
@@ -233,7 +233,7 @@ impl Files {
             notes.iter().try_for_each(|note| open.writer.note(note))?;
             open.writer.finish(about)?.close()
         })();
-        let bytes = end.map_err(|source| CaptureError::Output { path: path.clone(), source })?;
+        let bytes = end.map_err(|error| CaptureError::Output { path: path.clone(), error })?;
         self.written += bytes;
         if let Target::File(_) = self.options.target {
             self.kept.push_back((path, bytes));
@@ -278,6 +278,7 @@ impl Open {
 
     fn round(&mut self) -> io::Result<()> {
         self.writer.finished_round()?;
+        self.writer.settle()?;
         self.writer.get_mut().end_round()?;
         self.good = self.writer.len();
         Ok(())

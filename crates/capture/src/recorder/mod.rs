@@ -223,7 +223,7 @@ impl Recorder {
                         break "the reader is gone".into();
                     }
                     let path = self.files.path().map_or_else(PathBuf::new, Into::into);
-                    let error = CaptureError::Output { path, source: error };
+                    let error = CaptureError::Output { path, error };
                     failed = Some(error.to_string());
                     break "the output cannot be written".into();
                 }
@@ -453,7 +453,7 @@ enum Failure {
 impl From<CaptureError> for Failure {
     fn from(error: CaptureError) -> Failure {
         match error {
-            CaptureError::Output { source, .. } => Failure::Output(source),
+            CaptureError::Output { error, .. } => Failure::Output(error),
             other => Failure::Other(other),
         }
     }

@@ -3,7 +3,7 @@
 use havana_timeline::Summary;
 use havana_trace::Trace;
 
-use crate::units::count;
+use crate::units::{bytes, count};
 
 pub(crate) fn of(trace: &Trace, summary: &Summary) -> Vec<String> {
     let mut all: Vec<String> = trace.recording.notes.iter().map(ToString::to_string).collect();
@@ -49,6 +49,14 @@ pub(crate) fn of(trace: &Trace, summary: &Summary) -> Vec<String> {
              is shown as that of further vCPUs"
                 .into(),
         );
+    }
+    let cost = trace.recording.recorder.as_ref().and_then(|r| r.cost.as_ref());
+    for cpu in cost.iter().flat_map(|cost| &cost.cpus).filter(|cpu| cpu.unwritten_bytes > 0) {
+        all.push(format!(
+            "cpu {}: {} of trace could not be written at the end: the output had no room",
+            cpu.cpu,
+            bytes(cpu.unwritten_bytes)
+        ));
     }
     for cpu in &summary.timeless {
         all.push(format!("cpu {cpu}: nothing in its stream can be dated; it is left out"));

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A round is, of each cpu: the kernel's records, then its trace; and a FINISHED_ROUND. Records go out as they come:
-//! nothing is held but the places of trace, eight bytes a piece. The header of a file says how long the records are only
-//! when it is [finished](Writer::finish): one that was cut off is seen to be.
+//! nothing is held but the places of trace, eight bytes a piece. The header of a file says how long the records are when it
+//! is [finished](Writer::finish), or [settled](Writer::settle) for now; its features are there only when it is finished.
 //!
 //! | module | what it has |
 //! | --- | --- |
@@ -103,6 +103,9 @@ pub struct Piece {
     /// TSC when it was read.
     pub read: u64,
 }
+
+/// Where the header says how many bytes of records there are.
+const DATA_SIZE: u64 = 48;
 
 /// Lengths of trace are filled up to it.
 const ALIGN: usize = 8;
@@ -327,6 +330,16 @@ impl<W: Write> Writer<W> {
     /// The writer's own.
     pub fn finished_round(&mut self) -> io::Result<()> {
         self.record(kind::FINISHED_ROUND, &[])
+    }
+
+    /// The header says that the records end here, for now: whoever reads a file that is not finished has all up to here,
+    /// and perf, which refuses one that does not say, reads it too.
+    ///
+    /// # Errors
+    /// The writer's own.
+    pub fn settle(&mut self) -> io::Result<()> {
+        let (at, size) = (self.at, self.at - self.data);
+        self.over(DATA_SIZE, &size.to_le_bytes(), at)
     }
 
     /// Bytes written so far.
