@@ -270,16 +270,13 @@ impl Session {
         Ok(())
     }
 
-    /// A cpu came online: opens its rings, and begins.
+    /// A cpu came online: opens its rings. Nothing of it is recorded yet.
     ///
     /// # Errors
     /// As [`open`](Session::open).
-    pub fn add_cpu(&mut self, cpu: u32) -> Result<&Cpu, CaptureError> {
+    pub fn add_cpu(&mut self, cpu: u32) -> Result<(), CaptureError> {
         let cpu = self.events.open(cpu)?;
-        self.add(cpu)?;
-        let last = self.cpus.len() - 1;
-        enable(&self.cpus[last])?;
-        Ok(&self.cpus[last])
+        self.add(cpu)
     }
 
     /// A cpu went offline: forgets its rings, of which all was taken.
@@ -314,7 +311,7 @@ impl Session {
         }
     }
 
-    /// Begins: records first, so that none of whom the trace shows is missing.
+    /// Begins, where that is not done yet: records first, so that none of whom the trace shows is missing.
     ///
     /// # Errors
     /// That another has Intel PT, or what the kernel says.

@@ -427,7 +427,6 @@ fn start(scenario: &Scenario, clock: TimeConv, snapshot: bool) -> Start {
     Start {
         events: vec![event("intel_pt//", pt, PT), event("dummy:u", dummy, DUMMY)],
         cpus: cpus.collect(),
-        room: 0,
         clock,
         bits: PtBits::default(),
         tsc_ctc_ratio: (n, d),

@@ -138,7 +138,7 @@ impl Files {
         records: &[u8],
     ) -> Result<(), CaptureError> {
         self.count += 1;
-        let number = self.options.rotates().then_some(self.count);
+        let number = (self.options.rotates() || self.count > 1).then_some(self.count);
         let path = match &self.options.target {
             Target::File(path) => names::numbered(path, number, self.options.compress),
             Target::Stdout => self.name(),
@@ -187,21 +187,9 @@ impl Files {
         self.open.as_mut().map_or(Ok(()), |open| open.writer.note(note))
     }
 
-    /// A cpu came. False where this file can have no more.
-    ///
-    /// # Errors
-    /// That it cannot be written.
-    pub fn add_cpu(&mut self, cpu: u32, ids: &[u64]) -> io::Result<bool> {
-        let Some(open) = &mut self.open else { return Ok(false) };
-        if open.places.contains_key(&cpu) {
-            // It was here before: its old events are not; perf knows the new ones by their own place.
-            open.places.remove(&cpu);
-        }
-        let place = open.writer.add_cpu(cpu, ids)?;
-        if let Some(place) = place {
-            open.places.insert(cpu, place);
-        }
-        Ok(place.is_some())
+    /// Another file may follow.
+    pub fn can_follow(&self) -> bool {
+        self.options.target != Target::Stdout
     }
 
     /// Whether it is time for another file.

@@ -14,7 +14,6 @@ fn start() -> Start {
     Start {
         events: vec![Event { name: "intel_pt/branch=0/".into(), attribute: pt, ids: vec![71, 72] }],
         cpus: vec![0, 1],
-        room: 4,
         clock: TimeConv::of_khz(2_000_000, 5_000),
         bits: PtBits::default(),
         tsc_ctc_ratio: (168, 2),
@@ -161,16 +160,15 @@ fn a_file_that_fails_is_cut_behind_its_last_whole_round() {
 }
 
 #[test]
-fn a_cpu_that_comes_later() {
+fn one_file_after_the_other_without_rotation_too() {
     let dir = tempfile::tempdir().unwrap();
     let mut files = Files::new(options(dir.path()));
-    files.begin(&start(), &about(), &first_notes(), &[]).unwrap();
-    round(&mut files, 0, 0, 1003);
-    assert!(files.add_cpu(5, &[75]).unwrap() && files.add_cpu(6, &[76]).unwrap());
-    assert!(!files.add_cpu(7, &[77]).unwrap(), "there is room for four");
-    let expected = round(&mut files, 5, 0, 600);
-    files.finish(&about(), &[end()]).unwrap();
-    assert!(trace_of(&open(files.path().unwrap()), 5) == expected);
+    for name in ["t.data", "t-000002.data"] {
+        files.begin(&start(), &about(), &[], &[]).unwrap();
+        round(&mut files, 0, 0, 500);
+        files.finish(&about(), &[end()]).unwrap();
+        assert!(files.path().unwrap().ends_with(name));
+    }
 }
 
 #[test]

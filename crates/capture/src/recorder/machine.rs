@@ -73,8 +73,6 @@ pub(super) fn start(
     Ok(Start {
         events: events.collect(),
         cpus: session.cpus.iter().map(|cpu| cpu.cpu).collect(),
-        // One that goes and comes again has new events.
-        room: 2 * host.possible().min(1 << 12),
         clock,
         bits: PtBits {
             tsc: pmu.mask("tsc"),

@@ -19,7 +19,7 @@ use crate::before::{Inventory, kernel_code, threads};
 use crate::host::{Pmu, cpu_list, tsc};
 use crate::output::{Files, OutputOptions};
 use crate::ring::Size;
-use crate::session::{Cpu, Events, Session};
+use crate::session::{Events, Session, Taker};
 use crate::settings::{Mode, Precision, Settings, hides_vms};
 use crate::signals::{Signal, Signals};
 use crate::watch::Watched;
@@ -340,31 +340,33 @@ impl Recorder {
         }
         for cpu in gone {
             self.gone.extend(self.session.remove_cpu(cpu));
+            self.files.stopped(cpu);
             tell(Tell::Warning(format!("cpu {cpu} went offline: its trace ends here")));
         }
         let wanted = |cpu: &u32| self.options.cpus.is_empty() || self.options.cpus.contains(cpu);
         let come: Vec<u32> = online.into_iter().filter(wanted).filter(|cpu| !known.contains(cpu)).collect();
-        for cpu in come {
-            self.come(cpu, tell)?;
-        }
-        Ok(())
+        self.come(&come, tell)
     }
 
-    /// A cpu came online.
-    fn come(&mut self, cpu: u32, tell: &mut dyn FnMut(Tell)) -> Result<(), Failure> {
-        let ids = match self.session.add_cpu(cpu).map(Cpu::ids) {
-            Ok(ids) => ids,
-            Err(error) => {
-                tell(Tell::Warning(format!("cpu {cpu} came online, and is not recorded: {error}")));
-                return Ok(());
-            }
-        };
-        let says = if self.files.add_cpu(cpu, &ids)? {
-            format!("cpu {cpu} came online, and is recorded from here on")
-        } else {
-            format!("cpu {cpu} came online, and is not in this output: it would be in the next file (--rotate-time)")
-        };
-        tell(Tell::Warning(says));
+    /// Cpus came online. A file is of the cpus that it began with, as a new ring's stream is another: one more follows.
+    fn come(&mut self, cpus: &[u32], tell: &mut dyn FnMut(Tell)) -> Result<(), Failure> {
+        let mut came = false;
+        for cpu in cpus {
+            let opened = if self.files.can_follow() {
+                self.session.add_cpu(*cpu).map_err(|error| error.to_string())
+            } else {
+                Err("standard output cannot go on in another file".into())
+            };
+            came |= opened.is_ok();
+            tell(Tell::Warning(match opened {
+                Ok(()) => format!("cpu {cpu} came online, and is recorded from here on, in another file"),
+                Err(why) => format!("cpu {cpu} came online, and is not recorded: {why}"),
+            }));
+        }
+        if came {
+            self.rotate(tell)?;
+            self.session.enable()?;
+        }
         Ok(())
     }
 

@@ -47,8 +47,6 @@ pub struct Start {
     pub events: Vec<Event>,
     /// The cpus.
     pub cpus: Vec<u32>,
-    /// Room for so many cpus in all: more may [come](Writer::add_cpu).
-    pub room: usize,
     /// From TSC to the events' clock.
     pub clock: TimeConv,
     /// Where bits are in Intel PT's `config`.
@@ -120,7 +118,6 @@ pub struct Writer<W> {
     seek: Option<fn(&mut W, SeekFrom) -> io::Result<u64>>,
     events: Vec<Event>,
     cpus: u32,
-    room: usize,
     data: u64,
     /// Where each AUXTRACE is.
     pieces: Vec<u64>,
@@ -136,10 +133,8 @@ impl<W: Write + Seek> Writer<W> {
         this.put(&[0; FILE_HEADER])?;
         let mut ids_at = Vec::new();
         for event in &start.events {
-            let mut ids = event.ids.clone();
-            ids.resize(this.room, 0);
-            ids_at.push((this.at, 8 * ids.len() as u64));
-            this.put(&words(&ids))?;
+            ids_at.push((this.at, 8 * event.ids.len() as u64));
+            this.put(&words(&event.ids))?;
         }
         for (event, (at, len)) in start.events.iter().zip(ids_at) {
             this.put(&event.attribute.bytes())?;
@@ -181,7 +176,6 @@ impl<W: Write> Writer<W> {
             seek,
             events: start.events.clone(),
             cpus: start.cpus.len() as u32,
-            room: start.room.max(start.cpus.len()),
             data: 0,
             pieces: Vec::new(),
         }
@@ -259,28 +253,6 @@ impl<W: Write> Writer<W> {
             self.record(kind::ID_INDEX, &[&words(&[count])[..], &words(some)].concat())?;
         }
         Ok(())
-    }
-
-    /// Another cpu came: its place among them. `ids`: of each event. `None` where there is no room for it.
-    ///
-    /// # Errors
-    /// The writer's own.
-    pub fn add_cpu(&mut self, cpu: u32, ids: &[u64]) -> io::Result<Option<u32>> {
-        let index = self.cpus;
-        if self.seek.is_none() || index as usize >= self.room || ids.len() != self.events.len() {
-            return Ok(None);
-        }
-        let at = self.at;
-        let mut said = Vec::new();
-        for (event, id) in ids.iter().enumerate() {
-            self.events[event].ids.push(*id);
-            let slot = event * self.room + index as usize;
-            self.over(FILE_HEADER as u64 + 8 * slot as u64, &id.to_le_bytes(), at)?;
-            said.extend([*id, u64::from(index), u64::from(cpu), u64::MAX]);
-        }
-        self.id_index(&said)?;
-        self.cpus += 1;
-        Ok(Some(index))
     }
 
     /// A record of perf's own.
