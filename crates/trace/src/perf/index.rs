@@ -314,6 +314,8 @@ impl Index {
             if parts.is_empty() {
                 continue;
             }
+            // Our own recorder empties the rings of all cpus at once: one that ends before the others was lost sight of.
+            ring.last_seen = ring.last_seen.max(last_seen.filter(|_| self.recorder.is_some()));
             let end = ring.ending(self.threads, overwrite, last_seen.filter(|_| self.fault.is_some()), &tsc);
             let stopped = tsc(ring.stretches.iter().filter_map(|s| s.stopped).max());
             streams.push(Found { cpu: key, parts, began: tsc(ring.started), stopped, end });
