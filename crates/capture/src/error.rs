@@ -8,10 +8,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum CaptureError {
     /// No Intel PT.
-    #[error(
-        "no Intel PT on this host ({why}): record on one that has it; here analyze, view, simulate and demo work \
-         (havana doctor says more)"
-    )]
+    #[error("no Intel PT on this host ({why}): record on one that has it; here analyze, view, simulate and demo work")]
     NoPt {
         /// Why, as far as can be told.
         why: &'static str,
@@ -19,8 +16,7 @@ pub enum CaptureError {
     /// The kernel does not let us.
     #[error(
         "not permitted to trace all of this host: run as root, or give the program cap_perfmon, cap_ipc_lock and \
-         cap_sys_ptrace (setcap cap_perfmon,cap_ipc_lock,cap_sys_ptrace=ep havana), or set kernel.perf_event_paranoid=-1 \
-         (havana doctor says more)"
+         cap_sys_ptrace (setcap cap_perfmon,cap_ipc_lock,cap_sys_ptrace=ep havana), or set kernel.perf_event_paranoid=-1"
     )]
     NotPermitted,
     /// Another has it.

@@ -1,7 +1,7 @@
 //! The files that a recording is written to: one, or one after the other.
 //!
 //! Each file is whole in itself: it begins with what is known of the machine, its threads and its VMs, and where it goes
-//! on after another, with each cpu's trace from some PSB before the cut ([`tail`]). A file that cannot be gone on with is
+//! on after another, with each cpu's trace from some PSB before the cut (`tail`). A file that cannot be gone on with is
 //! cut behind its last whole round.
 
 mod names;
