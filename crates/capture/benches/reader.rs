@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use havana_capture::event::Control;
 use havana_capture::fake::FakeKernel;
 use havana_capture::output::{Files, OutputOptions, Target};
 use havana_capture::ring::{Rings, Size};
-use havana_capture::session::{Control, Cpu, Events, Filled, Session};
+use havana_capture::session::{Cpu, Events, Filled, Session};
 use havana_trace::perf_data::{About, Attribute, Event, Flags, PtBits, Start, TimeConv};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;

@@ -6,6 +6,32 @@ use havana_trace::perf_data::Attribute;
 use perf_event_open_sys as sys;
 use rustix::io::Errno;
 
+/// What can be asked of whoever fills a ring.
+pub trait Control: AsFd {
+    /// The id that its records carry.
+    fn id(&self) -> u64;
+    /// Begins, or goes on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn enable(&self) -> Result<(), Errno>;
+    /// Stops; what has come is in the ring.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn disable(&self) -> Result<(), Errno>;
+    /// The ring is told of all that has come so far (an AUX record, and head), and none is lost.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn flush(&self) -> Result<(), Errno>;
+    /// No record is written into its ring, or they are again.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn pause_output(&self, pause: bool) -> Result<(), Errno>;
+}
+
 /// An event of a cpu, of whatever runs there.
 #[derive(Debug)]
 pub struct Event {
@@ -45,50 +71,34 @@ impl Event {
         check(unsafe { sys::ioctls::ID(fd.as_raw_fd(), &raw mut id) })?;
         Ok(Event { fd, id })
     }
+}
 
-    /// Its id, which its records carry.
-    pub fn id(&self) -> u64 {
+impl Control for Event {
+    fn id(&self) -> u64 {
         self.id
     }
 
-    /// Begins, or goes on.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn enable(&self) -> Result<(), Errno> {
+    fn enable(&self) -> Result<(), Errno> {
         // SAFETY: takes no memory.
         check(unsafe { sys::ioctls::ENABLE(self.fd.as_raw_fd(), 0) })
     }
 
-    /// Stops; what has come is in the ring.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn disable(&self) -> Result<(), Errno> {
+    fn disable(&self) -> Result<(), Errno> {
         // SAFETY: as above.
         check(unsafe { sys::ioctls::DISABLE(self.fd.as_raw_fd(), 0) })
     }
 
-    /// What the processor has written so far is told of in the ring (an AUX record, and head).
-    ///
     /// Setting its period again has the kernel stop and start the event within one interrupt on its cpu
     /// (`__perf_event_period`): nothing else runs there in between, so no trace is lost. To disable and enable it takes
     /// two, and what runs between them is in no trace.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn flush(&self) -> Result<(), Errno> {
+    fn flush(&self) -> Result<(), Errno> {
         let period = Attribute::PERIOD;
         // The binding takes a number where the kernel takes its address.
         // SAFETY: the kernel reads the one word.
         check(unsafe { sys::ioctls::PERIOD(self.fd.as_raw_fd(), (&raw const period) as u64) })
     }
 
-    /// No record is written into its ring, or they are again.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn pause_output(&self, pause: bool) -> Result<(), Errno> {
+    fn pause_output(&self, pause: bool) -> Result<(), Errno> {
         // SAFETY: takes no memory.
         check(unsafe { sys::ioctls::PAUSE_OUTPUT(self.fd.as_raw_fd(), u32::from(pause)) })
     }

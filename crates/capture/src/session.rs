@@ -12,59 +12,11 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
-use crate::event::Event;
-use crate::host::{self, Pmu};
+use crate::CaptureError;
+use crate::event::{Control, Event};
+use crate::host::Pmu;
 use crate::ring::{Found, Records, Rings, Size, record_kind as kind};
 use crate::settings::{Mode, Settings};
-use crate::{CaptureError, Host};
-
-/// What can be asked of whoever fills a ring.
-pub trait Control: AsFd {
-    /// The id that its records carry.
-    fn id(&self) -> u64;
-    /// Begins, or goes on.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    fn enable(&self) -> Result<(), Errno>;
-    /// Stops.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    fn disable(&self) -> Result<(), Errno>;
-    /// Tells of all that has come so far, without losing any.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    fn flush(&self) -> Result<(), Errno>;
-    /// Writes no records, or does again.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    fn pause_output(&self, pause: bool) -> Result<(), Errno>;
-}
-
-impl Control for Event {
-    fn id(&self) -> u64 {
-        Event::id(self)
-    }
-
-    fn enable(&self) -> Result<(), Errno> {
-        Event::enable(self)
-    }
-
-    fn disable(&self) -> Result<(), Errno> {
-        Event::disable(self)
-    }
-
-    fn flush(&self) -> Result<(), Errno> {
-        Event::flush(self)
-    }
-
-    fn pause_output(&self, pause: bool) -> Result<(), Errno> {
-        Event::pause_output(self, pause)
-    }
-}
 
 /// A ring and who fills it.
 pub struct Filled {
@@ -134,18 +86,7 @@ pub struct Events {
 /// Records about the trace itself: an AUX record each time that a part of it is told of. There are few.
 const TRACE_RECORDS: usize = 32 << 10;
 
-/// What records tell of threads and processes; newer kernels know the last three.
-const SIDE: u64 = Flags::EXCLUDE_KERNEL
-    | Flags::EXCLUDE_HV
-    | Flags::MMAP
-    | Flags::MMAP2
-    | Flags::COMM
-    | Flags::COMM_EXEC
-    | Flags::TASK
-    | Flags::CONTEXT_SWITCH
-    | Flags::SAMPLE_ID_ALL
-    | Flags::DISABLED
-    | Flags::WATERMARK;
+/// What newer kernels know to record besides.
 const SIDE_NEWER: u64 = Flags::NAMESPACES | Flags::KSYMBOL | Flags::CGROUP;
 
 impl Events {
@@ -155,7 +96,7 @@ impl Events {
         let records = Attribute {
             pmu: Attribute::SOFTWARE,
             config: Attribute::DUMMY,
-            flags: SIDE | SIDE_NEWER | backward,
+            flags: Flags::SIDEBAND | SIDE_NEWER | Flags::DISABLED | Flags::WATERMARK | backward,
             read_format: Attribute::READ,
             wakeup_watermark: u32::try_from(bytes / 4).unwrap_or(u32::MAX),
             aux_watermark: 0,
@@ -442,17 +383,4 @@ fn enable(cpu: &Cpu) -> Result<(), CaptureError> {
     };
     cpu.records.control.enable().map_err(fail)?;
     cpu.trace.as_ref().map_or(Ok(()), |trace| trace.control.enable()).map_err(fail)
-}
-
-/// Whether Intel PT of a cpu can be had now: opens it, and lets it go.
-///
-/// # Errors
-/// That it cannot, and why.
-pub fn try_open(host: &Host, cpu: u32) -> Result<(), CaptureError> {
-    let settings = Settings::new(&host.pmu()?, &host.processor(), Mode::Envelope, Default::default())?;
-    let size = Size { data: host::page_size(), aux: host::page_size() };
-    Events::new(&host.pmu()?, &settings, Mode::Envelope, size)
-        .suited(cpu)
-        .map(drop)
-        .map_err(|errno| CaptureError::of_open(errno, cpu, settings.config))
 }

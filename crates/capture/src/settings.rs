@@ -158,7 +158,7 @@ pub fn hides_vms(host: &Host) -> Vec<String> {
              meanwhile): modprobe -r kvm_intel && modprobe kvm_intel pt_mode=0"
         ));
     }
-    if host.line("/sys/module/kvm_intel/parameters/nested").is_none() {
+    if host.nested().is_none() {
         says.push("kvm_intel is not loaded: no VM of KVM runs here now".into());
     }
     says

@@ -112,6 +112,7 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::FakeHost;
 
     #[test]
     fn what_can_be_said() {
@@ -126,37 +127,32 @@ mod tests {
 
     #[test]
     fn each_fires_when_it_begins_to_hold() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        let host = Host::at(dir.path());
+        let fake = FakeHost::new();
+        let host = &fake.host;
         let mut vms = Inventory::default();
         let pressure =
-            |share: &str| write("proc/pressure/cpu", &format!("some avg10={share} avg60=0.00\nfull avg10=90\n"));
+            |share: &str| fake.write("proc/pressure/cpu", &format!("some avg10={share} avg60=0.00\nfull avg10=90\n"));
         pressure("30.00");
-        let mut cpu = Watched::new("cpu>20".parse().unwrap(), &host, &vms);
-        assert!(!cpu.fires(&host, &vms), "it held before");
+        let mut cpu = Watched::new("cpu>20".parse().unwrap(), host, &vms);
+        assert!(!cpu.fires(host, &vms), "it held before");
         pressure("3.00");
-        assert!(!cpu.fires(&host, &vms));
+        assert!(!cpu.fires(host, &vms));
         pressure("20.01");
-        assert!(cpu.fires(&host, &vms) && !cpu.fires(&host, &vms));
+        assert!(cpu.fires(host, &vms) && !cpu.fires(host, &vms));
 
-        let path = dir.path().join("now");
-        let mut file = Watched::new(Condition::File(path.display().to_string()), &host, &vms);
-        assert!(!file.fires(&host, &vms));
+        let path = host.path("now");
+        let mut file = Watched::new(Condition::File(path.display().to_string()), host, &vms);
+        assert!(!file.fires(host, &vms));
         fs::write(&path, "").unwrap();
-        assert!(file.fires(&host, &vms) && !file.fires(&host, &vms));
+        assert!(file.fires(host, &vms) && !file.fires(host, &vms));
 
-        write("proc/7/cmdline", "firecracker\0--id\0web\0");
-        write("proc/7/task/7/comm", "firecracker\n");
-        vms.refresh(&host);
-        let mut exit = Watched::new(Condition::Exit("web".into()), &host, &vms);
-        assert!(!exit.fires(&host, &vms));
-        fs::remove_dir_all(dir.path().join("proc/7")).unwrap();
-        vms.refresh(&host);
-        assert!(exit.fires(&host, &vms) && !exit.fires(&host, &vms));
+        fake.write("proc/7/cmdline", "firecracker\0--id\0web\0");
+        fake.write("proc/7/task/7/comm", "firecracker\n");
+        vms.refresh(host);
+        let mut exit = Watched::new(Condition::Exit("web".into()), host, &vms);
+        assert!(!exit.fires(host, &vms));
+        fs::remove_dir_all(host.path("proc/7")).unwrap();
+        vms.refresh(host);
+        assert!(exit.fires(host, &vms) && !exit.fires(host, &vms));
     }
 }

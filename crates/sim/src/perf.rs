@@ -404,15 +404,7 @@ fn start(scenario: &Scenario, clock: TimeConv, snapshot: bool) -> Start {
     let dummy = Attribute {
         pmu: Attribute::SOFTWARE,
         config: Attribute::DUMMY,
-        flags: Flags::EXCLUDE_KERNEL
-            | Flags::EXCLUDE_HV
-            | Flags::MMAP
-            | Flags::MMAP2
-            | Flags::COMM
-            | Flags::COMM_EXEC
-            | Flags::TASK
-            | Flags::CONTEXT_SWITCH
-            | Flags::SAMPLE_ID_ALL,
+        flags: Flags::SIDEBAND,
         read_format: Attribute::READ,
         wakeup_watermark: 0,
         aux_watermark: 0,

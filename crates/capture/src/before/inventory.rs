@@ -43,7 +43,7 @@ impl Inventory {
 
 /// The VMs that run now, by the process of their VMM.
 pub fn vms(host: &Host) -> Vec<VmNote> {
-    let nested = host.line("/sys/module/kvm_intel/parameters/nested").is_some_and(|on| on == "Y" || on == "1");
+    let nested = host.nested() == Some(true);
     let listed = listed(host);
     let mut vms: Vec<VmNote> = Vec::new();
     let mut vhost: Vec<(i32, i32)> = Vec::new();
@@ -112,14 +112,16 @@ fn option<'a>(command: &'a [String], names: &[&str]) -> Option<&'a str> {
     })
 }
 
+/// The guest's name in the value of QEMU's `-name`: `guest=NAME,…`, or what stands first.
+pub fn guest_of(value: &str) -> &str {
+    let named = value.split(',').find_map(|part| part.strip_prefix("guest="));
+    named.unwrap_or_else(|| value.split(',').next().unwrap_or(value))
+}
+
 fn vm(pid: i32, vmm: &str, command: &[String], threads: &[(i32, String)]) -> VmNote {
-    let guest = |value: &str| {
-        let named = value.split(',').find_map(|part| part.strip_prefix("guest="));
-        named.unwrap_or_else(|| value.split(',').next().unwrap_or(value)).to_string()
-    };
     let stem = |path: &str| Some(Path::new(path.trim_start_matches("path=")).file_stem()?.to_str()?.to_string());
     let mut name = match vmm {
-        "qemu" => option(command, &["-name", "--name"]).map(guest),
+        "qemu" => option(command, &["-name", "--name"]).map(|value| guest_of(value).to_string()),
         "firecracker" => option(command, &["--id"]).map(str::to_string),
         "cloud-hypervisor" => option(command, &["--api-socket"]).and_then(stem),
         "crosvm" => option(command, &["--name"]).map(str::to_string),
@@ -174,25 +176,16 @@ fn offers_vmx(command: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::FakeHost;
 
     fn words(line: &str) -> Vec<String> {
-        line.split(' ').map(str::replace_underscores).collect()
-    }
-
-    trait Underscores {
-        fn replace_underscores(&self) -> String;
-    }
-
-    impl Underscores for str {
-        fn replace_underscores(&self) -> String {
-            self.replace('~', " ")
-        }
+        line.split(' ').map(String::from).collect()
     }
 
     fn seen(line: &str, threads: &[&str]) -> VmNote {
         let command = words(line);
         let threads: Vec<(i32, String)> =
-            threads.iter().enumerate().map(|(i, name)| (100 + i as i32, name.replace_underscores())).collect();
+            threads.iter().enumerate().map(|(i, name)| (100 + i as i32, (*name).to_string())).collect();
         vm(100, vmm_of(&command).unwrap_or("other"), &command, &threads)
     }
 
@@ -204,12 +197,12 @@ mod tests {
                 "/usr/bin/qemu-system-x86_64 -name guest=web-2,debug-threads=on -uuid {uuid} -cpu host,-vmx -S \
                       -object secret,file=/var/lib/libvirt/qemu/domain-1/key"
             ),
-            &["qemu-system-x86", "CPU~0/KVM", "CPU~1/KVM", "vhost-100"],
+            &["qemu-system-x86", "CPU 0/KVM", "CPU 1/KVM", "vhost-100"],
         );
         assert_eq!(qemu.name.as_deref(), Some("web-2"));
         assert_eq!(qemu.uuid.as_deref(), Some("4dea22b3-1d52-d8f3-2516-782e98ab3fa0"));
         assert_eq!((qemu.vcpus, qemu.vhost, qemu.libvirt), (vec![(101, 0), (102, 1)], vec![103], true));
-        let fire = seen("firecracker --id=f1 --api-sock /a", &["firecracker", "fc_api", "fc_vcpu~0"]);
+        let fire = seen("firecracker --id=f1 --api-sock /a", &["firecracker", "fc_api", "fc_vcpu 0"]);
         assert_eq!((fire.name.as_deref(), fire.vcpus), (Some("f1"), vec![(102, 0)]));
         let cloud = seen("cloud-hypervisor --api-socket path=/run/mail.sock", &["vmm", "vcpu0", "vcpu11"]);
         assert_eq!((cloud.name.as_deref(), cloud.vcpus), (Some("mail"), vec![(101, 0), (102, 11)]));
@@ -236,25 +229,20 @@ mod tests {
 
     #[test]
     fn what_changed_is_told_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        let host = Host::at(dir.path());
+        let fake = FakeHost::new();
+        let host = &fake.host;
         let mut inventory = Inventory::default();
-        assert_eq!(inventory.refresh(&host), []);
-        write("proc/7/cmdline", "firecracker\0--id\0a\0");
-        write("proc/7/task/7/comm", "firecracker\n");
-        write("proc/9/cmdline", "");
-        write("proc/9/task/9/comm", "vhost-7\n");
-        let first = inventory.refresh(&host);
+        assert_eq!(inventory.refresh(host), []);
+        fake.write("proc/7/cmdline", "firecracker\0--id\0a\0");
+        fake.write("proc/7/task/7/comm", "firecracker\n");
+        fake.write("proc/9/cmdline", "");
+        fake.write("proc/9/task/9/comm", "vhost-7\n");
+        let first = inventory.refresh(host);
         assert_eq!((first.len(), &first[0].vhost), (1, &vec![9]));
-        assert_eq!(inventory.refresh(&host), []);
-        write("proc/7/task/8/comm", "fc_vcpu 0\n");
-        assert_eq!(inventory.refresh(&host)[0].vcpus, [(8, 0)]);
-        fs::remove_dir_all(dir.path().join("proc/7")).unwrap();
-        assert_eq!((inventory.refresh(&host), inventory.all().len()), (vec![], 0));
+        assert_eq!(inventory.refresh(host), []);
+        fake.write("proc/7/task/8/comm", "fc_vcpu 0\n");
+        assert_eq!(inventory.refresh(host)[0].vcpus, [(8, 0)]);
+        fs::remove_dir_all(host.path("proc/7")).unwrap();
+        assert_eq!((inventory.refresh(host), inventory.all().len()), (vec![], 0));
     }
 }

@@ -28,18 +28,23 @@ pub fn threads(host: &Host) -> Vec<u8> {
     out
 }
 
-/// Where the kernel's code is, and that of its modules.
-pub fn kernel_code(host: &Host) -> Vec<u8> {
-    let mut out = Vec::new();
+/// Where the kernel's own code is. That takes reading all of its symbols, and does not change while it runs.
+pub fn kernel(host: &Host) -> Vec<u8> {
     let symbols = host.read("/proc/kallsyms").unwrap_or_default();
     let address = |name: &str| {
         let line = symbols.lines().find(|line| line.split(' ').nth(2) == Some(name))?;
         u64::from_str_radix(line.split(' ').next()?, 16).ok().filter(|at| *at > 0)
     };
     // Without the right to see them, addresses are zeros.
-    if let (Some(text), Some(end)) = (address("_text"), address("_etext")) {
-        out.extend(record::kernel_code(text, end.saturating_sub(text), "[kernel.kallsyms]_text"));
+    match (address("_text"), address("_etext")) {
+        (Some(text), Some(end)) => record::kernel_code(text, end.saturating_sub(text), "[kernel.kallsyms]_text"),
+        _ => Vec::new(),
     }
+}
+
+/// Where the code of its modules is, of those that are loaded now.
+pub fn modules(host: &Host) -> Vec<u8> {
+    let mut out = Vec::new();
     for line in host.read("/proc/modules").unwrap_or_default().lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [name, size, ..] = words[..] else { continue };

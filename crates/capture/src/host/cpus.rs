@@ -39,12 +39,6 @@ impl Host {
     pub fn online(&self) -> Vec<u32> {
         self.line("/sys/devices/system/cpu/online").and_then(|l| parse_cpu_list(&l)).unwrap_or_default()
     }
-
-    /// How many cpus there can ever be.
-    pub fn possible(&self) -> usize {
-        let list = self.line("/sys/devices/system/cpu/possible").and_then(|l| parse_cpu_list(&l));
-        list.map_or(0, |list| list.len())
-    }
 }
 
 #[cfg(test)]

@@ -63,11 +63,6 @@ impl Host {
         Host { root: root.into(), here: false }
     }
 
-    /// It is this machine: its processor can be asked, and its kernel.
-    pub fn is_here(&self) -> bool {
-        self.here
-    }
-
     /// A path of it, absolute.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
@@ -99,6 +94,11 @@ impl Host {
     /// Its name.
     pub fn name(&self) -> String {
         self.line("/proc/sys/kernel/hostname").unwrap_or_default()
+    }
+
+    /// Whether KVM lets guests have guests of their own. `None` where it is not loaded.
+    pub fn nested(&self) -> Option<bool> {
+        self.line("/sys/module/kvm_intel/parameters/nested").map(|on| on == "Y" || on == "1")
     }
 
     /// Its first processor.
@@ -134,11 +134,6 @@ impl Host {
     }
 }
 
-/// Bytes of a page.
-pub fn page_size() -> usize {
-    rustix::param::page_size()
-}
-
 /// The TSC now. 0 where there is none.
 pub fn tsc() -> i64 {
     #[cfg(target_arch = "x86_64")]
@@ -148,24 +143,44 @@ pub fn tsc() -> i64 {
     0
 }
 
+/// A host that is a directory, for tests to put files into.
+#[cfg(test)]
+pub(crate) struct FakeHost {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) host: Host,
+}
+
+#[cfg(test)]
+impl FakeHost {
+    pub(crate) fn new() -> FakeHost {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        FakeHost { dir, host }
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.host.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_processor_in_words_and_numbers() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("proc")).unwrap();
-        fs::write(
-            dir.path().join("proc/cpuinfo"),
+        let fake = FakeHost::new();
+        fake.write(
+            "proc/cpuinfo",
             "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 79\nmodel name\t: Xeon: a big one\n\
              stepping\t: 1\nflags\t\t: fpu vme intel_pt\n\nprocessor\t: 1\nvendor_id\t: Other\n",
-        )
-        .unwrap();
-        let processor = Host::at(dir.path()).processor();
+        );
+        let processor = fake.host.processor();
         assert_eq!(processor.id(), "GenuineIntel,6,79,1");
         assert_eq!(processor.name, "Xeon: a big one");
         assert!(processor.has("intel_pt") && !processor.has("pt") && processor.always_branches());
-        assert_eq!(Host::at(&dir.path().join("nothing")).processor(), Processor::default());
+        assert_eq!(Host::at(&fake.dir.path().join("nothing")).processor(), Processor::default());
     }
 }

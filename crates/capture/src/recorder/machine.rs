@@ -21,9 +21,8 @@ pub(super) fn about(host: &Host, options: &Options) -> About {
     }
 }
 
-pub(super) fn note(host: &Host, options: &Options) -> MachineNote {
-    let About { hostname, os_release, cpu_name, cpu_id, command, cpus_online } = about(host, options);
-    let nested = host.line("/sys/module/kvm_intel/parameters/nested").map(|on| on == "Y" || on == "1");
+pub(super) fn note(host: &Host, options: &Options, about: &About) -> MachineNote {
+    let About { hostname, os_release, cpu_name, cpu_id, command, cpus_online } = about.clone();
     MachineNote {
         version: options.version.clone(),
         hostname,
@@ -35,7 +34,7 @@ pub(super) fn note(host: &Host, options: &Options) -> MachineNote {
         command: command.into_iter().take(256).map(|word| word.chars().take(128).collect()).collect(),
         mode: options.mode.name().into(),
         precision: options.precision.name().into(),
-        nested,
+        nested: host.nested(),
     }
 }
 

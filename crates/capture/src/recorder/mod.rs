@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use havana_trace::perf_data::{About, CostNote, CpuCost, LONGEST_NOTE, RecorderNote, VmNote};
 
-use crate::before::{Inventory, kernel_code, threads};
+use crate::before::{Inventory, kernel, modules, threads};
 use crate::host::{Pmu, cpu_list, tsc};
 use crate::output::{Files, OutputOptions};
 use crate::ring::Size;
@@ -74,8 +74,6 @@ pub struct Summary {
     pub files: u64,
     /// The last one's name.
     pub last: Option<PathBuf>,
-    /// Snapshots that were written.
-    pub snapshots: u64,
     /// What could not be written, and why: the recording ended by it.
     pub failed: Option<String>,
 }
@@ -105,7 +103,8 @@ pub struct Recorder {
     say: Every,
     /// Of cpus that went offline.
     gone: Vec<CpuCost>,
-    snapshots: u64,
+    /// Where the kernel's code is, as a record.
+    kernel: Vec<u8>,
 }
 
 impl Recorder {
@@ -125,22 +124,11 @@ impl Recorder {
         let cpus = if options.cpus.is_empty() { online } else { options.cpus.clone() };
         let events = Events::new(&pmu, &settings, options.mode, options.rings);
         let session = Session::open(events, &cpus)?;
-        Recorder::of(host, options, settings, pmu, session)
-    }
-
-    /// Of rings that are there.
-    pub(crate) fn of(
-        host: Host,
-        options: Options,
-        settings: Settings,
-        pmu: Pmu,
-        session: Session,
-    ) -> Result<Recorder, CaptureError> {
         let mut warnings = settings.lacks.clone();
         warnings.extend(hides_vms(&host));
         let about = machine::about(&host, &options);
-        let files = Files::new(options.output.clone());
         let flush = Every::new(options.flush);
+        let kernel = kernel(&host);
         let mut recorder = Recorder {
             host,
             options,
@@ -156,7 +144,7 @@ impl Recorder {
             look: Every::new(LOOK),
             say: Every::new(COST),
             gone: Vec::new(),
-            snapshots: 0,
+            kernel,
         };
         recorder.inventory.refresh(&recorder.host);
         Ok(recorder)
@@ -265,16 +253,14 @@ impl Recorder {
         }
         if self.options.mode == Mode::Snapshot {
             for why in wanted {
-                self.snapshot()?;
+                self.gather()?;
                 tell(Tell::Snapshot(why));
             }
         } else {
             if self.flush.is_due() {
                 self.session.flush();
             }
-            if self.session.take(&mut self.files)? {
-                self.files.round()?;
-            }
+            self.gather()?;
         }
         if self.say.is_due() {
             let cost = RecorderNote::Cost(self.cost());
@@ -298,13 +284,10 @@ impl Recorder {
     fn rotate(&mut self, tell: &mut dyn FnMut(Tell)) -> Result<(), Failure> {
         // What is later than this is in the next file, whichever cpu is flushed when.
         let cut = tsc();
-        if self.options.mode == Mode::Snapshot {
-            self.snapshot()?;
-        } else {
+        if self.options.mode != Mode::Snapshot {
             self.session.flush();
-            self.session.take(&mut self.files)?;
-            self.files.round()?;
         }
+        self.gather()?;
         let cost = RecorderNote::Cost(self.cost());
         let end = RecorderNote::End { why: "another file follows".into(), until: Some(cut) };
         self.files.finish(&self.about, &[cost, end])?;
@@ -313,14 +296,15 @@ impl Recorder {
     }
 
     fn begin_file(&mut self, continues: Option<i64>) -> Result<(), CaptureError> {
+        self.about.cpus_online = self.host.online().len() as u32;
         let start = machine::start(&self.host, &self.session, &self.settings, &self.pmu, self.options.mode)?;
-        let mut notes = vec![RecorderNote::Machine(machine::note(&self.host, &self.options)), machine::clocks()];
+        let mut notes =
+            vec![RecorderNote::Machine(machine::note(&self.host, &self.options, &self.about)), machine::clocks()];
         if let Some(tsc) = continues {
             notes.push(RecorderNote::Continues { tsc, files: self.files.before() + 1 });
         }
         notes.extend(vms_notes(self.inventory.all().to_vec()));
-        let mut records = kernel_code(&self.host);
-        records.extend(threads(&self.host));
+        let records = [&self.kernel[..], &modules(&self.host), &threads(&self.host)].concat();
         self.files.begin(&start, &self.about, &notes, &records)
     }
 
@@ -335,8 +319,8 @@ impl Recorder {
         }
         let known = self.cpus();
         let gone: Vec<u32> = known.iter().copied().filter(|cpu| !online.contains(cpu)).collect();
-        if !gone.is_empty() && self.options.mode != Mode::Snapshot && self.session.take(&mut self.files)? {
-            self.files.round()?;
+        if !gone.is_empty() && self.options.mode != Mode::Snapshot {
+            self.gather()?;
         }
         for cpu in gone {
             self.gone.extend(self.session.remove_cpu(cpu));
@@ -370,10 +354,17 @@ impl Recorder {
         Ok(())
     }
 
-    fn snapshot(&mut self) -> Result<(), Failure> {
-        self.session.snapshot(&mut self.files)?;
-        self.snapshots += 1;
-        Ok(self.files.round()?)
+    /// Writes what the rings have; of rings that are overwritten, all that they hold.
+    fn gather(&mut self) -> Result<(), Failure> {
+        let any = if self.options.mode == Mode::Snapshot {
+            self.session.snapshot(&mut self.files).map(|()| true)?
+        } else {
+            self.session.take(&mut self.files)?
+        };
+        if any {
+            self.files.round()?;
+        }
+        Ok(())
     }
 
     /// Takes the rest, and ends the file.
@@ -385,12 +376,8 @@ impl Recorder {
     ) -> Result<Summary, CaptureError> {
         self.session.disable();
         // What is in the rings now is the end of it all.
-        if self.options.mode == Mode::Snapshot && failed.is_none() {
-            failed = self.snapshot().err().map(|failure| failure.to_string());
-        }
-        if failed.is_none() && self.options.mode != Mode::Snapshot {
-            let rest = self.session.take(&mut self.files).and_then(|_| self.files.round());
-            failed = rest.err().map(|error| error.to_string());
+        if failed.is_none() {
+            failed = self.gather().err().map(|failure| failure.to_string());
         }
         if self.options.mode != Mode::Snapshot {
             self.session.give_up();
@@ -409,7 +396,7 @@ impl Recorder {
             tell(Tell::File(path.clone()));
         }
         let files = self.files.before() + 1;
-        Ok(Summary { why, cost: self.cost(), files, last, snapshots: self.snapshots, failed })
+        Ok(Summary { why, cost: self.cost(), files, last, failed })
     }
 
     /// What it cost up to now.

@@ -26,7 +26,7 @@ pub struct Found {
 impl Rings {
     /// The records that an overwritten data ring holds, oldest first.
     ///
-    /// The kernel must not write meanwhile ([`Event::pause_output`](crate::event::Event::pause_output)); what it writes
+    /// The kernel must not write meanwhile ([`Control::pause_output`](crate::event::Control::pause_output)); what it writes
     /// all the same is left out where it is torn.
     pub fn overwritten_data(&self) -> Vec<u8> {
         let head = self.memory().data_head().load(Ordering::Acquire);

@@ -13,6 +13,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use havana_capture::before::guest_of;
 use havana_rows::{CpuState, Exit, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm, VmOffset};
 use havana_trace::perf_data::VmNote;
 use serde::Deserialize;
@@ -119,10 +120,7 @@ fn line_entry(line: &str) -> Entry {
     entry.uuid = words.iter().find(|w| is_uuid(w)).map(|w| (*w).to_string());
     entry.pid = words.iter().find_map(|w| w.parse().ok());
     // QEMU's `-name guest=NAME,…` or `-name NAME`; Firecracker's `--id NAME`.
-    let guest = option("-name").map(|value| {
-        let first = value.split(',').find_map(|part| part.strip_prefix("guest="));
-        first.unwrap_or_else(|| value.split(',').next().unwrap_or(value))
-    });
+    let guest = option("-name").map(guest_of);
     let plain = |w: &&&str| !is_uuid(w) && w.parse::<i64>().is_err();
     let program = words.iter().any(|w| w.starts_with('-') && w.len() > 1);
     let name =

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
         let at = || format!("--reader-cpus {}", cpu_list(&list.0));
         havana_capture::host::run_on(&list.0).with_context(at)?;
     }
+    let rotates = options.output.rotates();
     let mut recorder = Recorder::new(Host::here(), options)?;
     for warning in recorder.warnings() {
         say(&format!("warning: {warning}"));
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     let summary = recorder.run(signals, until, &mut |tell| match tell {
         Tell::Warning(text) => say(&format!("warning: {text}")),
         Tell::Snapshot(why) => say(&format!("snapshot written: {why}")),
-        Tell::File(path) if !args.quiet && args.long.rotates() => say(&format!("{} is whole", path.display())),
+        Tell::File(path) if !args.quiet && rotates => say(&format!("{} is whole", path.display())),
         _ => {}
     })?;
     report(&summary, args, &say);
@@ -59,12 +60,6 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
         bail!("{failed}; what was written before is whole");
     }
     workload.as_mut().map_or(Ok(ExitCode::SUCCESS), Workload::status)
-}
-
-impl cli::LongRuns {
-    fn rotates(&self) -> bool {
-        self.rotate_size.is_some() || self.rotate_time.is_some()
-    }
 }
 
 fn options(args: &Record) -> anyhow::Result<Options> {
@@ -77,7 +72,14 @@ fn options(args: &Record) -> anyhow::Result<Options> {
         bail!("--on says when a snapshot is written: say --mode snapshot too");
     }
     let target = if args.output.as_os_str() == STDIN { Target::Stdout } else { Target::File(args.output.clone()) };
-    if target == Target::Stdout && args.long.rotates() {
+    let output = OutputOptions {
+        target,
+        rotate_bytes: args.long.rotate_size,
+        rotate_every: args.long.rotate_time,
+        max_bytes: args.long.max_size,
+        compress: args.long.zstd,
+    };
+    if output.target == Target::Stdout && output.rotates() {
         bail!("standard output is one: --rotate-size and --rotate-time need -o FILE");
     }
     let default_ring = if mode == Mode::Full { 16 << 20 } else { 4 << 20 };
@@ -93,13 +95,7 @@ fn options(args: &Record) -> anyhow::Result<Options> {
             data: usize::try_from(args.reader.records)?,
             aux: usize::try_from(args.reader.buffer.unwrap_or(default_ring))?,
         },
-        output: OutputOptions {
-            target,
-            rotate_bytes: args.long.rotate_size,
-            rotate_every: args.long.rotate_time,
-            max_bytes: args.long.max_size,
-            compress: args.long.zstd,
-        },
+        output,
         max_duration: args.long.max_duration,
         flush: args.reader.flush,
         on: args.on.clone(),

@@ -64,6 +64,16 @@ impl Flags {
     pub const KSYMBOL: u64 = 1 << 29;
     /// CGROUP records (5.7).
     pub const CGROUP: u64 = 1 << 32;
+    /// What the event beside Intel PT records of threads and processes: it samples nothing itself.
+    pub const SIDEBAND: u64 = Self::EXCLUDE_KERNEL
+        | Self::EXCLUDE_HV
+        | Self::MMAP
+        | Self::MMAP2
+        | Self::COMM
+        | Self::COMM_EXEC
+        | Self::TASK
+        | Self::CONTEXT_SWITCH
+        | Self::SAMPLE_ID_ALL;
 }
 
 impl Attribute {

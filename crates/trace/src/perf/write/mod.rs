@@ -216,7 +216,11 @@ impl<W: Write> Writer<W> {
                 ids.extend([*id, index as u64, u64::from(*cpu), u64::MAX]);
             }
         }
-        self.id_index(&ids)?;
+        // The size of a record has 16 bits.
+        for some in ids.chunks(4 * 2000) {
+            let count = some.len() as u64 / 4;
+            self.record(kind::ID_INDEX, &[&words(&[count])[..], &words(some)].concat())?;
+        }
         let pt = start.events.first().map_or(0, |e| u64::from(e.attribute.pmu));
         let (n, d) = start.tsc_ctc_ratio;
         let bits = start.bits;
@@ -243,16 +247,6 @@ impl<W: Write> Writer<W> {
             u64::from(start.event_trace),
         ];
         self.record(kind::AUXTRACE_INFO, &words(&info))
-    }
-
-    /// Which id is of which cpu: four words each.
-    fn id_index(&mut self, ids: &[u64]) -> io::Result<()> {
-        // The size of a record has 16 bits.
-        for some in ids.chunks(4 * 2000) {
-            let count = some.len() as u64 / 4;
-            self.record(kind::ID_INDEX, &[&words(&[count])[..], &words(some)].concat())?;
-        }
-        Ok(())
     }
 
     /// A record of perf's own.
