@@ -282,7 +282,8 @@ impl Taker for Files {
     fn trace(&mut self, cpu: u32, at: u64, bytes: [&[u8]; 2]) -> io::Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         open.trace(cpu, at, bytes)?;
-        if self.options.rotates() {
+        // Also without rotation: where a cpu comes, another file follows.
+        if self.can_follow() {
             self.tails.entry(cpu).or_default().add(at, bytes);
         }
         Ok(())

@@ -163,11 +163,14 @@ fn a_file_that_fails_is_cut_behind_its_last_whole_round() {
 fn one_file_after_the_other_without_rotation_too() {
     let dir = tempfile::tempdir().unwrap();
     let mut files = Files::new(options(dir.path()));
+    let mut all = Vec::new();
     for name in ["t.data", "t-000002.data"] {
         files.begin(&start(), &about(), &[], &[]).unwrap();
-        round(&mut files, 0, 0, 500);
+        let at = all.len();
+        all.extend(round(&mut files, 0, at as u64, 504));
         files.finish(&about(), &[end()]).unwrap();
         assert!(files.path().unwrap().ends_with(name));
+        assert!(trace_of(&open(files.path().unwrap()), 0) == all, "from a PSB before the cut");
     }
 }
 

@@ -103,6 +103,8 @@ pub struct Recorder {
     say: Every,
     /// Of cpus that went offline.
     gone: Vec<CpuCost>,
+    /// Cpus that came online and cannot be recorded: that is said once.
+    passed_over: Vec<u32>,
     /// Where the kernel's code is, as a record.
     kernel: Vec<u8>,
 }
@@ -144,6 +146,7 @@ impl Recorder {
             look: Every::new(LOOK),
             say: Every::new(COST),
             gone: Vec::new(),
+            passed_over: Vec::new(),
             kernel,
         };
         recorder.inventory.refresh(&recorder.host);
@@ -317,7 +320,8 @@ impl Recorder {
         if online.is_empty() {
             return Ok(());
         }
-        let known = self.cpus();
+        self.passed_over.retain(|cpu| online.contains(cpu));
+        let known = [self.cpus(), self.passed_over.clone()].concat();
         let gone: Vec<u32> = known.iter().copied().filter(|cpu| !online.contains(cpu)).collect();
         if !gone.is_empty() && self.options.mode != Mode::Snapshot {
             self.gather()?;
@@ -342,6 +346,9 @@ impl Recorder {
                 Err("standard output cannot go on in another file".into())
             };
             came |= opened.is_ok();
+            if opened.is_err() {
+                self.passed_over.push(*cpu);
+            }
             tell(Tell::Warning(match opened {
                 Ok(()) => format!("cpu {cpu} came online, and is recorded from here on, in another file"),
                 Err(why) => format!("cpu {cpu} came online, and is not recorded: {why}"),
