@@ -4,6 +4,9 @@
 //! follows the core's frequency (CBR). The core may also stand still: ticks go by and no cycle is counted. So the
 //! shortest cycle ever seen at a ratio is the cycle's length, and `c` cycles take at least `c` of them. Between two
 //! times that both have a CYC right before them, an event after `c` of `C` cycles lies where both ends allow.
+//!
+//! An MTC tells of a crystal edge, and is written some time after it: what stands before it in the stream may lie behind
+//! the edge. How long after, cycles tell: those since the last known time take longer than the edges are apart.
 
 use crate::span::{FAR, Span};
 
@@ -22,9 +25,48 @@ pub(crate) struct Cycles {
     pub(crate) direct: bool,
     /// The last known time had a CYC right before it.
     from_direct: bool,
-    /// Not all cycles since the last known time are counted; and trace was missing.
+    /// Not all cycles since the last known time are counted; trace was missing; the ratio changed.
     broken: bool,
     missed: bool,
+    changed: bool,
+    run: Option<Run>,
+    late: Late,
+}
+
+/// Known times of which each gap's cycles are all counted, at one ratio: the longer, the less it matters how late its
+/// ends were told.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    from: Span,
+    cycles: u64,
+    gaps: u32,
+}
+
+/// A longer run would be one in which the core stood still some time.
+const LONGEST_RUN: u32 = 64;
+
+/// How long after their edges MTCs were written: the most of this and of the last [`Late::STRETCH`] of them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Late {
+    now: i64,
+    before: i64,
+    edges: u32,
+    /// So many were held against cycles that it is known.
+    known: bool,
+}
+
+impl Late {
+    const STRETCH: u32 = 4096;
+    const ENOUGH: u32 = 64;
+
+    fn saw(&mut self, ticks: i64) {
+        self.now = self.now.max(ticks);
+        self.edges += 1;
+        self.known |= self.edges >= Self::ENOUGH;
+        if self.edges == Self::STRETCH {
+            *self = Late { now: 0, before: self.now, edges: 0, known: true };
+        }
+    }
 }
 
 /// An event's place among the cycles since the last known time.
@@ -37,8 +79,7 @@ pub(crate) struct Cycle {
 
 /// A cycle may be this much shorter than the shortest seen.
 const GIVE: f64 = 1.0 - 1.0 / 2048.0;
-/// A packet comes so many ticks after what it tells of, at the most: an MTC is made at the first instruction after its
-/// edge.
+/// A packet other than an MTC comes so many ticks after what it tells of, at the most.
 const SLOP: i64 = 8;
 /// Fewer cycles say too little of their length.
 const ENOUGH: u64 = 256;
@@ -55,6 +96,9 @@ impl Cycles {
             from_direct: false,
             broken: false,
             missed: false,
+            changed: false,
+            run: None,
+            late: Late::default(),
         }
     }
 
@@ -66,6 +110,7 @@ impl Cycles {
     pub(crate) fn cbr(&mut self, ratio: u8) {
         if ratio != self.ratio {
             self.ratio = ratio;
+            self.changed = true;
             // Cycles on both sides of the change are in this gap: the shorter of the two bounds them, if both are known.
             self.slowest = self.slowest.min(self.shortest[usize::from(ratio)]);
         }
@@ -87,21 +132,65 @@ impl Cycles {
         Cycle { count: self.count, direct: self.direct }
     }
 
+    /// An MTC comes, of an edge `period` ticks after the one before: so many ticks after the edge it was written at the
+    /// most. `from`: the last known time, with what is known of how late that was.
+    pub(crate) fn late(&mut self, from: Option<Span>, edge: Span, period: i64) -> i64 {
+        let ticks = self.shortest[usize::from(self.ratio)];
+        let counted = self.direct && self.from_direct && !self.broken && !self.changed;
+        let this = match from.filter(|_| counted && ticks > 0.0) {
+            Some(from) => from.lo + ((self.count as f64 * ticks) as i64).min(FAR) - edge.lo,
+            None => 0,
+        };
+        // More is a core that became faster before it said so.
+        let this = this.min(Self::most_late(period));
+        if counted && this < Self::most_late(period) {
+            self.late.saw(this);
+        }
+        this.max(self.usual_late(period))
+    }
+
+    /// So many ticks after its edge an MTC is written at the most, as far as is known. Nobody says how late it may be:
+    /// a small part of the period is allowed in any case, and more before cycles could tell.
+    pub(crate) fn usual_late(&self, period: i64) -> i64 {
+        let least = match (self.count > 0, self.late.known) {
+            (true, true) => SLOP,
+            (true, false) => period >> 6,
+            (false, _) => period >> 9,
+        };
+        let seen = self.late.now.max(self.late.before);
+        (seen + seen / 4).max(least)
+    }
+
+    /// What is later is not believed.
+    pub(crate) fn most_late(period: i64) -> i64 {
+        period >> 2
+    }
+
     /// A known time: gives how to bound the events since the last one, and starts anew.
     pub(crate) fn close(&mut self, from: Option<Span>, to: Span) -> Gap {
         let total = self.direct.then_some(self.count);
         if let (Some(from), Some(total), true) = (from, total, self.from_direct)
-            && total >= ENOUGH
             && !self.broken
+            && !self.changed
         {
-            // Of the gap whose cycles are surely shorter than others' may be, and no longer than they can be there: gaps
-            // are of all lengths, and what is uncertain of a short one grows in a long one.
-            let at_most = &mut self.at_most[usize::from(self.ratio)];
-            let ticks = (to.hi - from.lo) as f64 / total as f64;
-            if ticks < *at_most {
-                *at_most = ticks;
-                self.shortest[usize::from(self.ratio)] = (to.lo - from.hi).max(1) as f64 / total as f64;
+            let run = self.run.get_or_insert(Run { from, cycles: 0, gaps: 0 });
+            (run.cycles, run.gaps) = (run.cycles.saturating_add(total), run.gaps + 1);
+            let whole = *run;
+            if whole.gaps == LONGEST_RUN {
+                self.run = None;
             }
+            // Of the gap or run whose cycles are surely shorter than others' may be, and no longer than they can be
+            // there: what is uncertain of a short one grows in a long one. In a run a clock that wavers is no longer seen.
+            let at_most = &mut self.at_most[usize::from(self.ratio)];
+            for (from, cycles) in [(from, total), (whole.from, whole.cycles)] {
+                let ticks = (to.hi - from.lo) as f64 / cycles as f64;
+                if cycles >= ENOUGH && ticks < *at_most {
+                    *at_most = ticks;
+                    self.shortest[usize::from(self.ratio)] = (to.lo - from.hi).max(1) as f64 / cycles as f64;
+                }
+            }
+        } else {
+            self.run = None;
         }
         let known = self.shortest[usize::from(self.ratio)];
         let whole = self.slowest > 0.0 && !self.missed;
@@ -110,7 +199,7 @@ impl Cycles {
         self.slowest = known;
         self.count = 0;
         self.from_direct = self.direct;
-        (self.direct, self.broken, self.missed) = (false, false, false);
+        (self.direct, self.broken, self.missed, self.changed) = (false, false, false, false);
         gap
     }
 }
@@ -193,5 +282,37 @@ mod tests {
             }
             from = Some(Span::exact(t));
         }
+    }
+
+    #[test]
+    fn how_late_edges_are_told_is_learnt_and_bounds_hold() {
+        const PERIOD: i64 = 43_008;
+        let mut c = Cycles::new();
+        c.cbr(21);
+        let (mut from, mut written) = (None, 0);
+        let mut state = 7u64;
+        let mut widest = 0;
+        for i in 1..2000i64 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Up to 400 ticks behind its edge; an event stands shortly before it, most often behind the edge.
+            let late = (state >> 40) as i64 % 400;
+            let edge = Span::exact(i * PERIOD);
+            let end = edge.lo + late;
+            let truth = end - 20;
+            c.cyc((truth - written) as u64);
+            let event = c.at();
+            c.cyc((end - truth) as u64);
+            let most = c.late(from, edge, PERIOD);
+            let to = Span { hi: edge.hi + most, ..edge };
+            let gap = c.close(from, to);
+            if let Some(from) = from {
+                let within = Span { lo: from.lo, hi: to.hi };
+                let span = if gap.tells() { gap.narrow(within, event, None) } else { within };
+                assert!(span.lo <= truth && truth <= span.hi, "{i}: {span:?} for {truth}");
+                widest = if i > 500 { span.width().max(widest) } else { 0 };
+            }
+            (from, written) = (Some(to), end);
+        }
+        assert!(widest < 1200, "{widest}");
     }
 }

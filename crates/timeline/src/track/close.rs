@@ -204,7 +204,8 @@ impl Inner<'_> {
     pub(super) fn end_of_trace(&self, opened: Known) -> (i64, i64) {
         if let Some(due) = self.ctc.as_ref().and_then(Ctc::due) {
             let due = due.max(opened.span.lo);
-            return (due, due);
+            let late = self.ctc.as_ref().map_or(0, |ctc| self.cycles.usual_late(ctc.period()));
+            return (due + late, due);
         }
         let after = |gap: i64| self.latest.saturating_add(gap).min(FAR).max(opened.span.lo);
         // Those were seen with the crystal's help.

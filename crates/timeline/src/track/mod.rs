@@ -36,7 +36,7 @@ use crate::cyc::{Cycle, Cycles};
 use crate::event::{Loaded, Told, What};
 use crate::feed::{Content, Feed};
 use crate::offset::Offsets;
-use crate::span::{Known, Span};
+use crate::span::{FAR, Known, Span};
 use crate::spread::{Kind, Kinds, Link, Smoother};
 use crate::sure::{Share, Sure};
 use crate::survey::{Clocks, Start};
@@ -306,6 +306,8 @@ struct Inner<'a> {
     sure: Sure,
     shares: Vec<Share>,
     told: VecDeque<Told>,
+    /// The latest moment at which an event that was told may lie.
+    told_hi: i64,
     ended: bool,
 }
 
@@ -357,6 +359,7 @@ impl<'a> Inner<'a> {
             sure: Sure::new(Span::ANY),
             shares: Vec::new(),
             told: VecDeque::new(),
+            told_hi: -FAR,
             ended: false,
         }
     }

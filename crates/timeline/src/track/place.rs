@@ -3,6 +3,7 @@
 use havana_rows::Time;
 
 use super::{AHEAD, BLOCK, FIRST_BLOCK, FIRST_ROUNDS, FIRST_ROUNDS_SAMPLED, Inner, LONGEST, Node};
+use crate::cyc::Cycles;
 use crate::event::{Loaded, Told, What};
 use crate::rule::{Rule, holds};
 use crate::span::{Known, Span};
@@ -89,6 +90,10 @@ impl Inner<'_> {
                 self.sure.boundary(known, &mut self.shares);
             } else if let Some(&tsc) = times_left.next() {
                 left -= 1;
+                // An MTC may be written a little after a time that is exact and stands behind it.
+                let late = self.ctc.as_ref().map_or(0, |ctc| Cycles::most_late(ctc.period()));
+                let span = Span { hi: span.hi.max(self.told_hi.min(span.hi.saturating_add(late))), ..span };
+                self.told_hi = span.hi;
                 let span = if holds(Rule::Bounds) { span } else { Span::exact(tsc) };
                 self.tell(node, Time { tsc, lo: span.lo, hi: span.hi });
             }

@@ -24,19 +24,29 @@ impl Inner<'_> {
         let period = ctc.period();
         match ctc.mtc(payload) {
             Edge::Next(at) => {
-                let at = Known::at(at);
+                let at = self.written(at, period);
                 self.kinds.edge(self.stretch.0, period as f64);
                 self.close(at, None);
             }
             // They went by while the driver's handler ran.
-            Edge::Skipped(at) if self.off.is_some() => self.close(Known::at(at), None),
+            Edge::Skipped(at) if self.off.is_some() => {
+                let at = self.written(at, period);
+                self.close(at, None);
+            }
             Edge::Skipped(at) => {
-                let wake = Span { lo: at.lo - period, hi: at.hi };
-                self.close(Known::at(at), due.map(|due| (due, wake)));
+                let at = self.written(at, period);
+                let wake = Span { lo: at.span.lo - period, hi: at.span.hi };
+                self.close(at, due.map(|due| (due, wake)));
             }
             Edge::None => {}
         }
         self.cycles.direct = false;
+    }
+
+    /// When the MTC of an edge was written.
+    fn written(&mut self, edge: Span, period: i64) -> Known {
+        let late = self.cycles.late(self.opened.map(|opened| opened.span), edge, period);
+        Known { span: Span { hi: edge.hi + late, ..edge }, ..Known::at(edge) }
     }
 
     pub(super) fn tsc(&mut self, tsc: Tsc, offsets: &mut Offsets) {
