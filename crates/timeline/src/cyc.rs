@@ -45,27 +45,30 @@ struct Run {
 /// A longer run would be one in which the core stood still some time.
 const LONGEST_RUN: u32 = 64;
 
-/// How long after their edges MTCs were written: the most of this and of the last [`Late::STRETCH`] of them.
+/// How long after their edges MTCs were written, at the most: of this and of the last stretches of so many edges. A cpu
+/// that idles is never late, so a second of it must not be forgotten at once.
 #[derive(Debug, Clone, Copy, Default)]
 struct Late {
     now: i64,
-    before: i64,
-    edges: u32,
-    /// So many were held against cycles that it is known.
-    known: bool,
+    before: [i64; 16],
+    edges: usize,
 }
 
 impl Late {
-    const STRETCH: u32 = 4096;
-    const ENOUGH: u32 = 64;
+    const STRETCH: usize = 4096;
 
     fn saw(&mut self, ticks: i64) {
         self.now = self.now.max(ticks);
         self.edges += 1;
-        self.known |= self.edges >= Self::ENOUGH;
-        if self.edges == Self::STRETCH {
-            *self = Late { now: 0, before: self.now, edges: 0, known: true };
+        if self.edges.is_multiple_of(Self::STRETCH) {
+            self.before[self.edges / Self::STRETCH % self.before.len()] = std::mem::take(&mut self.now);
         }
+    }
+
+    /// What the next may be, at the most: while few were seen, much more than those.
+    fn most(&self, period: i64) -> i64 {
+        let seen = self.before.iter().fold(self.now, |most, &late| most.max(late));
+        if self.edges < Self::STRETCH { (2 * seen).max(period >> 6) } else { (seen + seen / 4).max(2 * SLOP) }
     }
 }
 
@@ -149,16 +152,10 @@ impl Cycles {
         this.max(self.usual_late(period))
     }
 
-    /// So many ticks after its edge an MTC is written at the most, as far as is known. Nobody says how late it may be:
-    /// a small part of the period is allowed in any case, and more before cycles could tell.
+    /// So many ticks after its edge an MTC is written at the most, as far as is known. Where no cycles tell, nobody does:
+    /// a small part of the period is allowed.
     pub(crate) fn usual_late(&self, period: i64) -> i64 {
-        let least = match (self.count > 0, self.late.known) {
-            (true, true) => SLOP,
-            (true, false) => period >> 6,
-            (false, _) => period >> 9,
-        };
-        let seen = self.late.now.max(self.late.before);
-        (seen + seen / 4).max(least)
+        if self.count > 0 { self.late.most(period) } else { period >> 9 }
     }
 
     /// What is later is not believed.

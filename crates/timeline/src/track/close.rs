@@ -142,7 +142,11 @@ impl Inner<'_> {
     }
 
     /// The first known time. What was before it has no time, and is lost.
-    pub(super) fn first(&mut self, at: Known) {
+    pub(super) fn first(&mut self, mut at: Known) {
+        if self.unsynced > 0 {
+            // What made the processor write a PSB stands before it, and was on the same tick: that is not known.
+            (at.best, at.span.hi) = (at.best.saturating_add(1), at.span.hi.saturating_add(1));
+        }
         self.latest = at.span.hi;
         self.opened = Some(at);
         self.opened_stands = true;
