@@ -43,6 +43,12 @@ pub enum CaptureError {
         /// Of a cpu's rings.
         mb: u64,
     },
+    /// Times could not be told.
+    #[error(
+        "the kernel does not tie its clock to the TSC, so times could not be told: see which clock it has, and why, in \
+         /sys/devices/system/clocksource/clocksource0/current_clocksource and dmesg"
+    )]
+    NoClock,
     /// A setting that this processor or kernel does not take.
     #[error("cpu {cpu}: the kernel refuses these settings of intel_pt ({config:#x}): {source}")]
     Refused {
@@ -104,6 +110,35 @@ impl CaptureError {
     /// Of a system call that does not fail.
     pub(crate) fn system(call: &'static str) -> impl Fn(rustix::io::Errno) -> CaptureError {
         move |errno| CaptureError::System { call, source: errno.into() }
+    }
+
+    /// Whether the host stands in the way, so that it helps to look at all of it.
+    pub fn is_of_host(&self) -> bool {
+        use CaptureError::{Busy, MayNotLock, NoClock, NoMemory, NoPt, NotPermitted, Refused};
+        match self {
+            NoPt { .. }
+            | NotPermitted
+            | Busy { .. }
+            | MayNotLock { .. }
+            | NoMemory { .. }
+            | NoClock
+            | Refused { .. } => true,
+            CaptureError::CannotDo { .. }
+            | CaptureError::NoSuchCpu { .. }
+            | CaptureError::Output { .. }
+            | CaptureError::System { .. } => false,
+        }
+    }
+
+    /// What is wrong; what to do, where the text says it.
+    pub(crate) fn parts(&self) -> (String, Option<String>) {
+        let text = self.to_string();
+        let says_no_more =
+            matches!(self, CaptureError::Refused { .. } | CaptureError::Output { .. } | CaptureError::System { .. });
+        match text.rsplit_once(": ").filter(|_| !says_no_more) {
+            Some((what, advice)) => (what.into(), Some(advice.into())),
+            None => (text, None),
+        }
     }
 
     /// What `perf_event_open` of Intel PT says (man 2 perf_event_open; Linux `pt_event_init`, `exclusive_event_init`).

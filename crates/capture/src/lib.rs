@@ -4,6 +4,7 @@
 //! packet but PSB, at which a file may begin, and no stage that reads.
 
 pub mod before;
+pub mod doctor;
 mod error;
 pub mod event;
 pub mod fake;
@@ -19,6 +20,6 @@ mod watch;
 pub use error::CaptureError;
 pub use host::Host;
 pub use recorder::{Options, Recorder, Summary, Tell};
-pub use settings::{Mode, Precision, Settings, hides_vms};
+pub use settings::{Lack, Mode, Precision, Settings, hides_vms};
 pub use signals::{Signal, Signals};
 pub use watch::Condition;

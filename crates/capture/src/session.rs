@@ -142,8 +142,23 @@ impl Events {
         Ok(self)
     }
 
+    /// Whether a cpu takes them: opens them, as they suit its kernel, and closes them.
+    ///
+    /// # Errors
+    /// As [`Session::open`], but for memory.
+    pub fn try_on(self, cpu: u32) -> Result<(), CaptureError> {
+        let config = self.trace.map_or(0, |trace| trace.config);
+        self.suited(cpu).map(drop).map_err(|errno| CaptureError::of_open(errno, cpu, config))
+    }
+
+    /// Bytes of memory that the kernel locks for a cpu: rings, and a page before each.
+    pub fn locked_bytes(&self) -> u64 {
+        let trace = if self.trace.is_some() { TRACE_RECORDS + self.size.aux + rustix::param::page_size() } else { 0 };
+        (trace + self.size.data + rustix::param::page_size()) as u64
+    }
+
     fn open(&self, cpu: u32) -> Result<Cpu, CaptureError> {
-        let mb = (self.size.aux + self.size.data + TRACE_RECORDS).div_ceil(1 << 20) as u64;
+        let mb = self.locked_bytes().div_ceil(1 << 20);
         let config = self.trace.map_or(0, |trace| trace.config);
         let fill = |attribute: &Attribute, size: Size| {
             let event = Event::open(attribute, cpu).map_err(|errno| CaptureError::of_open(errno, cpu, config))?;

@@ -64,6 +64,21 @@ impl Precision {
 /// A PSB each 2^(N + 11) bytes: 4 KB. Where a decoder can begin, and where a file may.
 const PSB_PERIOD: u64 = 1;
 
+/// What a host lacks, though it can be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// What: a capability of `intel_pt` or a parameter of KVM, by its name.
+    pub of: &'static str,
+    /// What it lacks, and what comes of it: a sentence.
+    pub says: String,
+}
+
+impl Lack {
+    fn new(of: &'static str, says: impl Into<String>) -> Lack {
+        Lack { of, says: says.into() }
+    }
+}
+
 /// What to have the processor write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -71,8 +86,8 @@ pub struct Settings {
     pub config: u64,
     /// The same in perf's words: `intel_pt/branch=0,cyc=1/`.
     pub event: String,
-    /// What it lacks, and what comes of it: sentences.
-    pub lacks: Vec<String>,
+    /// What it lacks, and what comes of it.
+    pub lacks: Vec<Lack>,
     /// The processor has Event Trace, and it is on.
     pub event_trace: bool,
     /// Branches are recorded.
@@ -103,11 +118,11 @@ impl Settings {
         };
         let mut branches = mode == Mode::Full;
         if !branches && processor.always_branches() {
-            lacks.push(
+            lacks.push(Lack::new(
+                "branch",
                 "this processor (Broadwell) traces branches or nothing: they are recorded, some hundred MB a second and \
-                 busy cpu"
-                    .into(),
-            );
+                 busy cpu",
+            ));
             branches = true;
         }
         if !set("pt", 1) && !branches {
@@ -123,7 +138,10 @@ impl Settings {
         let (cyc, with_cyc, without_cyc) = precision.wants();
         let has_cyc = cyc && pmu.cap("psb_cyc") == 1 && set("cyc", 1);
         if cyc && !has_cyc {
-            lacks.push("the processor has no CYC packets: an event is known to an MTC period, and no better".into());
+            lacks.push(Lack::new(
+                "psb_cyc",
+                "the processor has no CYC packets: an event is known to an MTC period, and no better",
+            ));
         }
         let periods = pmu.cap("mtc_periods");
         match nearest(periods, if has_cyc { with_cyc } else { without_cyc }).filter(|_| pmu.cap("mtc") == 1) {
@@ -131,37 +149,44 @@ impl Settings {
                 set("mtc", 1);
                 set("mtc_period", period);
             }
-            None => lacks.push(
-                "the processor has no MTC packets: sleep is not seen, and times are known to milliseconds".into(),
-            ),
+            None => lacks.push(Lack::new(
+                "mtc",
+                "the processor has no MTC packets: sleep is not seen, and times are known to milliseconds",
+            )),
         }
         if let Some(period) = nearest(pmu.cap("psb_periods"), PSB_PERIOD).filter(|_| pmu.cap("psb_cyc") == 1) {
             set("psb_period", period);
         }
         let event_trace = pmu.cap("event_trace") == 1 && set("event", 1);
         if !event_trace {
-            lacks.push("the processor has no Event Trace: exits are without their reasons".into());
+            lacks.push(Lack::new("event_trace", "the processor has no Event Trace: exits are without their reasons"));
         }
         if !(pmu.cap("power_event_trace") == 1 && set("pwr_evt", 1)) {
-            lacks.push("the processor has no power event trace: sleep is inferred, not observed".into());
+            lacks.push(Lack::new(
+                "power_event_trace",
+                "the processor has no power event trace: sleep is inferred, not observed",
+            ));
         }
         Ok(Settings { config, event: format!("intel_pt/{}/", words.join(",")), lacks, event_trace, branches })
     }
 }
 
-/// What of a host keeps VMs from being seen, though it can be recorded: sentences.
-pub fn hides_vms(host: &Host) -> Vec<String> {
-    let mut says = Vec::new();
+/// What of a host keeps VMs from being seen, though it can be recorded.
+pub fn hides_vms(host: &Host) -> Vec<Lack> {
+    let mut lacks = Vec::new();
     if let Some(mode) = host.line("/sys/module/kvm_intel/parameters/pt_mode").filter(|mode| mode != "0") {
-        says.push(format!(
-            "kvm_intel has pt_mode={mode}: guests are hidden from the host's trace; load it with pt_mode=0 (no VM may run \
-             meanwhile): modprobe -r kvm_intel && modprobe kvm_intel pt_mode=0"
+        lacks.push(Lack::new(
+            "pt_mode",
+            format!(
+                "kvm_intel has pt_mode={mode}: guests are hidden from the host's trace; load it with pt_mode=0 (no VM may \
+                 run meanwhile): modprobe -r kvm_intel && modprobe kvm_intel pt_mode=0"
+            ),
         ));
     }
     if host.nested().is_none() {
-        says.push("kvm_intel is not loaded: no VM of KVM runs here now".into());
+        lacks.push(Lack::new("kvm_intel", "kvm_intel is not loaded: no VM of KVM runs here now"));
     }
-    says
+    lacks
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The command line: what can be said, and what it means. Man pages and completions come from here too.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 const AFTER: &str = "\
 Exit status: 0 with an answer, 1 without (a one-line error says why), 2 for wrong usage.
@@ -28,6 +29,15 @@ Examples:
   havana record -o - | ssh desk havana analyze - -o kvm-07.havana
   pkill -USR2 havana                              a snapshot, now")]
     Record(Record),
+    /// What this host can record, and what to do about what it cannot
+    #[command(after_help = "\
+Examples:
+  havana doctor                                   as record would find it; as root it sees more
+  havana doctor -o /var/lib/havana/trace.data     would there be room?
+  havana doctor --json | jq '.checks[] | select(.verdict != \"ok\")'
+
+Exit status: 0 where this host can be recorded, also with limits; 1 where it cannot.")]
+    Doctor(Doctor),
     /// Trace → dataset and report
     #[command(after_help = "\
 Examples:
@@ -215,6 +225,16 @@ pub(crate) struct Reader {
     /// Where it runs, such as 0-3
     #[arg(long, value_name = "LIST", value_parser = cpus)]
     pub(crate) reader_cpus: Option<Cpus>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The file that would be written
+    #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
+    pub(crate) output: PathBuf,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A list of cpus.
@@ -453,6 +473,15 @@ fn ratio(text: &str) -> Result<(u32, u32), String> {
 
 fn model(text: &str) -> Result<havana_trace::CpuModel, String> {
     text.parse().map_err(|()| "should be family/model/stepping, decimal, such as 6/85/4".into())
+}
+
+/// What `havana record --output FILE` means.
+pub(crate) fn record_to(file: &Path) -> Result<Record, clap::Error> {
+    let mut output = OsString::from("--output=");
+    output.push(file);
+    let words = ["record".into(), output];
+    let matches = Record::augment_args(clap::Command::new("record")).try_get_matches_from(words)?;
+    Record::from_arg_matches(&matches)
 }
 
 /// Reads the command line; exits with 2 where it is wrong.

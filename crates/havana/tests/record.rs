@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cli::{havana, scratch};
 
-fn has_pt() -> bool {
+pub(crate) fn has_pt() -> bool {
     Path::new("/sys/bus/event_source/devices/intel_pt/type").exists()
 }
 
@@ -19,6 +19,7 @@ fn without_intel_pt_one_sentence_says_so() {
     let said = String::from_utf8(said).unwrap();
     assert!(said.starts_with("havana: no Intel PT on this host ("), "{said}");
     assert!(said.contains("analyze, view, simulate and demo work"), "{said}");
+    assert!(said.ends_with("; havana doctor tells more\n"), "{said}");
     assert_eq!(said.lines().count(), 1);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is written");
 }

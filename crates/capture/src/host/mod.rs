@@ -76,6 +76,14 @@ impl Host {
         fs::read_to_string(self.path(path))
     }
 
+    /// A file of it, to read bytes from.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn open(&self, path: &str) -> io::Result<fs::File> {
+        fs::File::open(self.path(path))
+    }
+
     /// The first line of a file, without what is white around it. `None` where it cannot be read.
     pub fn line(&self, path: &str) -> Option<String> {
         Some(self.read(path).ok()?.lines().next()?.trim().to_string())
@@ -89,6 +97,13 @@ impl Host {
     /// Its kernel's release.
     pub fn release(&self) -> String {
         self.line("/proc/sys/kernel/osrelease").unwrap_or_default()
+    }
+
+    /// The same as numbers: `(6, 1)`.
+    pub fn version(&self) -> Option<(u32, u32)> {
+        let release = self.release();
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 
     /// Its name.
@@ -158,11 +173,37 @@ impl FakeHost {
         FakeHost { dir, host }
     }
 
+    /// One with all that there is under a directory.
+    pub(crate) fn like(from: &Path) -> FakeHost {
+        let fake = FakeHost::new();
+        copy(from, fake.dir.path()).unwrap();
+        fake
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        fs::remove_file(self.host.path(path)).unwrap();
+    }
+
     pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.host.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
+}
+
+#[cfg(test)]
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), &to)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -57,11 +57,7 @@ pub(super) fn start(
     pmu: &Pmu,
     mode: Mode,
 ) -> Result<Start, CaptureError> {
-    let clock = session.clock().ok_or_else(|| CaptureError::CannotDo {
-        what: "the kernel does not tie its clock to the TSC (is that not stable here? see \
-               /sys/devices/system/clocksource/clocksource0/current_clocksource): times could not be told"
-            .into(),
-    })?;
+    let clock = session.clock().ok_or(CaptureError::NoClock)?;
     let named =
         [session.events.trace.map(|pt| (settings.event.as_str(), pt)), Some(("dummy:u", session.events.records))];
     let events = named.into_iter().flatten().enumerate().map(|(place, (name, attribute))| Event {

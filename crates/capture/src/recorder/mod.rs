@@ -126,8 +126,7 @@ impl Recorder {
         let cpus = if options.cpus.is_empty() { online } else { options.cpus.clone() };
         let events = Events::new(&pmu, &settings, options.mode, options.rings);
         let session = Session::open(events, &cpus)?;
-        let mut warnings = settings.lacks.clone();
-        warnings.extend(hides_vms(&host));
+        let warnings = settings.lacks.iter().chain(&hides_vms(&host)).map(|lack| lack.says.clone()).collect();
         let about = machine::about(&host, &options);
         let flush = Every::new(options.flush);
         let kernel = kernel(&host);

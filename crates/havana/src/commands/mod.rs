@@ -3,6 +3,7 @@
 mod analyze;
 mod bench;
 mod demo;
+mod doctor;
 mod identity;
 mod names;
 mod packets;
@@ -27,6 +28,7 @@ use crate::units::count;
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Record(args) => record::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
         Command::View(args) => view::run(&args),

@@ -4,11 +4,11 @@ use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitCode};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use havana_capture::host::cpu_list;
 use havana_capture::output::{OutputOptions, Target};
 use havana_capture::ring::Size;
-use havana_capture::{Host, Mode, Options, Recorder, Signals, Summary, Tell};
+use havana_capture::{CaptureError, Host, Mode, Options, Recorder, Signals, Summary, Tell};
 use havana_trace::STDIN;
 
 use crate::cli::{self, Record, RecordMode};
@@ -31,12 +31,12 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
         havana_capture::host::run_on(&list.0).with_context(at)?;
     }
     let rotates = options.output.rotates();
-    let mut recorder = Recorder::new(Host::here(), options)?;
+    let mut recorder = Recorder::new(Host::here(), options).map_err(with_doctor)?;
     for warning in recorder.warnings() {
         say(&format!("warning: {warning}"));
     }
     let signals = Signals::new()?;
-    recorder.start()?;
+    recorder.start().map_err(with_doctor)?;
     if !args.quiet {
         let vms = recorder.vms().len();
         say(&format!(
@@ -62,7 +62,13 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     workload.as_mut().map_or(Ok(ExitCode::SUCCESS), Workload::status)
 }
 
-fn options(args: &Record) -> anyhow::Result<Options> {
+/// Where the host stands in the way, more can be told.
+fn with_doctor(error: CaptureError) -> anyhow::Error {
+    if error.is_of_host() { anyhow!("{error}; havana doctor tells more") } else { error.into() }
+}
+
+/// What is to be recorded, and how.
+pub(crate) fn options(args: &Record) -> anyhow::Result<Options> {
     let mode = match args.mode {
         RecordMode::Envelope => Mode::Envelope,
         RecordMode::Full => Mode::Full,
