@@ -70,8 +70,9 @@ impl Inner<'_> {
             let before = edge.before.min(events.len());
             self.gap.extend_from_slice(&events[told..before]);
             told = before;
-            if let Some(at) = self.ctc.as_mut().map(|ctc| ctc.pass(unit)) {
-                self.close(Known::at(at), None);
+            if let Some((at, period)) = self.ctc.as_mut().map(|ctc| (ctc.pass(unit), ctc.period())) {
+                let late = self.cycles.usual_late(period);
+                self.close(Known { span: Span { hi: at.hi + late, ..at }, ..Known::at(at) }, None);
             }
         }
         self.gap.extend_from_slice(&events[told..]);
