@@ -11,7 +11,7 @@
 //! | crosvm | `--name NAME` | `crosvm_vcpu3` |
 //! | others | what stands before `/vcpu` | `NAME/vcpu3` |
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -21,15 +21,65 @@ use super::Process;
 use crate::Host;
 
 /// VMs, and what changed since they were last looked for.
+///
+/// It is looked for every two seconds, on hosts of thousands of processes: who was looked at a few times and has no VM is
+/// passed over for some minutes, and a VM whose threads are the same is not read again.
 #[derive(Debug, Default)]
 pub struct Inventory {
     known: Vec<VmNote>,
+    seen: HashMap<i32, Seen>,
+    looks: u32,
 }
+
+/// What a process was when it was looked at last.
+#[derive(Debug, Default)]
+struct Seen {
+    /// So often it was looked at, and was the same.
+    looks: u32,
+    tids: Vec<i32>,
+    is: Is,
+}
+
+/// What a process is to us.
+#[derive(Debug, Default, PartialEq)]
+enum Is {
+    #[default]
+    Nothing,
+    Vm(VmNote),
+    /// A kernel thread that works for the devices of that VMM.
+    Vhost(i32),
+}
+
+/// A process may become a VMM, and name its threads, so many looks after it was first seen.
+const SETTLED: u32 = 5;
+/// After so many, each is looked at once more, in turn: a number may be another's by now.
+const TURNS: u32 = 150;
 
 impl Inventory {
     /// Looks again: those that are new, or changed.
     pub fn refresh(&mut self, host: &Host) -> Vec<VmNote> {
-        let now = vms(host);
+        self.looks += 1;
+        let turn = |pid: i32| pid.unsigned_abs() % TURNS == self.looks % TURNS;
+        let nested = host.nested() == Some(true);
+        let listed = listed(host);
+        let mut before = std::mem::take(&mut self.seen);
+        for process in Process::all(host) {
+            let mut seen = before.remove(&process.pid).unwrap_or_default();
+            let news = match &seen.is {
+                Is::Vm(_) => {
+                    let tids = process.thread_ids();
+                    std::mem::replace(&mut seen.tids, tids) != seen.tids
+                }
+                _ => listed.as_ref().is_some_and(|listed| listed.contains(&process.pid)),
+            };
+            if news || seen.looks < SETTLED || turn(process.pid) {
+                let is = look(&process, listed.as_ref(), nested);
+                seen.looks = if news || is != seen.is { 0 } else { seen.looks + 1 };
+                seen.is = is;
+            }
+            self.seen.insert(process.pid, seen);
+        }
+        let now = self.vms();
         let news = now.iter().filter(|vm| !self.known.contains(vm)).cloned().collect();
         self.known = now;
         news
@@ -39,42 +89,44 @@ impl Inventory {
     pub fn all(&self) -> &[VmNote] {
         &self.known
     }
+
+    fn vms(&self) -> Vec<VmNote> {
+        let is_vm = |seen: &Seen| if let Is::Vm(vm) = &seen.is { Some(vm.clone()) } else { None };
+        let mut vms: Vec<VmNote> = self.seen.values().filter_map(is_vm).collect();
+        vms.sort_by_key(|vm| vm.pid);
+        let mut vhost: Vec<(i32, i32)> = self
+            .seen
+            .iter()
+            .filter_map(|(tid, seen)| if let Is::Vhost(owner) = seen.is { Some((*tid, owner)) } else { None })
+            .collect();
+        vhost.sort_unstable();
+        for (tid, owner) in vhost {
+            if let Some(vm) = vms.iter_mut().find(|vm| vm.pid == owner) {
+                vm.vhost.push(tid);
+            }
+        }
+        vms
+    }
 }
 
-/// The VMs that run now, by the process of their VMM.
-pub fn vms(host: &Host) -> Vec<VmNote> {
-    let nested = host.nested() == Some(true);
-    let listed = listed(host);
-    let mut vms: Vec<VmNote> = Vec::new();
-    let mut vhost: Vec<(i32, i32)> = Vec::new();
-    for process in Process::all(host) {
-        let command = process.command();
-        if command.is_empty() {
-            // A kernel thread that works for a VMM's devices.
-            let threads = process.threads();
-            let owner = threads.first().and_then(|(_, name)| vhost_owner(name));
-            vhost.extend(owner.map(|owner| (owner, process.pid)));
-            continue;
-        }
-        let vmm = vmm_of(&command);
-        let is_one = match (&listed, vmm) {
-            (Some(listed), _) => listed.contains(&process.pid),
-            (None, Some(_)) => true,
-            (None, None) => process.has_open("anon_inode:kvm-vm"),
-        };
-        if is_one {
-            let mut vm = vm(process.pid, vmm.unwrap_or("other"), &command, &process.threads());
-            vm.nested = nested && offers_vmx(&command);
-            vms.push(vm);
-        }
+fn look(process: &Process, listed: Option<&HashSet<i32>>, nested: bool) -> Is {
+    let command = process.command();
+    if command.is_empty() {
+        let name = process.name();
+        return name.as_deref().and_then(vhost_owner).map_or(Is::Nothing, Is::Vhost);
     }
-    for (owner, tid) in vhost {
-        if let Some(vm) = vms.iter_mut().find(|vm| vm.pid == owner) {
-            vm.vhost.push(tid);
-        }
+    let vmm = vmm_of(&command);
+    let is_one = match (listed, vmm) {
+        (Some(listed), _) => listed.contains(&process.pid),
+        (None, Some(_)) => true,
+        (None, None) => process.has_open("anon_inode:kvm-vm"),
+    };
+    if !is_one {
+        return Is::Nothing;
     }
-    vms.sort_by_key(|vm| vm.pid);
-    vms
+    let mut vm = vm(process.pid, vmm.unwrap_or("other"), &command, &process.threads());
+    vm.nested = nested && offers_vmx(&command);
+    Is::Vm(vm)
 }
 
 /// Processes that have VMs, as KVM lists them: a directory `PID-FD` each. `None` where that cannot be read.
@@ -242,7 +294,47 @@ mod tests {
         assert_eq!(inventory.refresh(host), []);
         fake.write("proc/7/task/8/comm", "fc_vcpu 0\n");
         assert_eq!(inventory.refresh(host)[0].vcpus, [(8, 0)]);
+        // Long after, too.
+        for _ in 0..2 * SETTLED {
+            assert_eq!(inventory.refresh(host), []);
+        }
+        fake.write("proc/7/task/10/comm", "fc_vcpu 1\n");
+        assert_eq!(inventory.refresh(host)[0].vcpus, [(8, 0), (10, 1)]);
         fs::remove_dir_all(host.path("proc/7")).unwrap();
         assert_eq!((inventory.refresh(host), inventory.all().len()), (vec![], 0));
+    }
+
+    #[test]
+    fn a_process_may_become_a_vmm_and_a_number_be_used_again() {
+        let fake = FakeHost::new();
+        let host = &fake.host;
+        let mut inventory = Inventory::default();
+        fake.write("proc/7/cmdline", "sh\0");
+        fake.write("proc/7/task/7/comm", "sh\n");
+        assert_eq!(inventory.refresh(host), []);
+        fake.write("proc/7/cmdline", "firecracker\0--id\0a\0");
+        assert_eq!(inventory.refresh(host).len(), 1);
+        fake.write("proc/9/cmdline", "sh\0");
+        let looks = |inventory: &mut Inventory, n: u32| (0..n).map(|_| inventory.refresh(host).len()).sum::<usize>();
+        assert_eq!(looks(&mut inventory, 2 * SETTLED), 0);
+        fake.write("proc/9/cmdline", "firecracker\0--id\0b\0");
+        assert_eq!(looks(&mut inventory, TURNS), 1);
+    }
+
+    #[test]
+    fn who_kvm_lists_is_looked_at_at_once() {
+        let fake = FakeHost::new();
+        let host = &fake.host;
+        fake.write("sys/kernel/debug/kvm/3-11/x", "");
+        fake.write("proc/3/cmdline", "tvmm\0");
+        fake.write("proc/7/cmdline", "tvmm\0");
+        let mut inventory = Inventory::default();
+        let pids = |vms: Vec<VmNote>| vms.iter().map(|vm| vm.pid).collect::<Vec<_>>();
+        assert_eq!(pids(inventory.refresh(host)), [3]);
+        for _ in 0..2 * SETTLED {
+            assert_eq!(inventory.refresh(host), []);
+        }
+        fake.write("sys/kernel/debug/kvm/7-11/x", "");
+        assert_eq!(pids(inventory.refresh(host)), [7]);
     }
 }

@@ -5,6 +5,6 @@ mod inventory;
 mod procfs;
 mod threads;
 
-pub use inventory::{Inventory, guest_of, vms};
+pub use inventory::{Inventory, guest_of};
 pub use procfs::Process;
 pub use threads::{kernel, modules, threads};

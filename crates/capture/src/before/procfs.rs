@@ -25,17 +25,26 @@ impl Process {
         numbers(proc.clone()).map(move |pid| Process { pid, dir: proc.join(pid.to_string()) })
     }
 
+    /// Its threads' numbers.
+    pub fn thread_ids(&self) -> Vec<i32> {
+        let mut ids: Vec<i32> = numbers(self.dir.join("task")).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Its threads: number and name.
     pub fn threads(&self) -> Vec<(i32, String)> {
-        let tasks = self.dir.join("task");
-        let mut threads: Vec<(i32, String)> = numbers(tasks.clone())
-            .filter_map(|tid| {
-                let name = fs::read_to_string(tasks.join(tid.to_string()).join("comm")).ok()?;
-                Some((tid, name.trim_end_matches('\n').to_string()))
-            })
-            .collect();
-        threads.sort_unstable();
-        threads
+        self.thread_ids().into_iter().filter_map(|tid| Some((tid, self.name_of(tid)?))).collect()
+    }
+
+    /// The name of its first thread.
+    pub fn name(&self) -> Option<String> {
+        self.name_of(self.pid)
+    }
+
+    fn name_of(&self, tid: i32) -> Option<String> {
+        let name = fs::read_to_string(self.dir.join("task").join(tid.to_string()).join("comm")).ok()?;
+        Some(name.trim_end_matches('\n').to_string())
     }
 
     /// Its command line, a word an item; empty for the kernel's own.

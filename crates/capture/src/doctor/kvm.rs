@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt;
 
 use super::{Check, Look, Subject, Verdict};
-use crate::before::vms;
+use crate::before::Inventory;
 use crate::{Host, hides_vms};
 
 const SUBJECT: Subject = Subject::Kvm;
@@ -81,7 +81,7 @@ fn vmx_misc(look: &Look<'_>) -> Check {
 }
 
 fn guests(host: &Host) -> Check {
-    let vms = vms(host);
+    let vms = Inventory::default().refresh(host);
     let name = |vm: &havana_trace::perf_data::VmNote| vm.name.clone().unwrap_or_else(|| format!("pid {}", vm.pid));
     let names: Vec<String> = vms.iter().take(8).map(name).collect();
     let more = if vms.len() > names.len() { format!(" and {} more", vms.len() - names.len()) } else { String::new() };
