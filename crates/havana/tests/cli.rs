@@ -78,6 +78,7 @@ fn help() {
     let help = |command: &[&str]| havana(dir.path()).args(command).arg("--help").assert().success().stderr_eq("");
     help(&[]).stdout_eq(file!["snapshots/help.txt"]);
     help(&["record"]).stdout_eq(file!["snapshots/help-record.txt"]);
+    help(&["overhead"]).stdout_eq(file!["snapshots/help-overhead.txt"]);
     help(&["analyze"]).stdout_eq(file!["snapshots/help-analyze.txt"]);
     help(&["report"]).stdout_eq(file!["snapshots/help-report.txt"]);
     help(&["view"]).stdout_eq(file!["snapshots/help-view.txt"]);

@@ -6,6 +6,7 @@
 //! | [`score`] | all captures at hand, judged by a program that is not ours |
 //! | [`perf`] | perf.data in every form, whole and not |
 //! | [`record`] | the recorder, where it cannot record |
+//! | [`overhead`] | the experiment of what recording costs, with what this host has |
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
 //! | [`often`] | how often each state and evidence is right, and how much is told so |
@@ -24,6 +25,7 @@ mod cli;
 mod common;
 mod fit;
 mod often;
+mod overhead;
 mod perf;
 mod record;
 mod rules;

@@ -93,7 +93,7 @@ impl Runner {
     /// # Errors
     /// That it cannot be recorded so, that there is no such command, or that a signal ended it.
     pub fn run(&mut self, way: Way) -> Result<Run, CaptureError> {
-        let file = Discarded(self.dir.join(format!("havana-overhead-{}.data", std::process::id())));
+        let file = Discarded(self.dir.join("overhead.data"));
         let reader = self.reader(way, &file.0)?;
         let (used, read) = match reader {
             None => (self.workload()?, Read { seconds: 0.0, lost: Lost::default() }),

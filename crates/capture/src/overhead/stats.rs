@@ -46,7 +46,7 @@ pub struct Interval {
 }
 
 /// What ratios, one a round, say together. `None` where there is none, or one is no ratio.
-pub fn slowdown(ratios: &[f64]) -> Option<Slowdown> {
+pub(super) fn slowdown(ratios: &[f64]) -> Option<Slowdown> {
     let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
     if logs.iter().any(|log| !log.is_finite()) {
         return None;
@@ -62,7 +62,7 @@ pub fn slowdown(ratios: &[f64]) -> Option<Slowdown> {
 }
 
 /// The middle one; between the two in the middle, where their number is even.
-pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     middle(&values)

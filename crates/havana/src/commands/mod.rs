@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod identity;
 mod names;
+mod overhead;
 mod packets;
 mod part;
 mod record;
@@ -27,6 +28,7 @@ use crate::units::count;
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Record(args) => record::run(&args),
+        Command::Overhead(args) => overhead::run(&args),
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
         Command::View(args) => view::run(&args),
