@@ -66,7 +66,7 @@ fn an_experiment_with_tracepoints() {
     }
     let text = String::from_utf8(out.stdout).unwrap();
     assert!(text.starts_with("true · 2 rounds after 1 round that does not count\n"), "{text}");
-    assert!(text.contains("2 of 6 rounds that an interval needs"), "{text}");
+    assert!(text.contains("2 rounds: too few for an interval"), "{text}");
 
     let json =
         run(&["--rounds", "7", "--json"], &["sleep", "0.02"]).success().stderr_eq("").get_output().stdout.clone();

@@ -26,12 +26,11 @@ enum Side {
 
 pub(super) fn write(told: &Told<'_>, out: &mut impl Write) -> anyhow::Result<()> {
     let Told { command, plan, outcome, .. } = told;
-    let plural = |n: u32, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
     let warm_up = match plan.warm_up {
         0 => String::new(),
-        n => format!(" after {} that {} not count", plural(n, "round"), if n == 1 { "does" } else { "do" }),
+        n => format!(" after {} that {} not count", plural(n.into(), "round"), if n == 1 { "does" } else { "do" }),
     };
-    writeln!(out, "{} · {}{warm_up}\n", command.join(" "), plural(plan.rounds, "round"))?;
+    writeln!(out, "{} · {}{warm_up}\n", command.join(" "), plural(plan.rounds.into(), "round"))?;
     let mut rows = vec![COLUMNS.map(|(name, _)| name.to_string())];
     rows[0][2] = format!("slowdown [{:.0} %]", 100.0 * CONFIDENCE);
     rows.extend(outcome.ways.iter().map(|measured| row(told, measured)));
@@ -62,7 +61,7 @@ fn row(told: &Told<'_>, measured: &Measured) -> [String; 7] {
         wall,
         with_interval(&slowdown),
         cpu,
-        format!("{}/s", bytes(measured.bytes_a_second() as u64)),
+        format!("{:.2} MB/s", measured.bytes_a_second() / 1e6),
         percent(measured.reader_share()),
         lost(measured.lost()),
     ]
@@ -86,9 +85,8 @@ fn table(rows: &[[String; 7]], out: &mut impl Write) -> anyhow::Result<()> {
 fn in_words(slowdown: &Slowdown, rounds: u32) -> String {
     let figures = with_interval(slowdown);
     let Some(interval) = slowdown.interval else {
-        return format!(
-            "{figures}; {rounds} of {LEAST_ROUNDS} rounds that an interval needs: say --rounds {LEAST_ROUNDS}"
-        );
+        let rounds = plural(rounds.into(), "round");
+        return format!("{figures}; {rounds}: too few for an interval, say --rounds {LEAST_ROUNDS} or more");
     };
     if interval.least > 0.0 {
         return format!("{figures}, slower than with nothing recorded");
@@ -120,11 +118,15 @@ fn signed(share: f64) -> String {
     if text == "−0.00 %" { "+0.00 %".into() } else { text }
 }
 
+fn plural(n: u64, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{} {one}s", count(n)) }
+}
+
 fn lost(lost: Lost) -> String {
     let Lost { stops, records, bytes: left } = lost;
     let parts = [
-        (stops > 0).then(|| format!("{} stops", count(stops))),
-        (records > 0).then(|| format!("{} records", count(records))),
+        (stops > 0).then(|| plural(stops, "stop")),
+        (records > 0).then(|| plural(records, "record")),
         (left > 0).then(|| bytes(left)),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
