@@ -172,10 +172,11 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 impl Reader {
     /// Reads until `end` becomes readable, and the rest.
-    fn read(self, end: BorrowedFd<'_>) -> Result<Read, CaptureError> {
+    fn read(mut self, end: BorrowedFd<'_>) -> Result<Read, CaptureError> {
         let before = cpu_seconds();
-        let cpus = match self {
-            Reader::Trace(mut recorder) => {
+        // It is dropped behind the last look at the clock.
+        let cpus = match &mut self {
+            Reader::Trace(recorder) => {
                 let summary = recorder.run(Signals::none(), Some(end), &mut |_| {})?;
                 if let Some(what) = summary.failed {
                     return Err(CaptureError::CannotDo { what });

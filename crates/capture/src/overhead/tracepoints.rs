@@ -188,7 +188,7 @@ impl Recording {
     }
 
     /// Goes on until `end` becomes readable; then takes the rest.
-    pub(super) fn run(mut self, end: BorrowedFd<'_>) -> Result<Vec<CpuCost>, CaptureError> {
+    pub(super) fn run(&mut self, end: BorrowedFd<'_>) -> Result<Vec<CpuCost>, CaptureError> {
         self.session.watch(end, END)?;
         loop {
             let woken = self.session.wait(PATIENCE)?;
@@ -197,7 +197,7 @@ impl Recording {
             }
             self.take()?;
         }
-        self.session.disable();
+        // Events are closed by who drops this: to take hundreds of them down costs more than to read them.
         self.take()?;
         Ok(self.session.cpus.iter().map(|cpu| cpu.cost).collect())
     }
