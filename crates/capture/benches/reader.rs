@@ -65,6 +65,7 @@ fn attribute() -> Attribute {
     Attribute {
         pmu: 9,
         config: 1,
+        sample_type: Attribute::BEHIND_RECORDS,
         flags: Flags::SAMPLE_ID_ALL,
         read_format: Attribute::READ,
         wakeup_watermark: 0,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 /// Why a host cannot be recorded.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,31 @@ pub enum CaptureError {
         /// Those that are.
         online: String,
     },
+    /// A command that cannot be run.
+    #[error("{program}: {source}")]
+    Command {
+        /// Its name.
+        program: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A command that failed, so that its times say nothing.
+    #[error(
+        "the command failed ({status}) with {way} recorded, so its times say nothing: say --ignore-status if it ends so \
+         always"
+    )]
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+        /// What was recorded meanwhile.
+        way: String,
+    },
+    /// Somebody wants an end.
+    #[error("{signal}: ended before all was done")]
+    Interrupted {
+        /// Which signal said so.
+        signal: &'static str,
+    },
     /// The output cannot be written.
     #[error("{}: {}", path.display(), output_says(error))]
     Output {
@@ -115,19 +141,10 @@ impl CaptureError {
     /// Whether the host stands in the way, so that it helps to look at all of it.
     pub fn is_of_host(&self) -> bool {
         use CaptureError::{Busy, MayNotLock, NoClock, NoMemory, NoPt, NotPermitted, Refused};
-        match self {
-            NoPt { .. }
-            | NotPermitted
-            | Busy { .. }
-            | MayNotLock { .. }
-            | NoMemory { .. }
-            | NoClock
-            | Refused { .. } => true,
-            CaptureError::CannotDo { .. }
-            | CaptureError::NoSuchCpu { .. }
-            | CaptureError::Output { .. }
-            | CaptureError::System { .. } => false,
-        }
+        matches!(
+            self,
+            NoPt { .. } | NotPermitted | Busy { .. } | MayNotLock { .. } | NoMemory { .. } | NoClock | Refused { .. }
+        )
     }
 
     /// What is wrong; what to do, where the text says it.

@@ -49,7 +49,7 @@ impl Event {
             type_: attribute.pmu,
             size: Attribute::SIZE as u32,
             config: attribute.config,
-            sample_type: Attribute::SAMPLE_TYPE,
+            sample_type: attribute.sample_type,
             read_format: attribute.read_format,
             aux_watermark: attribute.aux_watermark,
             _bitfield_1: sys::bindings::__BindgenBitfieldUnit::new(attribute.flags.to_le_bytes()),
@@ -70,6 +70,15 @@ impl Event {
         // SAFETY: the kernel writes the one word.
         check(unsafe { sys::ioctls::ID(fd.as_raw_fd(), &raw mut id) })?;
         Ok(Event { fd, id })
+    }
+
+    /// Its records go into the ring of another event of its cpu, which is mapped.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn write_into(&self, other: &Event) -> Result<(), Errno> {
+        // SAFETY: takes no memory.
+        check(unsafe { sys::ioctls::SET_OUTPUT(self.fd.as_raw_fd(), other.fd.as_raw_fd()) })
     }
 }
 

@@ -10,12 +10,14 @@ pub mod event;
 pub mod fake;
 pub mod host;
 pub mod output;
+pub mod overhead;
 mod recorder;
 pub mod ring;
 pub mod session;
 mod settings;
 mod signals;
 mod watch;
+pub mod workload;
 
 pub use error::CaptureError;
 pub use host::Host;

@@ -96,6 +96,7 @@ impl Events {
         let records = Attribute {
             pmu: Attribute::SOFTWARE,
             config: Attribute::DUMMY,
+            sample_type: Attribute::BEHIND_RECORDS,
             flags: Flags::SIDEBAND | SIDE_NEWER | Flags::DISABLED | Flags::WATERMARK | backward,
             read_format: Attribute::READ,
             wakeup_watermark: u32::try_from(bytes / 4).unwrap_or(u32::MAX),
@@ -111,6 +112,7 @@ impl Events {
         let trace = Attribute {
             pmu: pmu.number,
             config: settings.config,
+            sample_type: Attribute::BEHIND_RECORDS,
             flags: Flags::DISABLED | Flags::SAMPLE_ID_ALL,
             read_format: Attribute::READ,
             wakeup_watermark: 0,

@@ -27,6 +27,11 @@ impl Mode {
             Mode::Snapshot => "snapshot",
         }
     }
+
+    /// Bytes of a cpu's ring of trace where nobody says how many.
+    pub fn ring_bytes(self) -> usize {
+        if self == Mode::Full { 16 << 20 } else { 4 << 20 }
+    }
 }
 
 /// How well times are known, against bytes.

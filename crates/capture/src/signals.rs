@@ -21,6 +21,11 @@ pub enum Signal {
 pub struct Signals(Vec<(Signal, UnixStream)>);
 
 impl Signals {
+    /// None is waited for.
+    pub fn none() -> Signals {
+        Signals(Vec::new())
+    }
+
     /// From now on signals end nothing by themselves.
     ///
     /// # Errors

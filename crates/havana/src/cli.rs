@@ -38,6 +38,14 @@ Examples:
 
 Exit status: 0 where this host can be recorded, also with limits; 1 where it cannot.")]
     Doctor(Doctor),
+    /// What recording costs a workload here: it runs in turns without and with each way to record it
+    #[command(after_help = "\
+Examples:
+  havana overhead -- make -j8                     ten rounds, every way that this host has
+  havana overhead --ways envelope,coarse --rounds 30 -- ./load.sh
+  havana overhead --ways tracepoints --tracepoints kvm:kvm_exit,kvm:kvm_entry -- sysbench cpu run
+  havana overhead --json -- ./load.sh > overhead.json")]
+    Overhead(Overhead),
     /// Trace → dataset and report
     #[command(after_help = "\
 Examples:
@@ -155,6 +163,16 @@ pub(crate) enum Precision {
     Fine,
 }
 
+impl From<Precision> for havana_capture::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Coarse => havana_capture::Precision::Coarse,
+            Precision::Normal => havana_capture::Precision::Normal,
+            Precision::Fine => havana_capture::Precision::Fine,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Record {
     /// The file to write; one that is there is kept as FILE.old; - for standard output
@@ -233,6 +251,64 @@ pub(crate) struct Doctor {
     #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
     pub(crate) output: PathBuf,
     /// Print what was found as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How a workload is recorded, to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OverheadWay {
+    /// Not at all; always among them
+    Nothing,
+    /// As record does
+    Envelope,
+    /// As record --precision coarse
+    Coarse,
+    /// As record --mode full
+    Full,
+    /// The kernel's own tracepoints, as perf records them
+    Tracepoints,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Overhead {
+    /// What runs, again and again; should take a second or more, and be the same work each time
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub(crate) workload: Vec<std::ffi::OsString>,
+    /// How often each way runs; there is no interval of less than 6
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    /// Rounds before, which do not count
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) warm_up: u32,
+    /// What is compared [default: all that this host has]
+    #[arg(long, value_name = "WAY,…", value_enum, value_delimiter = ',')]
+    pub(crate) ways: Vec<OverheadWay>,
+    /// Of envelope and full: how well times are known, against bytes
+    #[arg(long, value_enum, default_value_t = Precision::Normal)]
+    pub(crate) precision: Precision,
+    /// Which tracepoints: GROUP:NAME, or GROUP:* for all of a group
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "kvm:*,sched:sched_switch")]
+    pub(crate) tracepoints: Vec<havana_capture::overhead::Pattern>,
+    /// Only these cpus are recorded, such as 0-3,8
+    #[arg(long, value_name = "LIST", value_parser = cpus)]
+    pub(crate) cpus: Option<Cpus>,
+    /// A cpu's ring of trace, or of tracepoints [default: 4M; 16M with branches]
+    #[arg(long, value_name = "SIZE", value_parser = ring)]
+    pub(crate) buffer: Option<u64>,
+    /// Where recordings are written; each is removed after its run [default: the directory for temporary files]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// The order of the ways, drawn anew each round, follows from it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Go on where the command fails
+    #[arg(long)]
+    pub(crate) ignore_status: bool,
+    /// Show what the command prints
+    #[arg(long)]
+    pub(crate) show: bool,
+    /// Print the result as JSON, with each run
     #[arg(long)]
     pub(crate) json: bool,
 }

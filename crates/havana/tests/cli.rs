@@ -79,6 +79,7 @@ fn help() {
     help(&[]).stdout_eq(file!["snapshots/help.txt"]);
     help(&["record"]).stdout_eq(file!["snapshots/help-record.txt"]);
     help(&["doctor"]).stdout_eq(file!["snapshots/help-doctor.txt"]);
+    help(&["overhead"]).stdout_eq(file!["snapshots/help-overhead.txt"]);
     help(&["analyze"]).stdout_eq(file!["snapshots/help-analyze.txt"]);
     help(&["report"]).stdout_eq(file!["snapshots/help-report.txt"]);
     help(&["view"]).stdout_eq(file!["snapshots/help-view.txt"]);

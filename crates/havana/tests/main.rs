@@ -7,6 +7,7 @@
 //! | [`perf`] | perf.data in every form, whole and not |
 //! | [`record`] | the recorder, where it cannot record |
 //! | [`doctor`] | what it says of the machine that it runs on |
+//! | [`overhead`] | the experiment of what recording costs, with what this host has |
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
 //! | [`often`] | how often each state and evidence is right, and how much is told so |
@@ -26,6 +27,7 @@ mod common;
 mod doctor;
 mod fit;
 mod often;
+mod overhead;
 mod perf;
 mod record;
 mod rules;

@@ -396,6 +396,7 @@ fn start(scenario: &Scenario, clock: TimeConv, snapshot: bool) -> Start {
     let pt = Attribute {
         pmu: PMU,
         config,
+        sample_type: Attribute::BEHIND_RECORDS,
         flags: Flags::DISABLED | Flags::SAMPLE_ID_ALL,
         read_format: Attribute::READ,
         wakeup_watermark: 0,
@@ -404,6 +405,7 @@ fn start(scenario: &Scenario, clock: TimeConv, snapshot: bool) -> Start {
     let dummy = Attribute {
         pmu: Attribute::SOFTWARE,
         config: Attribute::DUMMY,
+        sample_type: Attribute::BEHIND_RECORDS,
         flags: Flags::SIDEBAND,
         read_format: Attribute::READ,
         wakeup_watermark: 0,

@@ -10,7 +10,15 @@ use super::tail::PSB;
 use super::*;
 
 fn start() -> Start {
-    let pt = Attribute { pmu: 9, config: 0x401, flags: 1 << 18, read_format: 4, wakeup_watermark: 0, aux_watermark: 0 };
+    let pt = Attribute {
+        pmu: 9,
+        config: 0x401,
+        sample_type: Attribute::BEHIND_RECORDS,
+        flags: 1 << 18,
+        read_format: 4,
+        wakeup_watermark: 0,
+        aux_watermark: 0,
+    };
     Start {
         events: vec![Event { name: "intel_pt/branch=0/".into(), attribute: pt, ids: vec![71, 72] }],
         cpus: vec![0, 1],

@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod identity;
 mod names;
+mod overhead;
 mod packets;
 mod part;
 mod record;
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Record(args) => record::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Overhead(args) => overhead::run(&args),
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
         Command::View(args) => view::run(&args),

@@ -1,17 +1,17 @@
 //! `havana record`: this host's hardware trace, into a perf.data.
 
 use std::io::{IsTerminal, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use havana_capture::host::cpu_list;
 use havana_capture::output::{OutputOptions, Target};
 use havana_capture::ring::Size;
+use havana_capture::workload::{self, Workload};
 use havana_capture::{CaptureError, Host, Mode, Options, Recorder, Signals, Summary, Tell};
 use havana_trace::STDIN;
 
-use crate::cli::{self, Record, RecordMode};
+use crate::cli::{Record, RecordMode};
 use crate::units::{bytes, count};
 
 pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
@@ -47,8 +47,9 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
             if args.workload.is_empty() { "Ctrl-C ends" } else { "until the command ends" },
         ));
     }
-    let mut workload = Workload::start(&args.workload)?;
-    let until = workload.as_ref().map(|w| w.fd.as_fd());
+    let mut workload =
+        workload::command(&args.workload).map(|mut command| Workload::start(&mut command)).transpose()?;
+    let until = workload.as_ref().map(Workload::end);
     let summary = recorder.run(signals, until, &mut |tell| match tell {
         Tell::Warning(text) => say(&format!("warning: {text}")),
         Tell::Snapshot(why) => say(&format!("snapshot written: {why}")),
@@ -59,7 +60,9 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     if let Some(failed) = summary.failed {
         bail!("{failed}; what was written before is whole");
     }
-    workload.as_mut().map_or(Ok(ExitCode::SUCCESS), Workload::status)
+    // Where the recording ended first, there is none.
+    let status = workload.as_mut().map(Workload::status).transpose()?.flatten().and_then(|status| status.code());
+    Ok(status.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
 /// Where the host stands in the way, more can be told.
@@ -88,18 +91,13 @@ pub(crate) fn options(args: &Record) -> anyhow::Result<Options> {
     if output.target == Target::Stdout && output.rotates() {
         bail!("standard output is one: --rotate-size and --rotate-time need -o FILE");
     }
-    let default_ring = if mode == Mode::Full { 16 << 20 } else { 4 << 20 };
     Ok(Options {
         mode,
-        precision: match args.precision {
-            cli::Precision::Coarse => havana_capture::Precision::Coarse,
-            cli::Precision::Normal => havana_capture::Precision::Normal,
-            cli::Precision::Fine => havana_capture::Precision::Fine,
-        },
+        precision: args.precision.into(),
         cpus: args.cpus.as_ref().map(|list| list.0.clone()).unwrap_or_default(),
         rings: Size {
             data: usize::try_from(args.reader.records)?,
-            aux: usize::try_from(args.reader.buffer.unwrap_or(default_ring))?,
+            aux: args.reader.buffer.map_or(Ok(mode.ring_bytes()), usize::try_from)?,
         },
         output,
         max_duration: args.long.max_duration,
@@ -108,28 +106,6 @@ pub(crate) fn options(args: &Record) -> anyhow::Result<Options> {
         command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         version: env!("CARGO_PKG_VERSION").into(),
     })
-}
-
-/// The command that is recorded while it runs.
-struct Workload {
-    child: Child,
-    fd: OwnedFd,
-}
-
-impl Workload {
-    fn start(words: &[std::ffi::OsString]) -> anyhow::Result<Option<Workload>> {
-        let Some((program, args)) = words.split_first() else { return Ok(None) };
-        let at = || program.to_string_lossy().into_owned();
-        let child = Command::new(program).args(args).spawn().with_context(at)?;
-        let fd = havana_capture::host::end_of(child.id()).with_context(at)?;
-        Ok(Some(Workload { child, fd }))
-    }
-
-    /// Its exit status; where the recording ended first, none.
-    fn status(&mut self) -> anyhow::Result<ExitCode> {
-        let status = self.child.try_wait()?.and_then(|status| status.code());
-        Ok(status.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::SUCCESS, ExitCode::from))
-    }
 }
 
 /// What came of it, and what it cost.

@@ -9,7 +9,12 @@ pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(super) fn new(what: &str) -> anyhow::Result<Self> {
-        let dir = std::env::temp_dir().join(format!("havana-{what}-{}", std::process::id()));
+        Scratch::within(&std::env::temp_dir(), what)
+    }
+
+    /// One below a directory that somebody named.
+    pub(super) fn within(parent: &Path, what: &str) -> anyhow::Result<Self> {
+        let dir = parent.join(format!("havana-{what}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         Ok(Scratch(dir))
     }

@@ -50,6 +50,8 @@ pub(super) mod sample {
     pub(in super::super) const ID: u64 = 1 << 6;
     pub(in super::super) const CPU: u64 = 1 << 7;
     pub(in super::super) const STREAM_ID: u64 = 1 << 9;
+    /// What a tracepoint says.
+    pub(in super::super) const RAW: u64 = 1 << 10;
     pub(in super::super) const IDENTIFIER: u64 = 1 << 16;
     /// Trace in samples.
     pub(in super::super) const AUX: u64 = 1 << 20;

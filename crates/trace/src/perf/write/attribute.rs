@@ -17,6 +17,8 @@ pub struct Attribute {
     pub pmu: u32,
     /// What of it.
     pub config: u64,
+    /// What its samples hold, and what stands behind its records: [`Attribute::BEHIND_RECORDS`] in what is recorded here.
+    pub sample_type: u64,
     /// [`Flags`].
     pub flags: u64,
     /// What a read of the event gives: [`Attribute::READ`], less where a kernel knows less.
@@ -81,10 +83,14 @@ impl Attribute {
     pub const SIZE: usize = 128;
     /// `PERF_TYPE_SOFTWARE`.
     pub const SOFTWARE: u32 = 1;
+    /// `PERF_TYPE_TRACEPOINT`.
+    pub const TRACEPOINT: u32 = 2;
     /// `PERF_COUNT_SW_DUMMY`: an event that is only there for its records.
     pub const DUMMY: u64 = 9;
     /// What stands behind each record: thread, time, cpu, identifier. And in samples the IP.
-    pub const SAMPLE_TYPE: u64 = 1 | sample::TID | sample::TIME | sample::CPU | sample::IDENTIFIER;
+    pub const BEHIND_RECORDS: u64 = 1 | sample::TID | sample::TIME | sample::CPU | sample::IDENTIFIER;
+    /// A sample of a tracepoint: thread, time, cpu, and what the tracepoint says.
+    pub const OF_TRACEPOINT: u64 = sample::TID | sample::TIME | sample::CPU | sample::RAW;
     /// Its id, and how many records were lost (`PERF_FORMAT_LOST`, Linux 6.0).
     pub const READ: u64 = 0x14;
     /// As kernels before 6.0 know it.
@@ -100,7 +106,7 @@ impl Attribute {
         put(4, &(Self::SIZE as u32).to_le_bytes());
         put(8, &self.config.to_le_bytes());
         put(16, &Self::PERIOD.to_le_bytes());
-        put(24, &Self::SAMPLE_TYPE.to_le_bytes());
+        put(24, &self.sample_type.to_le_bytes());
         put(32, &self.read_format.to_le_bytes());
         put(40, &self.flags.to_le_bytes());
         put(48, &self.wakeup_watermark.to_le_bytes());
