@@ -11,7 +11,9 @@ pub enum LiveError {
     #[error("the trace does not say how fast its TSC ticks, so there are no seconds: say --tsc-hz")]
     NoRate,
     /// No time in it.
-    #[error("no moment of {name} can be dated: there is no PSB with a TSC packet of the host (was it recorded with tsc=1?)")]
+    #[error(
+        "no moment of {name} can be dated: there is no PSB with a TSC packet of the host (was it recorded with tsc=1?)"
+    )]
     NoTime {
         /// What was read.
         name: String,

@@ -11,7 +11,7 @@ use havana_timeline::{Analysis, Summary, Survey};
 use serde::Serialize;
 
 use crate::known::{Known, KnownVm};
-use crate::tally::{Tally, TakenBy, VcpuSum};
+use crate::tally::{TakenBy, Tally, VcpuSum};
 use crate::window::Window;
 
 /// Ticks by state of a vCPU, or of all of a VM's.
@@ -492,5 +492,72 @@ pub(crate) fn frame_of(tally: Tally, known: &mut Known) -> Frame {
         losses: tally.losses.iter().map(lost).collect(),
         says: Vec::new(),
         cost: Cost::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use havana_trace::{OpenOptions, open};
+
+    use super::*;
+    use crate::{Replay, Windows};
+
+    fn frames(name: &str, interval: Duration) -> Vec<Frame> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name);
+        let trace = open(&[path], &OpenOptions::default()).unwrap();
+        let mut replay = Replay::new(&trace, interval).unwrap();
+        let mut looker = Looker::new(|_| {});
+        let mut frames = Vec::new();
+        while let Some(window) = replay.next(&|| false).unwrap() {
+            let (frame, last) = looker.look(&window);
+            replay.told(last);
+            frames.push(frame);
+        }
+        frames
+    }
+
+    #[test]
+    fn two_hogs_take_each_others_time() {
+        let frames = frames("recordings/steal-two-hogs.perf.data", Duration::from_millis(250));
+        assert_eq!(frames.iter().map(|f| f.number).collect::<Vec<_>>(), (1..=frames.len() as u64).collect::<Vec<_>>());
+        let names = |frame: &Frame| frame.vms.iter().map(|vm| (vm.number, vm.host_cr3, vm.label())).collect::<Vec<_>>();
+        assert_eq!(names(&frames[0]).len(), 2);
+        for frame in &frames {
+            assert_eq!(names(frame), names(&frames[0]), "numbers and names stay");
+            let cpu = frame.cpus[0];
+            let all = cpu.guest + cpu.hypervisor + cpu.host + cpu.idle + cpu.lost + cpu.unknown;
+            assert_eq!(all, frame.ticks(), "every instant is in a state");
+            assert_eq!((frame.nameless_guest, frame.losses.len(), frame.says.len()), (0, 0, 0));
+            assert_eq!(frame.vms.iter().map(|vm| vm.guest).sum::<i64>(), cpu.guest);
+        }
+        // The last one is short.
+        for frame in &frames[..frames.len() - 1] {
+            for (vm, other) in [(0, 1), (1, 0)] {
+                let (vm, other) = (&frame.vms[vm], &frame.vms[other]);
+                assert!(vm.seen && vm.exits > 100, "{vm:?}");
+                assert!(frame.share(vm.guest) > 0.3, "{vm:?}");
+                assert!(frame.share(vm.states.preempted) > 0.3, "{vm:?}");
+                let By::Vm { number, name } = &vm.taken[0].by else { panic!("{:?}", vm.taken) };
+                assert_eq!((*number, name), (other.number, &other.label()));
+                assert!(vm.taken[0].ticks > vm.states.preempted * 9 / 10, "{vm:?}");
+                assert_eq!(vm.processes.iter().map(|p| p.ticks).sum::<i64>(), vm.guest);
+                assert_eq!(vm.states.inferred, 0, "the kernel said so");
+            }
+        }
+    }
+
+    #[test]
+    fn a_vcpu_that_is_not_seen_is_said_not_to_be() {
+        for frame in frames("captures/smp-idle", Duration::from_millis(20)) {
+            for vm in &frame.vms {
+                let States { guest, hypervisor, preempted, waiting, off_cpu, lost, unknown, unseen, .. } = vm.states;
+                let all = guest + hypervisor + preempted + waiting + off_cpu + lost + unknown + unseen;
+                let due = vm.vcpus.len() as i64 * (frame.end_tsc - frame.start_tsc);
+                // What is after the end of the trace is not seen either.
+                assert!(all >= due, "{frame:?}");
+            }
+        }
     }
 }

@@ -24,8 +24,8 @@ impl Pace {
     pub fn left(&self, tsc: i64, now: Instant) -> Duration {
         let Some(speed) = self.speed else { return Duration::ZERO };
         let after = (tsc - self.tsc).max(0) as f64 / self.hz as f64 / speed;
-        let after = Duration::try_from_secs_f64(after).unwrap_or(Duration::MAX);
-        after.saturating_sub(now.saturating_duration_since(self.at))
+        let due = Duration::try_from_secs_f64(after).ok().and_then(|after| self.at.checked_add(after));
+        due.map_or(Duration::MAX, |due| due.saturating_duration_since(now))
     }
 
     /// Nobody looked for so long: all that is due later is due that much later.

@@ -152,7 +152,10 @@ mod tests {
     #[test]
     fn what_is_forgotten_leaves_what_holds() {
         let mut heard = heard();
-        assert_eq!(heard.until(30).iter().map(|r| r.tsc).collect::<Vec<_>>(), [i64::MIN, i64::MIN, i64::MIN, 10, 20, 30]);
+        assert_eq!(
+            heard.until(30).iter().map(|r| r.tsc).collect::<Vec<_>>(),
+            [i64::MIN, i64::MIN, i64::MIN, 10, 20, 30]
+        );
         heard.forget(35);
         let said: Vec<Said> = heard.until(45).into_iter().map(|r| r.what).collect();
         let expected = [

@@ -144,7 +144,10 @@ impl Sink for Tally {
 
     fn loss(&mut self, row: Loss) -> Result<(), Infallible> {
         // One of no length is at the moment at which it begins.
-        if row.start_tsc < self.to && row.end_tsc >= self.from && (row.end_tsc > self.from || row.start_tsc >= self.from) {
+        if row.start_tsc < self.to
+            && row.end_tsc >= self.from
+            && (row.end_tsc > self.from || row.start_tsc >= self.from)
+        {
             let ticks = self.within(row.start_tsc, row.end_tsc);
             let sum = self.losses.entry(row.cause).or_default();
             sum.count += 1;
