@@ -23,7 +23,7 @@ pub struct Replay<'a> {
     hz: u64,
     interval: Duration,
     begins: Vec<Begins>,
-    said: Peekable<Box<dyn Iterator<Item = Record> + 'a>>,
+    said: Peekable<Box<dyn Iterator<Item = Record> + Send + 'a>>,
     heard: Heard,
     first: i64,
     /// What is later is another file's.
@@ -50,7 +50,7 @@ impl<'a> Replay<'a> {
         let recorder = trace.recording.recorder.as_ref();
         let (begin, until) = recorder.map_or((None, None), |r| (r.continues, r.until));
         let first = begin.map_or(first, |begin| begin.max(first));
-        let said: Box<dyn Iterator<Item = Record> + 'a> = match &trace.sideband {
+        let said: Box<dyn Iterator<Item = Record> + Send + 'a> = match &trace.sideband {
             Some(sideband) => sideband.records(),
             None => Box::new(std::iter::empty()),
         };

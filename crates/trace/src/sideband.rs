@@ -99,7 +99,7 @@ impl Sideband {
     /// All records in the order of time.
     ///
     /// Memory is bounded: what comes late by more than the recorder's buffers hold comes out of order.
-    pub fn records(&self) -> Box<dyn Iterator<Item = Record> + '_> {
+    pub fn records(&self) -> Box<dyn Iterator<Item = Record> + Send + '_> {
         match &self.kept {
             Kept::File(events) => Box::new(events.records()),
             Kept::Told(records, _) => Box::new(records.iter().cloned()),

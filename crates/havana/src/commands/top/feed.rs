@@ -1,0 +1,173 @@
+//! Who makes frames while somebody looks at them: a thread, one frame ahead at most.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use havana_capture::{Signal, Signals};
+use havana_live::{Frame, LiveError, Looker, Pace, Windows};
+
+/// Signals are looked for so often.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What who looks wants.
+#[derive(Debug, Default)]
+struct Wants {
+    stop: bool,
+    paused: bool,
+    interval: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    wants: Mutex<Wants>,
+    changed: Condvar,
+}
+
+impl Control {
+    fn wants(&self) -> MutexGuard<'_, Wants> {
+        self.wants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn want(&self, change: impl FnOnce(&mut Wants)) {
+        change(&mut self.wants());
+        self.changed.notify_all();
+    }
+
+    fn stopped(&self) -> bool {
+        self.wants().stop
+    }
+
+    /// Waits until a moment of the trace is due. False where it is not wanted any more.
+    fn wait(&self, pace: &mut Pace, tsc: i64) -> bool {
+        let mut wants = self.wants();
+        loop {
+            if wants.stop {
+                return false;
+            }
+            let now = Instant::now();
+            let left = pace.left(tsc, now);
+            if !wants.paused && left.is_zero() {
+                return true;
+            }
+            let most = if wants.paused { Duration::from_secs(3600) } else { left };
+            let held = wants.paused;
+            wants = self.changed.wait_timeout(wants, most).unwrap_or_else(PoisonError::into_inner).0;
+            if held {
+                pace.pause(now.elapsed());
+            }
+        }
+    }
+}
+
+/// Frames as they come.
+pub(super) struct Feed<'a> {
+    frames: Receiver<Result<Frame, LiveError>>,
+    control: &'a Control,
+}
+
+/// Makes frames in a thread of their own while `show` looks at them. `pace`: of a recorded trace.
+pub(super) fn with<R>(
+    windows: impl Windows + Send,
+    looker: Looker<'_>,
+    pace: Option<Pace>,
+    show: impl FnOnce(&Feed<'_>) -> R,
+) -> R {
+    let control = Control::default();
+    std::thread::scope(|scope| {
+        let (send, frames) = sync_channel(1);
+        let control = &control;
+        scope.spawn(move || make(windows, looker, pace, control, &send));
+        let feed = Feed { frames, control };
+        // Also where it panics: the scope waits for its thread.
+        let stop = Stop(control);
+        let shown = show(&feed);
+        drop((stop, feed));
+        shown
+    })
+}
+
+/// Stops the thread when it goes.
+struct Stop<'a>(&'a Control);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.want(|wants| wants.stop = true);
+    }
+}
+
+fn make(
+    mut windows: impl Windows,
+    mut looker: Looker<'_>,
+    mut pace: Option<Pace>,
+    control: &Control,
+    send: &SyncSender<Result<Frame, LiveError>>,
+) {
+    loop {
+        if let Some(interval) = control.wants().interval.take() {
+            windows.set_interval(interval);
+        }
+        let window = match windows.next(&|| control.stopped()) {
+            Ok(Some(window)) => window,
+            Ok(None) => return,
+            Err(error) => {
+                // Who does not listen any more need not know.
+                let _ = send.send(Err(error));
+                return;
+            }
+        };
+        let (frame, last) = looker.look(&window);
+        windows.told(last);
+        if pace.as_mut().is_some_and(|pace| !control.wait(pace, frame.end_tsc)) || send.send(Ok(frame)).is_err() {
+            return;
+        }
+    }
+}
+
+impl Feed<'_> {
+    /// Signals end it from now on.
+    pub(super) fn stops_by_signal(&self) -> anyhow::Result<std::cell::RefCell<Signals>> {
+        Ok(std::cell::RefCell::new(Signals::new()?))
+    }
+
+    /// The next frame; `None` where there are no more, or a signal came.
+    pub(super) fn next(&self, signals: &std::cell::RefCell<Signals>) -> anyhow::Result<Option<Frame>> {
+        loop {
+            match self.frames.recv_timeout(LOOK) {
+                Ok(frame) => return Ok(Some(frame?)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if signals.borrow_mut().take().iter().any(|signal| matches!(signal, Signal::End(_))) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// A frame, where there is one already.
+    pub(super) fn poll(&self) -> anyhow::Result<Polled> {
+        Ok(match self.frames.try_recv() {
+            Ok(frame) => Polled::Frame(Box::new(frame?)),
+            Err(TryRecvError::Empty) => Polled::NotYet,
+            Err(TryRecvError::Disconnected) => Polled::NoMore,
+        })
+    }
+
+    /// A recorded trace stands still, or goes on.
+    pub(super) fn pause(&self, paused: bool) {
+        self.control.want(|wants| wants.paused = paused);
+    }
+
+    /// Frames are of so much time from now on.
+    pub(super) fn set_interval(&self, interval: Duration) {
+        self.control.want(|wants| wants.interval = Some(interval));
+    }
+}
+
+/// What there is already.
+#[derive(Debug)]
+pub(super) enum Polled {
+    Frame(Box<Frame>),
+    NotYet,
+    NoMore,
+}
