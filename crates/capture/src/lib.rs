@@ -8,6 +8,7 @@ mod error;
 pub mod event;
 pub mod fake;
 pub mod host;
+pub mod machine;
 pub mod output;
 mod recorder;
 pub mod ring;

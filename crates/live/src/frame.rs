@@ -299,7 +299,7 @@ impl<'a> Looker<'a> {
             let since = i128::from(frame.end_tsc - wall.tsc) * 1_000_000_000 / i128::from(hz);
             wall.ns.saturating_add(i64::try_from(since).unwrap_or(0))
         });
-        frame.says = says(&summary);
+        frame.says = window.says.iter().cloned().chain(says(&summary)).collect();
         let before = std::mem::replace(&mut self.used, Used::now());
         let passed = self.used.at.duration_since(before.at).as_secs_f64();
         frame.cost = Cost {

@@ -17,6 +17,7 @@
 //! | `window` | a stretch of trace, and what of it counts |
 //! | `replay` | which windows does a recorded trace have? |
 //! | `rings` | and the one that is being recorded? |
+//! | `gather` | what of that is kept, and how is it read? |
 //! | `tally` | how long was who in which state? |
 //! | `known` | who is who, from window to window? |
 //! | `frame` | what is told of a window |
@@ -26,9 +27,11 @@
 mod begins;
 mod error;
 mod frame;
+mod gather;
 mod known;
 mod pace;
 mod replay;
+mod rings;
 mod said;
 mod tally;
 mod window;
@@ -37,5 +40,6 @@ pub use error::LiveError;
 pub use frame::{By, Cost, CpuFrame, Frame, Looker, Lost, ProcessFrame, States, Taken, VcpuFrame, VmFrame};
 pub use pace::Pace;
 pub use replay::Replay;
+pub use rings::{Options, Rings};
 pub use tally::Tally;
 pub use window::{Window, Windows};

@@ -106,7 +106,7 @@ impl<'a> Replay<'a> {
             sideband: whole.sideband.as_ref().map(|sideband| sideband.only(self.heard.until(end))),
             sources: Vec::new(),
         };
-        Window { trace, from, to, last }
+        Window { trace, from, to, last, says: Vec::new() }
     }
 }
 

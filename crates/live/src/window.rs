@@ -18,6 +18,8 @@ pub struct Window {
     pub to: i64,
     /// All streams go to their ends here: nothing tells whether anything comes after `to` but the trace itself.
     pub last: bool,
+    /// What whoever made it has to say: sentences.
+    pub says: Vec<String>,
 }
 
 /// Where windows come from, one after the other.
