@@ -6,6 +6,7 @@
 //! | [`score`] | all captures at hand, judged by a program that is not ours |
 //! | [`perf`] | perf.data in every form, whole and not |
 //! | [`record`] | the recorder, where it cannot record |
+//! | [`top`] | frames of recorded traces, and what is refused |
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
 //! | [`often`] | how often each state and evidence is right, and how much is told so |
@@ -30,4 +31,5 @@ mod rules;
 mod score;
 mod simulated;
 mod skylake;
+mod top;
 mod truth;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use havana_capture::host;
 use havana_rows::{CpuStateKind as C, LossCause, TakerKind, VcpuStateKind as V, Vm, reason};
 use havana_timeline::{Analysis, Summary, Survey};
+use havana_trace::{Stream, Trace};
 use serde::Serialize;
 
 use crate::known::{Known, KnownVm};
@@ -264,17 +265,20 @@ impl Used {
     }
 }
 
+/// Says what the VMs of a trace are called.
+type Namer<'a> = Box<dyn FnMut(&Trace, &mut [Vm]) + Send + 'a>;
+
 /// Looks at windows, one after the other, and knows who is who.
 pub struct Looker<'a> {
     known: Known,
     used: Used,
     first: Option<i64>,
-    name: Box<dyn FnMut(&mut Vm) + Send + 'a>,
+    name: Namer<'a>,
 }
 
 impl<'a> Looker<'a> {
     /// `name`: what VMs are called, where more is known than their trace says.
-    pub fn new(name: impl FnMut(&mut Vm) + Send + 'a) -> Looker<'a> {
+    pub fn new(name: impl FnMut(&Trace, &mut [Vm]) + Send + 'a) -> Looker<'a> {
         Looker { known: Known::default(), used: Used::now(), first: None, name: Box::new(name) }
     }
 
@@ -286,7 +290,7 @@ impl<'a> Looker<'a> {
         let mut tally = Tally::new(*from, *to);
         let analysis = Analysis::new(trace, &survey, Some((*from, *to)));
         let Ok(summary) = analysis.run(&mut tally, &mut |_| {});
-        tally.vms.iter_mut().for_each(&mut self.name);
+        (self.name)(trace, &mut tally.vms);
         // After the end of the trace there is nothing to be a share of.
         tally.to = summary.last_tsc.map_or(*to, |last| last.clamp(*from, *to));
         let mut frame = frame_of(tally, &mut self.known);
@@ -303,7 +307,7 @@ impl<'a> Looker<'a> {
         let before = std::mem::replace(&mut self.used, Used::now());
         let passed = self.used.at.duration_since(before.at).as_secs_f64();
         frame.cost = Cost {
-            bytes: trace.streams.iter().map(havana_trace::Stream::len).sum(),
+            bytes: trace.streams.iter().map(Stream::len).sum(),
             seconds: began.elapsed().as_secs_f64(),
             cpu_share: self.used.cpu.saturating_sub(before.cpu).as_secs_f64() / passed.max(1e-9),
         };
@@ -514,7 +518,7 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name);
         let trace = open(&[path], &OpenOptions::default()).unwrap();
         let mut replay = Replay::new(&trace, interval).unwrap();
-        let mut looker = Looker::new(|_| {});
+        let mut looker = Looker::new(|_, _| {});
         let mut frames = Vec::new();
         while let Some(window) = replay.next(&|| false).unwrap() {
             let (frame, last) = looker.look(&window);

@@ -17,9 +17,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use super::*;
-use havana_capture::ring::record_kind;
 use crate::tally::Tally;
 use crate::window::{margins, ticks};
+use havana_capture::ring::record_kind;
 
 /// Nobody asks anything of a kernel that is none.
 struct Quiet(OwnedFd);

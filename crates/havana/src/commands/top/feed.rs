@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use havana_capture::{Signal, Signals};
+use havana_capture::Signals;
 use havana_live::{Frame, LiveError, Looker, Pace, Windows};
 
 /// Signals are looked for so often.
@@ -125,20 +125,15 @@ fn make(
 }
 
 impl Feed<'_> {
-    /// Signals end it from now on.
-    pub(super) fn stops_by_signal(&self) -> anyhow::Result<std::cell::RefCell<Signals>> {
-        Ok(std::cell::RefCell::new(Signals::new()?))
-    }
-
-    /// The next frame; `None` where there are no more, or a signal came.
-    pub(super) fn next(&self, signals: &std::cell::RefCell<Signals>) -> anyhow::Result<Option<Frame>> {
+    /// The next frame; `None` where there are no more, or a signal wants an end.
+    pub(super) fn next(&self, signals: &mut Signals) -> anyhow::Result<Option<Frame>> {
         loop {
             match self.frames.recv_timeout(LOOK) {
                 Ok(frame) => return Ok(Some(frame?)),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if signals.borrow_mut().take().iter().any(|signal| matches!(signal, Signal::End(_))) {
+            if signals.end() {
                 return Ok(None);
             }
         }

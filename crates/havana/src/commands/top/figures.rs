@@ -27,7 +27,8 @@ fn rate(frame: &Frame, exits: u64) -> String {
 fn cells(frame: &Frame, guest: i64, hypervisor: i64, states: &States, exits: u64) -> [String; 7] {
     let share = |ticks: i64| percent(frame.share(ticks));
     // What no record says is told by a rule.
-    let guessed = |ticks: i64| if states.inferred > 0 && ticks > 0 { format!("~{}", share(ticks)) } else { share(ticks) };
+    let guessed =
+        |ticks: i64| if states.inferred > 0 && ticks > 0 { format!("~{}", share(ticks)) } else { share(ticks) };
     [
         share(guest),
         share(hypervisor),
@@ -139,7 +140,10 @@ pub(super) fn lacks(frame: &Frame) -> Vec<String> {
         })
         .collect();
     if frame.share(frame.nameless_guest) >= 0.0005 {
-        lines.push(format!("in guests of which no VM is known: {} % of a cpu", percent(frame.share(frame.nameless_guest))));
+        lines.push(format!(
+            "in guests of which no VM is known: {} % of a cpu",
+            percent(frame.share(frame.nameless_guest))
+        ));
     }
     lines.extend(frame.says.iter().cloned());
     lines

@@ -20,7 +20,9 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use havana_live::{Frame, Looker, Pace, Replay};
+use havana_capture::ring::Size;
+use havana_capture::{Host, Signals};
+use havana_live::{Frame, Looker, Options, Pace, Replay, Rings};
 use havana_trace::{OpenOptions, open};
 
 use super::analyze::facts;
@@ -28,10 +30,43 @@ use super::names::Names;
 use crate::cli::Top;
 use feed::Feed;
 
+/// A cpu's ring of the kernel's records.
+const RECORDS: usize = 512 << 10;
+
 pub(crate) fn run(args: &Top) -> anyhow::Result<ExitCode> {
     let names = args.names.as_deref().map(Names::read).transpose()?.unwrap_or_default();
-    replay(args, &names)?;
+    if args.from.is_empty() {
+        live(args, &names)?
+    } else {
+        replay(args, &names)?
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names VMs as the user says, and as the recorder found them on the host.
+fn looker(names: &Names) -> Looker<'_> {
+    Looker::new(|trace, vms| {
+        let names = names.and_found(trace.recording.recorder.iter().flat_map(|recorder| recorder.vms.values()));
+        for vm in vms {
+            names.name(vm);
+        }
+    })
+}
+
+/// This host.
+fn live(args: &Top, names: &Names) -> anyhow::Result<()> {
+    let options = Options {
+        interval: args.interval,
+        cpus: args.cpus.as_ref().map(|list| list.0.clone()).unwrap_or_default(),
+        rings: Size { data: RECORDS, aux: usize::try_from(args.buffer)? },
+        command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    let rings = Rings::open(Host::here(), options)?;
+    for warning in rings.warnings() {
+        eprintln!("havana: warning: {warning}");
+    }
+    feed::with(rings, looker(names), None, |feed| show(args, feed))
 }
 
 /// A recorded trace.
@@ -40,25 +75,21 @@ fn replay(args: &Top, names: &Names) -> anyhow::Result<()> {
     for note in &trace.recording.notes {
         eprintln!("havana: warning: {note}");
     }
-    let names = names.and_found(trace.recording.recorder.iter().flat_map(|recorder| recorder.vms.values()));
     let windows = Replay::new(&trace, args.interval)?;
     let hz = trace.facts.tsc_hz.unwrap_or(1);
     let pace = Pace::new(args.speed, hz, windows.first(), Instant::now());
-    let looker = Looker::new(|vm| {
-        names.name(vm);
-    });
-    feed::with(windows, looker, Some(pace), |feed| show(args, feed))
+    feed::with(windows, looker(names), Some(pace), |feed| show(args, feed))
 }
 
 /// Shows frames until there are no more, or who looks has seen enough.
-fn show(args: &Top, feed: &Feed) -> anyhow::Result<()> {
+fn show(args: &Top, feed: &Feed<'_>) -> anyhow::Result<()> {
     let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     if terminal && !args.plain && !args.json {
         return terminal::show(args, feed);
     }
     let mut shown = 0;
-    let stop = feed.stops_by_signal()?;
-    while let Some(frame) = feed.next(&stop)? {
+    let mut signals = Signals::new()?;
+    while let Some(frame) = feed.next(&mut signals)? {
         write(args, &frame)?;
         shown += 1;
         if args.frames.is_some_and(|most| shown >= most) {

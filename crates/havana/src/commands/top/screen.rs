@@ -124,7 +124,8 @@ fn bars(frame: &Frame, width: u16) -> Paragraph<'static> {
         bar.push(Span::styled(text, Style::new().fg(color)));
         told = told.max(end);
     }
-    let mut words = vec![Span::raw(format!("{} cpu{}", frame.cpus.len(), if frame.cpus.len() == 1 { "" } else { "s" }))];
+    let mut words =
+        vec![Span::raw(format!("{} cpu{}", frame.cpus.len(), if frame.cpus.len() == 1 { "" } else { "s" }))];
     for ((name, part), (letter, color)) in busy.iter().zip(PARTS) {
         words.push(Span::raw("  "));
         words.push(Span::styled(letter.to_string(), Style::new().fg(color)));
@@ -161,10 +162,7 @@ fn head(first: &'static str, sort: Option<Sort>) -> Row<'static> {
 }
 
 fn figures(cells: [String; 7]) -> impl Iterator<Item = Cell<'static>> {
-    cells
-        .into_iter()
-        .zip(WIDTHS)
-        .map(|(cell, width)| Cell::from(format!("{cell:>width$}", width = usize::from(width))))
+    cells.into_iter().zip(WIDTHS).map(|(cell, width)| Cell::from(format!("{cell:>width$}", width = usize::from(width))))
 }
 
 fn vms(area: Rect, frame: &Frame, state: &State, out: &mut ratatui::Frame<'_>) {
@@ -199,7 +197,8 @@ fn vcpus(frame: &Frame, vm: &VmFrame) -> Table<'static> {
         cells.push(Cell::from(takers(frame, &vcpu.taken, 3)));
         Row::new(cells)
     });
-    let widths = [Constraint::Length(20)].into_iter().chain(WIDTHS.map(Constraint::Length)).chain([Constraint::Fill(1)]);
+    let widths =
+        [Constraint::Length(20)].into_iter().chain(WIDTHS.map(Constraint::Length)).chain([Constraint::Fill(1)]);
     let why = reasons(vm).map_or_else(String::new, |reasons| format!("; exits: {reasons}"));
     let block = Block::new().borders(Borders::TOP).title(format!("vCPUs of {}{why}", vm.label()));
     Table::new(rows.collect::<Vec<_>>(), widths).header(head("", None)).block(block)
@@ -236,9 +235,11 @@ fn help(area: Rect, out: &mut ratatui::Frame<'_>) {
     let height = u16::try_from(HELP.lines().count() + 2).unwrap_or(u16::MAX).min(area.height);
     let place = Rect { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
     out.render_widget(Clear, place);
-    out.render_widget(Paragraph::new(HELP).block(Block::bordered().title("havana top").padding(
-        ratatui::widgets::Padding::horizontal(1),
-    )), place);
+    out.render_widget(
+        Paragraph::new(HELP)
+            .block(Block::bordered().title("havana top").padding(ratatui::widgets::Padding::horizontal(1))),
+        place,
+    );
 }
 
 #[cfg(test)]
@@ -255,7 +256,10 @@ pub(super) mod tests {
     /// Two VMs on two cpus that take each other's time: so much of a cpu each has.
     pub(in super::super) fn frame(number: u64, guests: [i64; 2]) -> Frame {
         let vm = |number: u32, guest: i64| {
-            let by = |ticks| Taken { by: By::Vm { number: 1 - number, name: ["vma", "VM 1"][1 - number as usize].into() }, ticks };
+            let by = |ticks| Taken {
+                by: By::Vm { number: 1 - number, name: ["vma", "VM 1"][1 - number as usize].into() },
+                ticks,
+            };
             let states = States { guest, hypervisor: 2, preempted: 98 - guest, ..States::default() };
             VmFrame {
                 number,
@@ -269,8 +273,18 @@ pub(super) mod tests {
                 states,
                 exits: 12_345,
                 reasons: vec![("hlt".into(), 12_000), ("external interrupt".into(), 345)],
-                vcpus: vec![VcpuFrame { number: 0, vmcs: 0x10, tid: Some(77), states, exits: 12_345, taken: vec![by(90 - guest)] }],
-                processes: vec![ProcessFrame { cr3: 0xabc000, ticks: guest - 10 }, ProcessFrame { cr3: 0x2000, ticks: 10 }],
+                vcpus: vec![VcpuFrame {
+                    number: 0,
+                    vmcs: 0x10,
+                    tid: Some(77),
+                    states,
+                    exits: 12_345,
+                    taken: vec![by(90 - guest)],
+                }],
+                processes: vec![
+                    ProcessFrame { cr3: 0xabc000, ticks: guest - 10 },
+                    ProcessFrame { cr3: 0x2000, ticks: 10 },
+                ],
                 taken: vec![by(90 - guest), Taken { by: By::Thread { tid: Some(9), name: None }, ticks: 8 }],
             }
         };

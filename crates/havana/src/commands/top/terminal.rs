@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use havana_capture::{Signal, Signals};
+use havana_capture::Signals;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{Event, KeyEventKind, poll, read};
 
@@ -51,7 +51,7 @@ fn run(args: &Top, feed: &Feed<'_>, signals: &mut Signals, terminal: &mut Defaul
                 Action::Interval(interval) => feed.set_interval(interval),
             }
         }
-        if signals.take().iter().any(|signal| matches!(signal, Signal::End(_))) {
+        if signals.end() {
             return Ok(());
         }
         // A host does not wait: what comes meanwhile is let go, so that its rings are emptied.
