@@ -176,7 +176,7 @@ fn tally_vm(tally: &Tally, id: i32) -> Option<i64> {
 #[test]
 fn windows_say_together_what_the_whole_says() {
     for path in traces() {
-        let trace = open(&[path.clone()], &OpenOptions::default()).unwrap();
+        let trace = open(std::slice::from_ref(&path), &OpenOptions::default()).unwrap();
         holds(&path.display().to_string(), &trace, Duration::from_millis(100));
     }
 }
