@@ -179,7 +179,7 @@ impl VmFrame {
 }
 
 fn label(name: Option<&str>, number: u32) -> String {
-    name.map_or_else(|| format!("VM {number}"), str::to_owned)
+    name.map_or_else(|| format!("vm {number}"), str::to_owned)
 }
 
 /// Trace that was lost.

@@ -257,7 +257,7 @@ pub(super) mod tests {
     pub(in super::super) fn frame(number: u64, guests: [i64; 2]) -> Frame {
         let vm = |number: u32, guest: i64| {
             let by = |ticks| Taken {
-                by: By::Vm { number: 1 - number, name: ["vma", "VM 1"][1 - number as usize].into() },
+                by: By::Vm { number: 1 - number, name: ["vma", "vm 1"][1 - number as usize].into() },
                 ticks,
             };
             let states = States { guest, hypervisor: 2, preempted: 98 - guest, ..States::default() };
