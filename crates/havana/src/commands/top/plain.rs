@@ -50,7 +50,7 @@ pub(super) fn text(frame: &Frame, sort: Sort) -> String {
 fn of_one(out: &mut String, frame: &Frame, vm: &VmFrame) {
     let name: String = vm.label().chars().take(24).collect();
     if !vm.seen {
-        let _ = writeln!(out, "{name:<24} not seen");
+        let _ = writeln!(out, "{name:<24} not seen in this interval");
         return;
     }
     line(out, &name, &of_vm(frame, vm), &takers(frame, &vm.taken, TAKERS));

@@ -173,7 +173,8 @@ fn vms(area: Rect, frame: &Frame, state: &State, out: &mut ratatui::Frame<'_>) {
             cells.extend(figures(of_vm(frame, vm)));
             cells.push(Cell::from(takers(frame, &vm.taken, 3)));
         } else {
-            cells.push(Cell::from("not seen"));
+            cells.extend(WIDTHS.map(|_| Cell::from("")));
+            cells.push(Cell::from("not seen in this interval"));
         }
         Row::new(cells)
     });
