@@ -166,3 +166,51 @@ pub(super) enum Polled {
     NotYet,
     NoMore,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use havana_live::Replay;
+    use havana_trace::{OpenOptions, open};
+
+    use super::*;
+
+    fn with_capture<R>(interval: Duration, speed: f64, show: impl FnOnce(&Feed<'_>) -> R) -> R {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/captures/hog-vma");
+        let trace = open(&[path], &OpenOptions::default()).unwrap();
+        let replay = Replay::new(&trace, interval).unwrap();
+        let pace = Pace::new(speed, trace.facts.tsc_hz.unwrap(), replay.first(), Instant::now());
+        with(replay, Looker::new(|_, _| {}), Some(pace), show)
+    }
+
+    fn frame(feed: &Feed<'_>) -> Option<Frame> {
+        feed.frames.recv().ok().map(Result::unwrap)
+    }
+
+    #[test]
+    fn frames_come_to_an_end_and_are_as_long_as_is_wanted() {
+        let lengths = with_capture(Duration::from_millis(100), 0.0, |feed| {
+            let mut lengths = vec![frame(feed).unwrap().ticks()];
+            feed.set_interval(Duration::from_millis(500));
+            lengths.extend(std::iter::from_fn(|| frame(feed)).map(|frame| frame.ticks()));
+            assert!(matches!(feed.poll().unwrap(), Polled::NoMore));
+            lengths
+        });
+        assert_eq!(lengths[0], 210_000_000);
+        // A few were made ahead; the last one is what is left.
+        let long = lengths.iter().filter(|ticks| **ticks == 1_050_000_000).count();
+        assert!(long >= 5 && lengths.len() <= long + 6, "{lengths:?}");
+    }
+
+    #[test]
+    fn who_has_seen_enough_waits_for_nobody() {
+        // An hour from frame to frame; and one that stands still.
+        for paused in [false, true] {
+            with_capture(Duration::from_secs(1), 1.0 / 3600.0, |feed| {
+                feed.pause(paused);
+                assert!(matches!(feed.poll().unwrap(), Polled::NotYet));
+            });
+        }
+    }
+}
