@@ -50,6 +50,8 @@ pub(crate) struct Begins {
     known: VecDeque<Begin>,
     /// The newest, which is not believed yet.
     doubt: Option<Begin>,
+    /// There were some before them.
+    forgot: bool,
     /// Where to look on: a segment, bytes of the stream before it, and the place in it.
     segment: usize,
     before: u64,
@@ -100,9 +102,11 @@ impl Begins {
         }
     }
 
-    /// Where to begin for what is from `tsc` on: the last place before that. The begin of the stream where there is none.
+    /// Where to begin for what is from `tsc` on: the last place before that; the first that is not forgotten where there is
+    /// none.
     pub(crate) fn before(&self, tsc: i64) -> u64 {
-        self.known.iter().rev().find(|begin| begin.tsc <= tsc).map_or(0, |begin| begin.at)
+        let first = self.known.front().filter(|_| self.forgot).map_or(0, |begin| begin.at);
+        self.known.iter().rev().find(|begin| begin.tsc <= tsc).map_or(first, |begin| begin.at)
     }
 
     /// Where all up to `tsc` has been read: the end of the first place after that. `None`: the end of the stream.
@@ -114,6 +118,7 @@ impl Begins {
     pub(crate) fn forget(&mut self, tsc: i64) {
         while self.known.get(1).is_some_and(|second| second.tsc <= tsc) {
             self.known.pop_front();
+            self.forgot = true;
         }
     }
 }
@@ -164,6 +169,7 @@ mod tests {
         begins.forget(250);
         assert_eq!(begins.before(250), 3 * len);
         assert_eq!(begins.known.len(), 2);
+        assert_eq!(begins.before(50), 3 * len, "what is forgotten is not read again");
     }
 
     #[test]
