@@ -210,6 +210,11 @@ impl Windows for Rings {
         Ok(Some(window))
     }
 
+    fn meanwhile(&mut self) -> Result<(), LiveError> {
+        self.session.take(&mut self.gathered)?;
+        Ok(())
+    }
+
     fn told(&mut self, _: Option<i64>) {}
 
     fn set_interval(&mut self, interval: Duration) {

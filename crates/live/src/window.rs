@@ -29,6 +29,13 @@ pub trait Windows {
     /// # Errors
     /// Why there is none.
     fn next(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Window>, LiveError>;
+    /// A window is being looked at: rings are emptied meanwhile.
+    ///
+    /// # Errors
+    /// Why they cannot be.
+    fn meanwhile(&mut self) -> Result<(), LiveError> {
+        Ok(())
+    }
     /// The last moment that the analysis of the window found.
     fn told(&mut self, last: Option<i64>);
     /// Windows are so long from now on.

@@ -1,13 +1,13 @@
-//! Who makes frames while somebody looks at them: a thread, one frame ahead at most.
+//! Who makes frames while somebody looks at them: two threads, one frame ahead at most.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use havana_capture::Signals;
-use havana_live::{Frame, LiveError, Looker, Pace, Windows};
+use havana_live::{Frame, LiveError, Looker, Pace, Window, Windows};
 
-/// Signals are looked for so often.
+/// Signals are looked for so often, and rings emptied while a window is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What who looks wants.
@@ -96,6 +96,8 @@ impl Drop for Stop<'_> {
     }
 }
 
+/// Makes frames until nobody wants more. One thread asks for windows, another looks at them, so that rings are emptied
+/// meanwhile.
 fn make(
     mut windows: impl Windows,
     mut looker: Looker<'_>,
@@ -103,23 +105,56 @@ fn make(
     control: &Control,
     send: &SyncSender<Result<Frame, LiveError>>,
 ) {
-    loop {
-        if let Some(interval) = control.wants().interval.take() {
-            windows.set_interval(interval);
-        }
-        let window = match windows.next(&|| control.stopped()) {
-            Ok(Some(window)) => window,
-            Ok(None) => return,
-            Err(error) => {
-                // Who does not listen any more need not know.
-                let _ = send.send(Err(error));
+    std::thread::scope(|scope| {
+        let (give, given) = sync_channel::<Window>(1);
+        let (tell, told) = sync_channel(1);
+        scope.spawn(move || {
+            for window in given {
+                if tell.send(looker.look(&window)).is_err() {
+                    return;
+                }
+            }
+        });
+        loop {
+            if let Some(interval) = control.wants().interval.take() {
+                windows.set_interval(interval);
+            }
+            let (frame, last) = match one(&mut windows, control, &give, &told) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(error) => {
+                    // Who does not listen any more need not know.
+                    let _ = send.send(Err(error));
+                    return;
+                }
+            };
+            windows.told(last);
+            if pace.as_mut().is_some_and(|pace| !control.wait(pace, frame.end_tsc)) || send.send(Ok(frame)).is_err() {
                 return;
             }
-        };
-        let (frame, last) = looker.look(&window);
-        windows.told(last);
-        if pace.as_mut().is_some_and(|pace| !control.wait(pace, frame.end_tsc)) || send.send(Ok(frame)).is_err() {
-            return;
+        }
+    });
+}
+
+/// A frame, and the last moment of its trace.
+type Looked = (Frame, Option<i64>);
+
+/// The next window, looked at.
+fn one(
+    windows: &mut impl Windows,
+    control: &Control,
+    give: &SyncSender<Window>,
+    told: &Receiver<Looked>,
+) -> Result<Option<Looked>, LiveError> {
+    let Some(window) = windows.next(&|| control.stopped())? else { return Ok(None) };
+    if give.send(window).is_err() {
+        return Ok(None);
+    }
+    loop {
+        match told.recv_timeout(LOOK) {
+            Ok(looked) => return Ok(Some(looked)),
+            Err(RecvTimeoutError::Timeout) => windows.meanwhile()?,
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
         }
     }
 }
