@@ -9,7 +9,9 @@ use std::process::ExitStatus;
 #[non_exhaustive]
 pub enum CaptureError {
     /// No Intel PT.
-    #[error("no Intel PT on this host ({why}): record on one that has it; here analyze, view, simulate and demo work")]
+    #[error(
+        "no Intel PT on this host ({why}): record on one that has it; here analyze, view, simulate and demo work, and top --from"
+    )]
     NoPt {
         /// Why, as far as can be told.
         why: &'static str,

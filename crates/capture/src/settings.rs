@@ -174,10 +174,15 @@ impl Settings {
         }
         Ok(Settings { config, event: format!("intel_pt/{}/", words.join(",")), lacks, event_trace, branches })
     }
+
+    /// What a recording with them will lack on a host: sentences.
+    pub fn warnings(&self, host: &Host) -> Vec<String> {
+        self.lacks.iter().chain(&hides_vms(host)).map(|lack| lack.says.clone()).collect()
+    }
 }
 
 /// What of a host keeps VMs from being seen, though it can be recorded.
-pub fn hides_vms(host: &Host) -> Vec<Lack> {
+pub(crate) fn hides_vms(host: &Host) -> Vec<Lack> {
     let mut lacks = Vec::new();
     if let Some(mode) = host.line("/sys/module/kvm_intel/parameters/pt_mode").filter(|mode| mode != "0") {
         lacks.push(Lack::new(

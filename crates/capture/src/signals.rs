@@ -61,4 +61,9 @@ impl Signals {
         }
         came
     }
+
+    /// Whether one of those that came since wants an end.
+    pub fn end(&mut self) -> bool {
+        self.take().iter().any(|signal| matches!(signal, Signal::End(_)))
+    }
 }

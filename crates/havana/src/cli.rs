@@ -72,6 +72,18 @@ Examples:
   ssh -L 7117:127.0.0.1:7117 kvm-07 havana view tuesday.havana --no-open --port 7117
   havana view tuesday.havana --listen 10.0.0.7:7117    for others, who need the token that it prints")]
     View(View),
+    /// What each VM does now, on the terminal; or did, as a recorded trace tells it
+    #[command(after_help = "\
+Keys: q quit, arrows choose a VM, Enter opens it, v its vCPUs, g its guest processes, s sorts, p pauses, + and - change the
+interval, h help.
+
+Examples:
+  havana top                                      this host, live
+  havana top --plain --frames 5 --interval 2s     five blocks of text
+  havana top --json | jq '.vms[] | {name, exits}'
+  havana top --from perf.data --speed 10          a recorded trace, ten times as fast as it was
+  havana top --from capture/ --speed max --plain  all of it, at once")]
+    Top(Top),
     /// The packets of a trace, one a line
     #[command(after_help = "\
 Examples:
@@ -399,6 +411,57 @@ pub(crate) struct View {
     pub(crate) facts: Facts,
 }
 
+/// What VMs are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sort {
+    /// Time in the guest
+    Guest,
+    /// Time of the hypervisor for it
+    Hypervisor,
+    /// Time that others took from it
+    Preempted,
+    /// Exits
+    Exits,
+    /// In the order in which they were first seen
+    Number,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// A recorded trace instead of this host: a perf.data (- for standard input); raw .pt streams, or directories of them
+    #[arg(long, value_name = "INPUT", num_args = 1..)]
+    pub(crate) from: Vec<PathBuf>,
+    /// With --from: so many times as fast as it was; max or 0: as fast as it goes
+    #[arg(long, value_name = "N", default_value = "1", value_parser = speed, requires = "from")]
+    pub(crate) speed: f64,
+    /// How much time a frame is of
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub(crate) interval: std::time::Duration,
+    /// End after so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) frames: Option<u64>,
+    /// A block of text a frame [default where standard output is no terminal]
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// A JSON object a frame, one a line
+    #[arg(long, conflicts_with = "plain")]
+    pub(crate) json: bool,
+    /// What VMs are sorted by
+    #[arg(long, value_enum, default_value_t = Sort::Guest)]
+    pub(crate) sort: Sort,
+    /// What VMs are called: a VMM a line, as ps -eo pid,args prints them, or TOML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) names: Option<PathBuf>,
+    /// Of this host: only these cpus, such as 0-3,8
+    #[arg(long, value_name = "LIST", value_parser = cpus, conflicts_with = "from")]
+    pub(crate) cpus: Option<Cpus>,
+    /// Of this host: a cpu's ring of trace
+    #[arg(long, value_name = "SIZE", value_parser = ring, default_value = "4M", conflicts_with = "from")]
+    pub(crate) buffer: u64,
+    #[command(flatten)]
+    pub(crate) facts: Facts,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PacketFormat {
     /// Aligned columns
@@ -540,6 +603,22 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
     };
     let seconds = digits.parse::<f64>().map_err(|_| wrong())? * unit;
     if (1e-3..=1e9).contains(&seconds) { Ok(std::time::Duration::from_secs_f64(seconds)) } else { Err(wrong()) }
+}
+
+/// A time that a person can look at.
+fn interval(text: &str) -> Result<std::time::Duration, String> {
+    let time = duration(text)?;
+    let fits = (std::time::Duration::from_millis(10)..=std::time::Duration::from_secs(60)).contains(&time);
+    if fits { Ok(time) } else { Err("should be from 10ms to 60s".into()) }
+}
+
+/// 1, 0.5, 10, max.
+fn speed(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('x').parse() {
+        _ if text == "max" => Ok(0.0),
+        Ok(speed) if (0.0..=1e6).contains(&speed) => Ok(speed),
+        _ => Err("should be a number, such as 1 or 10, or max".into()),
+    }
 }
 
 fn ratio(text: &str) -> Result<(u32, u32), String> {

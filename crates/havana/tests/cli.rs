@@ -83,6 +83,7 @@ fn help() {
     help(&["analyze"]).stdout_eq(file!["snapshots/help-analyze.txt"]);
     help(&["report"]).stdout_eq(file!["snapshots/help-report.txt"]);
     help(&["view"]).stdout_eq(file!["snapshots/help-view.txt"]);
+    help(&["top"]).stdout_eq(file!["snapshots/help-top.txt"]);
     help(&["packets"]).stdout_eq(file!["snapshots/help-packets.txt"]);
     help(&["demo"]).stdout_eq(file!["snapshots/help-demo.txt"]);
     help(&["simulate"]).stdout_eq(file!["snapshots/help-simulate.txt"]);

@@ -8,6 +8,7 @@
 //! | [`record`] | the recorder, where it cannot record |
 //! | [`doctor`] | what it says of the machine that it runs on |
 //! | [`overhead`] | the experiment of what recording costs, with what this host has |
+//! | [`top`] | frames of recorded traces, and what is refused |
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
 //! | [`often`] | how often each state and evidence is right, and how much is told so |
@@ -34,4 +35,5 @@ mod rules;
 mod score;
 mod simulated;
 mod skylake;
+mod top;
 mod truth;

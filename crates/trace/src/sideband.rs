@@ -7,7 +7,7 @@ use crate::perf;
 /// What the kernel says beside a trace, to be read front to back, as often as wanted.
 #[derive(Debug)]
 pub struct Sideband {
-    pub(crate) perf: perf::Events,
+    pub(crate) kept: Kept,
     /// The kernel tells a thread that was preempted from one that waits (Linux 4.17 and later).
     pub tells_preemption: bool,
     /// It is of all cpus of the node: a thread that is off one of them is off all.
@@ -15,6 +15,15 @@ pub struct Sideband {
     /// Ticks of the TSC from one moment of the kernel's clock to the next, at the most: a record's time is not before
     /// what it says, and not after that.
     pub resolution: i64,
+}
+
+/// Where records come from.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// A perf.data.
+    File(perf::Events),
+    /// Memory; whether switches between threads are told.
+    Told(Vec<Record>, bool),
 }
 
 /// One thing that it says.
@@ -72,15 +81,28 @@ pub enum Said {
 }
 
 impl Sideband {
+    /// The same kernel, of which only these records are told: in the order of time.
+    #[must_use]
+    pub fn only(&self, records: Vec<Record>) -> Sideband {
+        let Sideband { tells_preemption, all_cpus, resolution, .. } = *self;
+        Sideband { kept: Kept::Told(records, self.tells_switches()), tells_preemption, all_cpus, resolution }
+    }
+
     /// It tells of switches between threads, and of their time and cpu.
     pub fn tells_switches(&self) -> bool {
-        self.perf.switches
+        match &self.kept {
+            Kept::File(events) => events.switches,
+            Kept::Told(_, switches) => *switches,
+        }
     }
 
     /// All records in the order of time.
     ///
     /// Memory is bounded: what comes late by more than the recorder's buffers hold comes out of order.
-    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        self.perf.records()
+    pub fn records(&self) -> Box<dyn Iterator<Item = Record> + Send + '_> {
+        match &self.kept {
+            Kept::File(events) => Box::new(events.records()),
+            Kept::Told(records, _) => Box::new(records.iter().cloned()),
+        }
     }
 }

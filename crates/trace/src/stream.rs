@@ -169,6 +169,29 @@ impl Stream {
         self
     }
 
+    /// The bytes of it from one place to another, as a stream of their own: places count bytes of trace. What is known of
+    /// its begin and its end is known of a part that has them.
+    #[must_use]
+    pub fn part(&self, range: std::ops::Range<u64>) -> Stream {
+        let mut parts = Vec::new();
+        let mut before = 0;
+        for part in &self.parts {
+            let (from, to) = (range.start.max(before), range.end.min(before + part.len));
+            if from < to {
+                let join = if parts.is_empty() { Join::First } else { part.join };
+                parts.push(Part { offset: part.offset + (from - before), len: to - from, join });
+            }
+            before += part.len;
+        }
+        let (first, last) = (range.start == 0, range.end >= before);
+        Stream {
+            began: self.began.filter(|_| first),
+            end: self.end.filter(|_| last),
+            stopped: self.stopped.filter(|_| last),
+            ..Stream::new(self.cpu, self.name.clone(), self.map.clone(), parts)
+        }
+    }
+
     /// Its segments in the order of time, by index from 0; `None` past the last.
     pub fn segment(&self, index: usize) -> Option<Segment<'_>> {
         let &Part { offset, len, join } = self.parts.get(index)?;
@@ -210,5 +233,21 @@ mod tests {
             [(0, &b"h"[..], Join::First), (1, &b"ell"[..], Join::Continues), (4, &b"o"[..], Join::Continues)]
         );
         assert_eq!(stream.len(), 5);
+    }
+
+    #[test]
+    fn a_part_knows_what_is_known_of_its_ends() {
+        let mut stream = Stream::from_bytes(3, "a".into(), b"hello there".to_vec()).cut_at(&[4, 6]);
+        (stream.began, stream.stopped) = (Some(1), Some(9));
+        let of = |range: std::ops::Range<u64>| {
+            let part = stream.part(range);
+            let bytes: Vec<_> = (0..).map_while(|i| part.segment(i)).map(|s| (s.bytes.to_vec(), s.join)).collect();
+            (bytes, part.began, part.stopped)
+        };
+        let (first, next) = (Join::First, Join::Continues);
+        assert_eq!(of(0..5), (vec![(b"hell".to_vec(), first), (b"o".to_vec(), next)], Some(1), None));
+        assert_eq!(of(5..9), (vec![(b" ".to_vec(), first), (b"the".to_vec(), next)], None, None));
+        assert_eq!(of(8..99), (vec![(b"ere".to_vec(), first)], None, Some(9)));
+        assert_eq!(of(11..11), (vec![], None, Some(9)));
     }
 }

@@ -3,8 +3,9 @@
 use std::os::unix::fs::FileExt;
 
 use super::{Check, Look, Subject, Verdict};
+use crate::Host;
 use crate::before::Inventory;
-use crate::{Host, hides_vms};
+use crate::settings::hides_vms;
 
 const SUBJECT: Subject = Subject::Kvm;
 /// `IA32_VMX_MISC`; its bit 14: Intel PT can be used in VMX operation.

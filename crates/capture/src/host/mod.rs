@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use cpus::{cpu_list, parse_cpu_list};
-pub use own::{be_nice, end_of, run_on};
+pub use own::{be_nice, cpu_time, end_of, run_on};
 pub use pmu::{Field, Pmu};
 
 /// A machine.

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 
 /// How nice this process is, -20 to 19.
 ///
@@ -38,4 +40,10 @@ pub fn end_of(pid: u32) -> io::Result<OwnedFd> {
     let none = || io::Error::from(io::ErrorKind::NotFound);
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(none)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// CPU time that this process has had, in user space and in the kernel.
+pub fn cpu_time() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).unwrap_or(0))
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::tracepoints::{Pattern, Tracepoints};
-use crate::{CaptureError, Host, Mode, Precision, Settings, hides_vms};
+use crate::{CaptureError, Host, Mode, Precision, Settings};
 
 /// A way to record a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,9 +91,9 @@ impl Choice {
     fn make_ready(&mut self, host: &Host, way: Way, patterns: &[Pattern]) -> Result<(), CaptureError> {
         if let Some((mode, precision)) = way.trace() {
             let settings = Settings::new(&host.pmu()?, &host.processor(), mode, precision)?;
-            for lack in settings.lacks.into_iter().chain(hides_vms(host)) {
-                if !self.warnings.contains(&lack.says) {
-                    self.warnings.push(lack.says);
+            for warning in settings.warnings(host) {
+                if !self.warnings.contains(&warning) {
+                    self.warnings.push(warning);
                 }
             }
         }

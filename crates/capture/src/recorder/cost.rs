@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use havana_trace::perf_data::{CostNote, CpuCost};
-use rustix::time::{ClockId, clock_gettime};
+
+use crate::host::cpu_time;
 
 /// Up to now. `bytes`: written, all told.
 pub(super) fn now(began: Instant, bytes: u64, cpus: Vec<CpuCost>) -> CostNote {
-    let used = clock_gettime(ClockId::ProcessCPUTime);
     CostNote {
         seconds: began.elapsed().as_secs_f64(),
-        cpu_seconds: used.tv_sec as f64 + used.tv_nsec as f64 / 1e9,
+        cpu_seconds: cpu_time().as_secs_f64(),
         memory_bytes: peak_memory().unwrap_or(0),
         bytes,
         cpus,

@@ -5,7 +5,6 @@
 //! All memory is rings, and of each cpu the last bytes of its trace.
 
 mod cost;
-mod machine;
 mod moments;
 
 use std::io;
@@ -13,14 +12,15 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use havana_trace::perf_data::{About, CostNote, CpuCost, LONGEST_NOTE, RecorderNote, VmNote};
+use havana_trace::perf_data::{About, CostNote, CpuCost, RecorderNote, VmNote};
 
 use crate::before::{Inventory, kernel, modules, threads};
 use crate::host::{Pmu, cpu_list, tsc};
+use crate::machine;
 use crate::output::{Files, OutputOptions};
 use crate::ring::Size;
 use crate::session::{Events, Session, Taker};
-use crate::settings::{Mode, Precision, Settings, hides_vms};
+use crate::settings::{Mode, Precision, Settings};
 use crate::signals::{Signal, Signals};
 use crate::watch::Watched;
 use crate::{CaptureError, Condition, Host};
@@ -126,8 +126,8 @@ impl Recorder {
         let cpus = if options.cpus.is_empty() { online } else { options.cpus.clone() };
         let events = Events::new(&pmu, &settings, options.mode, options.rings);
         let session = Session::open(events, &cpus)?;
-        let warnings = settings.lacks.iter().chain(&hides_vms(&host)).map(|lack| lack.says.clone()).collect();
-        let about = machine::about(&host, &options);
+        let warnings = settings.warnings(&host);
+        let about = machine::about(&host, &options.command);
         let flush = Every::new(options.flush);
         let kernel = kernel(&host);
         let mut recorder = Recorder {
@@ -300,19 +300,20 @@ impl Recorder {
     fn begin_file(&mut self, continues: Option<i64>) -> Result<(), CaptureError> {
         self.about.cpus_online = self.host.online().len() as u32;
         let start = machine::start(&self.host, &self.session, &self.settings, &self.pmu, self.options.mode)?;
-        let mut notes =
-            vec![RecorderNote::Machine(machine::note(&self.host, &self.options, &self.about)), machine::clocks()];
+        let Options { version, mode, precision, .. } = &self.options;
+        let machine = machine::note(&self.host, version, (*mode, *precision), &self.about);
+        let mut notes = vec![RecorderNote::Machine(machine), machine::clocks()];
         if let Some(tsc) = continues {
             notes.push(RecorderNote::Continues { tsc, files: self.files.before() + 1 });
         }
-        notes.extend(vms_notes(self.inventory.all().to_vec()));
+        notes.extend(machine::vms(self.inventory.all().to_vec()));
         let records = [&self.kernel[..], &modules(&self.host), &threads(&self.host)].concat();
         self.files.begin(&start, &self.about, &notes, &records)
     }
 
     /// VMs that came or changed; cpus that came or went.
     fn look(&mut self, tell: &mut dyn FnMut(Tell)) -> Result<(), Failure> {
-        for note in vms_notes(self.inventory.refresh(&self.host)) {
+        for note in machine::vms(self.inventory.refresh(&self.host)) {
             self.files.note(&note)?;
         }
         let online = self.host.online();
@@ -410,30 +411,6 @@ impl Recorder {
         let cpus = self.session.cpus.iter().map(|c| c.cost).chain(self.gone.iter().copied());
         cost::now(self.began, self.files.bytes(), cpus.collect())
     }
-}
-
-/// Notes of VMs, as many as are needed for each to fit into a record.
-fn vms_notes(vms: Vec<VmNote>) -> Vec<RecorderNote> {
-    let tsc = tsc();
-    let mut notes = Vec::new();
-    let mut some: Vec<VmNote> = Vec::new();
-    let mut room = LONGEST_NOTE;
-    for mut vm in vms {
-        // What a command line says may be of any length.
-        vm.name = vm.name.map(|name| name.chars().take(256).collect());
-        vm.uuid = vm.uuid.map(|uuid| uuid.chars().take(64).collect());
-        let bytes = 2048 + 32 * (vm.vcpus.len() + vm.vhost.len());
-        if bytes > room && !some.is_empty() {
-            notes.push(RecorderNote::Vms { tsc, vms: std::mem::take(&mut some) });
-            room = LONGEST_NOTE;
-        }
-        room = room.saturating_sub(bytes);
-        some.push(vm);
-    }
-    if !some.is_empty() {
-        notes.push(RecorderNote::Vms { tsc, vms: some });
-    }
-    notes
 }
 
 /// Why a turn could not be done.

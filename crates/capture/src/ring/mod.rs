@@ -24,8 +24,7 @@ mod records;
 pub(crate) use map::Memory;
 pub use map::{Rings, Size};
 pub use overwritten::{Found, newest_first};
-pub(crate) use records::kind as record_kind;
-pub use records::{Record, Records};
+pub use records::{Record, Records, kind as record_kind};
 
 #[cfg(test)]
 mod tests;

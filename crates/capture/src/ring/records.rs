@@ -8,11 +8,16 @@
 //!
 //! A header never lies across the ring's end, as records are of eight bytes each; a body may.
 
-/// The kernel's records that the recorder itself looks at (`PERF_RECORD_*`).
-pub(crate) mod kind {
-    pub(crate) const LOST: u32 = 2;
-    pub(crate) const AUX: u32 = 11;
-    pub(crate) const LOST_SAMPLES: u32 = 13;
+/// The kernel's records that whoever reads rings looks at himself (`PERF_RECORD_*`).
+pub mod kind {
+    /// Records were lost.
+    pub const LOST: u32 = 2;
+    /// So much trace came.
+    pub const AUX: u32 = 11;
+    /// Trace begins.
+    pub const ITRACE_START: u32 = 12;
+    /// Samples were lost.
+    pub const LOST_SAMPLES: u32 = 13;
 }
 
 const HEADER: usize = 8;

@@ -13,6 +13,7 @@ mod record;
 mod report;
 mod scratch;
 mod simulate;
+mod top;
 mod view;
 mod warnings;
 
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
         Command::View(args) => view::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Packets(args) => packets::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),

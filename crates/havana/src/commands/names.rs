@@ -104,6 +104,15 @@ impl Names {
         of(given).map(|e| (e, true)).or_else(|| of(found).map(|e| (e, false)))
     }
 
+    /// Names a VM: whether the user says what it is called.
+    pub(crate) fn name(&self, row: &mut Vm) -> bool {
+        let Some((entry, given)) = self.of(row) else { return false };
+        row.name = entry.name.clone().or(row.name.take());
+        row.uuid = entry.uuid.clone().or(row.uuid.take());
+        row.pid = row.pid.or(entry.pid);
+        given
+    }
+
     fn among<'a>(entries: &'a [Entry], vm: &Vm) -> Option<&'a Entry> {
         let by = |same: &dyn Fn(&Entry) -> bool| entries.iter().find(|e| same(e));
         by(&|e| e.pid.is_some() && e.pid == vm.pid)
@@ -174,12 +183,7 @@ impl<S: Sink> Sink for Named<'_, S> {
     }
 
     fn vm(&mut self, mut row: Vm) -> Result<(), S::Error> {
-        if let Some((entry, given)) = self.names.of(&row) {
-            self.named += usize::from(given);
-            row.name = entry.name.clone().or(row.name);
-            row.uuid = entry.uuid.clone().or(row.uuid);
-            row.pid = row.pid.or(entry.pid);
-        }
+        self.named += usize::from(self.names.name(&mut row));
         self.sink.vm(row)
     }
 }

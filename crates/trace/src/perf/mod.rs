@@ -38,6 +38,7 @@ use header::{Event, Header, MAGIC, MAGIC_BIG_ENDIAN};
 use index::{Found, Index, PtInfo};
 use record::Fault;
 
+use crate::sideband::Kept;
 use crate::{CpuModel, Facts, Note, Recording, Sideband, Source, Stream, Trace, TraceError, Wall};
 
 /// `PERF_RECORD_MISC_SWITCH_OUT` and `_PREEMPT`.
@@ -113,7 +114,7 @@ pub(crate) fn open(path: &Path, map: Map, over: Facts) -> Result<Trace, TraceErr
         streams,
         facts,
         recording: Recording { wall, recorder: index.recorder, ..recording },
-        sideband: Some(Sideband { perf: events, tells_preemption, all_cpus, resolution }),
+        sideband: Some(Sideband { kept: Kept::File(events), tells_preemption, all_cpus, resolution }),
         sources: vec![Source { name, map }],
     })
 }

@@ -1,30 +1,31 @@
 //! What a file says of the machine, and of how it is recorded.
 
-use havana_trace::perf_data::{About, Event, MachineNote, PtBits, RecorderNote, Start};
+use havana_trace::perf_data::{About, Event, LONGEST_NOTE, MachineNote, PtBits, RecorderNote, Start, VmNote};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::Options;
 use crate::host::{Pmu, tsc};
 use crate::session::Session;
-use crate::settings::{Mode, Settings};
+use crate::settings::{Mode, Precision, Settings};
 use crate::{CaptureError, Host};
 
-pub(super) fn about(host: &Host, options: &Options) -> About {
+/// The machine. `command`: how it is recorded.
+pub fn about(host: &Host, command: &[String]) -> About {
     let processor = host.processor();
     About {
         hostname: host.name(),
         os_release: host.release(),
         cpu_id: processor.id(),
         cpu_name: processor.name,
-        command: options.command.clone(),
+        command: command.to_vec(),
         cpus_online: host.online().len() as u32,
     }
 }
 
-pub(super) fn note(host: &Host, options: &Options, about: &About) -> MachineNote {
+/// The same, and how it is recorded, by which version of the program.
+pub fn note(host: &Host, version: &str, (mode, precision): (Mode, Precision), about: &About) -> MachineNote {
     let About { hostname, os_release, cpu_name, cpu_id, command, cpus_online } = about.clone();
     MachineNote {
-        version: options.version.clone(),
+        version: version.into(),
         hostname,
         os_release,
         cpu_name,
@@ -32,14 +33,14 @@ pub(super) fn note(host: &Host, options: &Options, about: &About) -> MachineNote
         cpus: cpus_online,
         // A record holds so much of it.
         command: command.into_iter().take(256).map(|word| word.chars().take(128).collect()).collect(),
-        mode: options.mode.name().into(),
-        precision: options.precision.name().into(),
+        mode: mode.name().into(),
+        precision: precision.name().into(),
         nested: host.nested(),
     }
 }
 
 /// The TSC and the time of day, at one moment: of some tries the one between whose ends least time passed.
-pub(super) fn clocks() -> RecorderNote {
+pub fn clocks() -> RecorderNote {
     let read = |_| {
         let before = tsc();
         let wall = clock_gettime(ClockId::Realtime);
@@ -50,7 +51,11 @@ pub(super) fn clocks() -> RecorderNote {
     RecorderNote::Clock { tsc, wall_ns }
 }
 
-pub(super) fn start(
+/// What holds from the start of a file.
+///
+/// # Errors
+/// That the kernel's clock is not tied to the TSC.
+pub fn start(
     host: &Host,
     session: &Session,
     settings: &Settings,
@@ -81,4 +86,28 @@ pub(super) fn start(
         snapshot: mode == Mode::Snapshot,
         event_trace: settings.event_trace,
     })
+}
+
+/// Notes of VMs, as many as are needed for each to fit into a record.
+pub fn vms(vms: Vec<VmNote>) -> Vec<RecorderNote> {
+    let tsc = tsc();
+    let mut notes = Vec::new();
+    let mut some: Vec<VmNote> = Vec::new();
+    let mut room = LONGEST_NOTE;
+    for mut vm in vms {
+        // What a command line says may be of any length.
+        vm.name = vm.name.map(|name| name.chars().take(256).collect());
+        vm.uuid = vm.uuid.map(|uuid| uuid.chars().take(64).collect());
+        let bytes = 2048 + 32 * (vm.vcpus.len() + vm.vhost.len());
+        if bytes > room && !some.is_empty() {
+            notes.push(RecorderNote::Vms { tsc, vms: std::mem::take(&mut some) });
+            room = LONGEST_NOTE;
+        }
+        room = room.saturating_sub(bytes);
+        some.push(vm);
+    }
+    if !some.is_empty() {
+        notes.push(RecorderNote::Vms { tsc, vms: some });
+    }
+    notes
 }
