@@ -7,7 +7,7 @@ use havana_live::{By, Frame, States, Taken, VcpuFrame, VmFrame};
 use crate::cli::Sort;
 use crate::units::{self, count};
 
-/// `48.7`, of one cpu; `-` where there is nothing to say.
+/// `48.7`, of one cpu.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.1}", 100.0 * share)
 }
