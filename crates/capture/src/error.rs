@@ -183,3 +183,36 @@ impl CaptureError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    /// What a user reads where the kernel refuses.
+    #[test]
+    fn each_refusal_is_one_sentence_that_says_what_to_do() {
+        let output = |errno: Errno| CaptureError::Output { path: "/mnt/x.data".into(), error: errno.into() };
+        let open = |errno| CaptureError::of_open(errno, 3, 0x2401);
+        for (error, what, to_do) in [
+            (open(Errno::ACCESS), "not permitted to trace all of this host", "run as root"),
+            (open(Errno::PERM), "not permitted to trace all of this host", "cap_perfmon"),
+            (open(Errno::BUSY), "Intel PT of cpu 3 is in use", "stop what traces with it"),
+            (open(Errno::MFILE), "too many open files", "raise ulimit -n"),
+            (open(Errno::INVAL), "cpu 3: the kernel refuses these settings of intel_pt (0x2401)", "Invalid argument"),
+            (CaptureError::of_map(Errno::PERM, 5), "not permitted to lock 5 MB", "a smaller --buffer"),
+            (CaptureError::of_map(Errno::NOMEM, 5), "no memory for rings of 5 MB a cpu", "fewer --cpus"),
+            (
+                output(Errno::ROFS),
+                "/mnt/x.data: the file system is read-only",
+                "say -o FILE on one that can be written",
+            ),
+            (output(Errno::NOSPC), "/mnt/x.data: no room left on the file system", "--max-size"),
+            (output(Errno::ACCESS), "/mnt/x.data: not permitted to write here", "say -o FILE elsewhere"),
+        ] {
+            let text = error.to_string();
+            assert!(text.starts_with(what) && text.contains(to_do) && !text.contains('\n'), "{text}");
+        }
+    }
+}

@@ -31,11 +31,12 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
         havana_capture::host::run_on(&list.0).with_context(at)?;
     }
     let rotates = options.output.rotates();
+    // One that comes while rings are opened ends the recording too, even where a shell had it ignored.
+    let signals = Signals::new()?;
     let mut recorder = Recorder::new(Host::here(), options).map_err(with_doctor)?;
     for warning in recorder.warnings() {
         say(&format!("warning: {warning}"));
     }
-    let signals = Signals::new()?;
     recorder.start().map_err(with_doctor)?;
     if !args.quiet {
         let vms = recorder.vms().len();
