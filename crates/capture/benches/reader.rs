@@ -6,55 +6,21 @@
 //! costs in the same run. 20 MB/s is what a node with 100,000 exits a second writes, at 200 bytes an exit.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use havana_capture::event::Control;
-use havana_capture::fake::FakeKernel;
+use havana_capture::fake::{Bell, FakeKernel};
 use havana_capture::output::{Files, OutputOptions, Target};
 use havana_capture::ring::{Rings, Size};
 use havana_capture::session::{Cpu, Events, Filled, Session};
 use havana_trace::perf_data::{About, Attribute, Event, Flags, PtBits, Start, TimeConv};
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 const RATES_MB: [u64; 5] = [1, 10, 20, 100, 1000];
 const CPUS: u32 = 4;
 const RING: Size = Size { data: 512 << 10, aux: 4 << 20 };
-
-/// Wakes the reader, as a ring's watermark does.
-struct Bell(OwnedFd);
-
-impl AsFd for Bell {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl Control for Bell {
-    fn id(&self) -> u64 {
-        1
-    }
-
-    fn enable(&self) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn disable(&self) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn flush(&self) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn pause_output(&self, _: bool) -> Result<(), Errno> {
-        Ok(())
-    }
-}
 
 fn cpu_seconds() -> f64 {
     let used = clock_gettime(ClockId::ThreadCPUTime);
@@ -127,12 +93,12 @@ fn run(dir: &std::path::Path, rate_mb: u64, seconds: f64) -> Result<(f64, f64, f
     });
     let (mut cpus, mut kernels) = (Vec::new(), Vec::new());
     for cpu in 0..CPUS {
-        let bell = eventfd(0, EventfdFlags::NONBLOCK)?;
+        let bell = Bell::new()?;
         let (rings, kernel) = Rings::in_memory(RING)?;
-        kernels.push((kernel, bell.try_clone()?));
+        kernels.push((kernel, bell.rope()?));
         let (quiet, _) = Rings::in_memory(Size { data: 4096, aux: 0 })?;
-        let side = Filled { control: Box::new(Bell(eventfd(0, EventfdFlags::NONBLOCK)?)), rings: quiet };
-        cpus.push(Cpu::new(cpu, Some(Filled { control: Box::new(Bell(bell)), rings }), side));
+        let side = Filled { control: Box::new(Bell::new()?), rings: quiet };
+        cpus.push(Cpu::new(cpu, Some(Filled { control: Box::new(bell), rings }), side));
     }
     let bells: Vec<OwnedFd> = kernels.iter().map(|(_, bell)| bell.try_clone()).collect::<io::Result<_>>()?;
     let events = Events { trace: Some(attribute()), ..Events::records_only(4096, false) };

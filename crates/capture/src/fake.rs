@@ -4,10 +4,66 @@
 //! a ring of records is full it counts what is lost, and says so in a LOST record as soon as there is room; where one of
 //! trace is full it stops until there is.
 
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+
+use crate::event::Control;
 use crate::ring::Memory;
+
+/// Who fills a ring, of whom nothing is asked; it can be rung, as a ring's watermark wakes the reader.
+#[derive(Debug)]
+pub struct Bell(OwnedFd);
+
+impl Bell {
+    /// Silent.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn new() -> io::Result<Bell> {
+        Ok(Bell(eventfd(0, EventfdFlags::NONBLOCK)?))
+    }
+
+    /// What rings when an eight-byte number is written, and is silent again when one was read.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn rope(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone()
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Control for Bell {
+    fn id(&self) -> u64 {
+        1
+    }
+
+    fn enable(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn disable(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn pause_output(&self, _: bool) -> Result<(), Errno> {
+        Ok(())
+    }
+}
 
 /// The kernel's side of rings that were made [in memory](crate::ring::Rings::in_memory).
 #[derive(Debug)]

@@ -2,61 +2,26 @@
 //! analysis of the whole recording.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use havana_capture::event::Control;
-use havana_capture::fake::FakeKernel;
+use havana_capture::fake::{Bell, FakeKernel};
 use havana_capture::ring::{Rings, Size};
 use havana_capture::session::{Cpu, Events, Filled, Session};
 use havana_rows::CpuStateKind;
 use havana_sim::{Node, PerfData, Scenario};
 use havana_timeline::{Analysis, Survey, errata_of};
 use havana_trace::perf_data::{Attribute, Event, MachineNote, PtBits, TimeConv};
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::Errno;
 
 use super::*;
 use crate::tally::Tally;
 use crate::window::{margins, ticks};
 use havana_capture::ring::record_kind;
 
-/// Nobody asks anything of a kernel that is none.
-struct Quiet(OwnedFd);
-
-impl AsFd for Quiet {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl Control for Quiet {
-    fn id(&self) -> u64 {
-        1
-    }
-
-    fn enable(&self) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn disable(&self) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn flush(&self) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn pause_output(&self, _: bool) -> Result<(), Errno> {
-        Ok(())
-    }
-}
-
 /// A cpu's rings, and the kernel's side of them: of trace; of records.
 fn cpu(number: u32) -> (Cpu, [FakeKernel; 2]) {
     let filled = |size| {
         let (rings, kernel) = Rings::in_memory(size).unwrap();
-        let control = Box::new(Quiet(eventfd(0, EventfdFlags::NONBLOCK).unwrap()));
+        let control = Box::new(Bell::new().unwrap());
         (Filled { control, rings }, kernel)
     };
     let (trace, trace_kernel) = filled(Size { data: 64 << 10, aux: 1 << 20 });
