@@ -23,6 +23,8 @@ pub(crate) struct Cycles {
     pub(crate) count: u64,
     /// The packet before this one was a CYC.
     pub(crate) direct: bool,
+    /// The least that a CYC counted: no more were ever held back.
+    least: u64,
     /// The last known time had a CYC right before it.
     from_direct: bool,
     /// Not all cycles since the last known time are counted; trace was missing; the ratio changed.
@@ -96,6 +98,7 @@ impl Cycles {
             slowest: 0.0,
             count: 0,
             direct: false,
+            least: u64::MAX,
             from_direct: false,
             broken: false,
             missed: false,
@@ -107,7 +110,14 @@ impl Cycles {
 
     pub(crate) fn cyc(&mut self, cycles: u64) {
         self.count = self.count.saturating_add(cycles);
+        self.least = self.least.min(cycles);
         self.direct = true;
+    }
+
+    /// A branch. A TNT is written when something else is, before it, with the CYC of both. Where a CYC may be held back
+    /// until it counts enough (CycThresh), what is behind the TNT may be later.
+    pub(crate) fn branch(&mut self) {
+        self.direct &= self.least <= SLOP.unsigned_abs();
     }
 
     pub(crate) fn cbr(&mut self, ratio: u8) {

@@ -92,7 +92,13 @@ fn memory(look: &Look<'_>, may: &May) -> Check {
     const NAME: &str = "locked memory";
     let each = look.events.locked_bytes();
     let all = each * look.cpus.len() as u64;
-    let needs = format!("rings of {} cpus need {} ({} each)", look.cpus.len(), size(all), size(each));
+    let needs = format!(
+        "rings of {} cpu{} need {} ({} each)",
+        look.cpus.len(),
+        if look.cpus.len() == 1 { "" } else { "s" },
+        size(all),
+        size(each)
+    );
     if may.has(IPC_LOCK) {
         return Check::new(
             SUBJECT,

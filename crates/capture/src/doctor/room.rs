@@ -17,8 +17,12 @@ pub(super) fn checks(look: &Look<'_>) -> Vec<Check> {
 
 /// How long it lasts.
 fn lasts(bytes: u64) -> String {
-    let minutes = bytes as f64 / BYTES_A_SECOND as f64 / 60.0;
-    if minutes < 120.0 { format!("{minutes:.0} minutes") } else { format!("{:.0} hours", minutes / 60.0) }
+    let seconds = bytes / BYTES_A_SECOND;
+    match seconds {
+        0..120 => format!("{seconds} seconds"),
+        120..7200 => format!("{} minutes", (seconds + 30) / 60),
+        _ => format!("{} hours", (seconds + 1800) / 3600),
+    }
 }
 
 fn disk(look: &Look<'_>) -> Check {

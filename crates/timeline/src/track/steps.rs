@@ -36,6 +36,7 @@ impl Inner<'_> {
                     self.branches = true;
                     self.kinds.tell_by_bytes();
                 }
+                return self.cycles.branch();
             }
             Step::Cbr(ratio) => {
                 self.ratio = ratio;
