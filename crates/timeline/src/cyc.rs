@@ -32,6 +32,8 @@ pub(crate) struct Cycles {
     missed: bool,
     changed: bool,
     run: Option<Run>,
+    /// The shortest cycle that was not believed last.
+    doubt: f64,
     late: Late,
 }
 
@@ -86,6 +88,8 @@ pub(crate) struct Cycle {
 const GIVE: f64 = 1.0 - 1.0 / 2048.0;
 /// A packet other than an MTC comes so many ticks after what it tells of, at the most.
 const SLOP: i64 = 8;
+/// A cycle that is so much shorter than the shortest seen is believed when it is seen twice.
+const LEAP: f64 = 0.95;
 /// Fewer cycles say too little of their length.
 const ENOUGH: u64 = 256;
 
@@ -104,6 +108,7 @@ impl Cycles {
             missed: false,
             changed: false,
             run: None,
+            doubt: 0.0,
             late: Late::default(),
         }
     }
@@ -154,12 +159,21 @@ impl Cycles {
             Some(from) => from.lo + ((self.count as f64 * ticks) as i64).min(FAR) - edge.lo,
             None => 0,
         };
-        // More is a core that became faster before it said so.
-        let this = this.min(Self::most_late(period));
-        if counted && this < Self::most_late(period) {
-            self.late.saw(this);
+        let usual = self.usual_late(period);
+        if self.from_direct && self.count == 0 {
+            // No cycle since the last known time: it was written with that.
+            return from.map_or(usual, |from| usual.max(from.hi - edge.hi)).min(Self::most_late(period));
         }
-        this.max(self.usual_late(period))
+        if !counted || this > Self::most_late(period) {
+            return usual;
+        }
+        // What is out of all proportion is not learnt: an instruction of many periods, or a core that became faster before
+        // it said so. Here it holds all the same.
+        if this < period >> 4 {
+            self.late.saw(this);
+            return this.max(usual);
+        }
+        this + usual
     }
 
     /// So many ticks after its edge an MTC is written at the most, as far as is known. Where no cycles tell, nobody does:
@@ -170,7 +184,7 @@ impl Cycles {
 
     /// What is later is not believed.
     pub(crate) fn most_late(period: i64) -> i64 {
-        period >> 2
+        period << 6
     }
 
     /// A known time: gives how to bound the events since the last one, and starts anew.
@@ -191,10 +205,19 @@ impl Cycles {
             let at_most = &mut self.at_most[usize::from(self.ratio)];
             for (from, cycles) in [(from, total), (whole.from, whole.cycles)] {
                 let ticks = (to.hi - from.lo) as f64 / cycles as f64;
-                if cycles >= ENOUGH && ticks < *at_most {
-                    *at_most = ticks;
-                    self.shortest[usize::from(self.ratio)] = (to.lo - from.hi).max(1) as f64 / cycles as f64;
+                if cycles < ENOUGH || ticks >= *at_most {
+                    continue;
                 }
+                if ticks < *at_most * LEAP && at_most.is_finite() {
+                    // An MTC that is very late looks like this too, once.
+                    let again = std::mem::replace(&mut self.doubt, ticks);
+                    self.run = None;
+                    if !(ticks * LEAP..ticks / LEAP).contains(&again) {
+                        break;
+                    }
+                }
+                *at_most = ticks;
+                self.shortest[usize::from(self.ratio)] = (to.lo - from.hi).max(1) as f64 / cycles as f64;
             }
         } else {
             self.run = None;
