@@ -205,8 +205,7 @@ mod tests {
 
     #[test]
     fn pruning_changes_nothing() {
-        let series: Vec<f64> =
-            noise(120).enumerate().map(|(i, x)| x * 0.2 + [0.0, 0.5, 0.1][i / 40]).collect();
+        let series: Vec<f64> = noise(120).enumerate().map(|(i, x)| x * 0.2 + [0.0, 0.5, 0.1][i / 40]).collect();
         let (shortest, scale, penalty) = (7, 0.05, 14.0);
         // All candidates, always.
         let mut best = vec![(f64::INFINITY, 0); 121];

@@ -65,8 +65,7 @@ fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &
     }
     let mut finding = Finding::new(Kind::Consumption, severity, level, title);
     finding.sure = rise.map_or(1.0, |rise| rise.sure);
-    finding.who =
-        Who { vm_id: Some(track.vm_id), vcpu_id: Track::mostly(&track.vcpus), process_id: Some(process) };
+    finding.who = Who { vm_id: Some(track.vm_id), vcpu_id: Track::mostly(&track.vcpus), process_id: Some(process) };
     finding.start_tsc = rise.map(|_| grid.start(from));
     finding.end_tsc = (to < shares.len()).then(|| grid.start(to));
     finding.spans = vec![Span {

@@ -62,9 +62,8 @@ pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, names: &Na
         let rates: Vec<f64> = of.buckets.iter().map(|count| f64::from(*count)).collect();
         let most = rates.iter().copied().fold(1.0, f64::max);
         let parts: Vec<f64> = rates.iter().map(|rate| rate / most).collect();
-        let rise = changes(&parts).into_iter().filter(|c| c.after > 2.0 * c.before).max_by(|a, b| {
-            a.after.total_cmp(&b.after)
-        });
+        let rise =
+            changes(&parts).into_iter().filter(|c| c.after > 2.0 * c.before).max_by(|a, b| a.after.total_cmp(&b.after));
         let from = rise.map(|rise| grid.start(rise.at));
         let since = rise.map_or(0, |rise| rise.at);
         let count: f64 = rates[since..].iter().sum();
@@ -81,8 +80,7 @@ pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, names: &Na
             names.percent(share),
         );
         let mut finding = Finding::new(Kind::Exits, severity, share, title);
-        finding.who =
-            Who { vm_id: Some(track.vm_id), vcpu_id: Track::mostly(&track.vcpus), process_id: Some(process) };
+        finding.who = Who { vm_id: Some(track.vm_id), vcpu_id: Track::mostly(&track.vcpus), process_id: Some(process) };
         finding.start_tsc = from;
         finding.spans = vec![Span {
             cpu: Track::mostly(&track.cpus),

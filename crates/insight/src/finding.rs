@@ -21,8 +21,7 @@ pub enum Kind {
 
 impl Kind {
     /// All, the one first that explains most: of findings about one process, an earlier kind is the reason of a later.
-    pub const ALL: [Kind; 6] =
-        [Kind::Trace, Kind::Exits, Kind::Waiting, Kind::Period, Kind::Consumption, Kind::Steal];
+    pub const ALL: [Kind; 6] = [Kind::Trace, Kind::Exits, Kind::Waiting, Kind::Period, Kind::Consumption, Kind::Steal];
 
     /// Its name in the dataset.
     pub const fn name(self) -> &'static str {

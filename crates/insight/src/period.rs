@@ -82,8 +82,7 @@ pub(crate) fn findings(series: &Series, names: &Names) -> Vec<Finding> {
         let mut finding = Finding::new(Kind::Period, severity, level * length / period, title);
         // Chance makes half the deviation of a Poisson process once in so many.
         finding.sure = 1.0 - (0.5_f64).powi(i32::try_from(bursts.len()).unwrap_or(i32::MAX) - 1);
-        finding.who =
-            Who { vm_id: Some(track.vm_id), vcpu_id: Track::mostly(&track.vcpus), process_id: Some(process) };
+        finding.who = Who { vm_id: Some(track.vm_id), vcpu_id: Track::mostly(&track.vcpus), process_id: Some(process) };
         finding.start_tsc = bursts.first().map(|b| grid.start(b.0));
         finding.spans = bursts
             .iter()

@@ -95,13 +95,16 @@ impl Steal {
             if let Some((_, culprit)) = most.filter(|_| slice.begins(row)) {
                 let taken = self.matrix.entry((culprit, row.vcpu_id)).or_default();
                 taken.count += 1;
-                keep_longest(&mut taken.longest, Span {
-                    cpu: row.cpu,
-                    vcpu_id: Some(row.vcpu_id),
-                    process_id: culprit.process,
-                    start_tsc: row.start_tsc,
-                    end_tsc: row.end_tsc,
-                });
+                keep_longest(
+                    &mut taken.longest,
+                    Span {
+                        cpu: row.cpu,
+                        vcpu_id: Some(row.vcpu_id),
+                        process_id: culprit.process,
+                        start_tsc: row.start_tsc,
+                        end_tsc: row.end_tsc,
+                    },
+                );
             }
         }
     }
@@ -190,8 +193,7 @@ mod tests {
             evidence: Evidence::Observed,
             cpu: Some(0),
             process_id: Some(process),
-            taken_by: (state == VcpuStateKind::Preempted)
-                .then_some(Taker { kind: TakerKind::Vm, id: Some(1 - vcpu) }),
+            taken_by: (state == VcpuStateKind::Preempted).then_some(Taker { kind: TakerKind::Vm, id: Some(1 - vcpu) }),
         }
     }
 

@@ -85,8 +85,11 @@ fn clocks(offsets: &[VmOffset], series: &Series, names: &Names) -> Vec<Finding> 
         }
         let step = is.tsc - was.tsc;
         let away = series.vms.get(&offset.vm_id).map_or(0, |on| absences(on).longest);
-        let severity =
-            if step.unsigned_abs() as f64 > (away + 1) as f64 * series.grid.width() { Severity::High } else { Severity::Medium };
+        let severity = if step.unsigned_abs() as f64 > (away + 1) as f64 * series.grid.width() {
+            Severity::High
+        } else {
+            Severity::Medium
+        };
         let title = format!(
             "{}: its clock was set {} by {} at {}",
             names.vm(offset.vm_id),

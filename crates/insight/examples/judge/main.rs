@@ -147,8 +147,8 @@ fn analyze(scenario: &Scenario, dir: &Path) -> Result<Dataset> {
     let survey = Survey::of(&trace);
     let analysis = Analysis::new(&trace, &survey, None);
     let (origin_tsc, tsc_hz) = (scenario.node.tsc, scenario.node.tsc_hz);
-    let ns_clock = std::num::NonZeroU64::new(tsc_hz)
-        .map(|den| NsClock { origin_tsc, origin_ns: 0, num: 1_000_000_000, den });
+    let ns_clock =
+        std::num::NonZeroU64::new(tsc_hz).map(|den| NsClock { origin_tsc, origin_ns: 0, num: 1_000_000_000, den });
     let options =
         WriterOptions { node: "simulated".into(), capture: "judged".into(), ns_clock, ..WriterOptions::default() };
     let mut writer = DatasetWriter::create(&dir.join("dataset"), options)?;

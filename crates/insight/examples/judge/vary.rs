@@ -174,7 +174,10 @@ fn truths(name: &str, scenario: &Scenario) -> Vec<Truth> {
             ]
         }
         "throttled" => {
-            vec![process(Kind::Waiting, &["worker"], true), may(Truth { first: false, ..process(Kind::Period, &["worker"], true) })]
+            vec![
+                process(Kind::Waiting, &["worker"], true),
+                may(Truth { first: false, ..process(Kind::Period, &["worker"], true) }),
+            ]
         }
         "migration" => {
             let came = of_vm(|vm| vm.from_ms);
