@@ -42,6 +42,8 @@ pub(crate) struct Taken {
 #[derive(Debug, Clone)]
 pub(crate) struct Steal {
     grid: Grid,
+    /// Where each vCPU last was: a cpu that is taken from it is that one.
+    last_cpu: FxHashMap<i32, i32>,
     pub(crate) matrix: BTreeMap<(Culprit, i32), Taken>,
     /// Ticks a bucket that a culprit took, of all vCPUs together.
     pub(crate) harm: BTreeMap<Culprit, Vec<f32>>,
@@ -49,7 +51,7 @@ pub(crate) struct Steal {
 
 impl Steal {
     pub(crate) fn new(grid: Grid) -> Steal {
-        Steal { grid, matrix: BTreeMap::new(), harm: BTreeMap::new() }
+        Steal { grid, last_cpu: FxHashMap::default(), matrix: BTreeMap::new(), harm: BTreeMap::new() }
     }
 
     pub(crate) fn add(&mut self, slice: &Slice) {
@@ -61,8 +63,13 @@ impl Steal {
                 on.entry(cpu).or_default().push((row.start_tsc, row.end_tsc, row.vm_id, row.process_id));
             }
         }
-        for row in slice.rows.iter().filter(|row| row.state == VcpuStateKind::Preempted) {
+        for row in &slice.rows {
+            if row.state != VcpuStateKind::Preempted {
+                row.cpu.into_iter().for_each(|cpu| _ = self.last_cpu.insert(row.vcpu_id, cpu));
+                continue;
+            }
             let Some(taker) = row.taken_by else { continue };
+            let cpu = row.cpu.or_else(|| self.last_cpu.get(&row.vcpu_id).copied());
             let (start, end) = slice.inside(row);
             let observed = row.evidence == Evidence::Observed;
             let mut rest = end - start;
@@ -78,7 +85,7 @@ impl Steal {
                     most = Some((to - from, culprit));
                 }
             };
-            if let (TakerKind::Vm, Some(vm), Some(there)) = (taker.kind, taker.id, row.cpu.and_then(|c| on.get(&c))) {
+            if let (TakerKind::Vm, Some(vm), Some(there)) = (taker.kind, taker.id, cpu.and_then(|c| on.get(&c))) {
                 let first = there.partition_point(|piece| piece.1 <= start);
                 for (from, to, _, process) in
                     there[first..].iter().take_while(|piece| piece.0 < end).filter(|piece| piece.2 == vm)
@@ -98,7 +105,7 @@ impl Steal {
                 keep_longest(
                     &mut taken.longest,
                     Span {
-                        cpu: row.cpu,
+                        cpu,
                         vcpu_id: Some(row.vcpu_id),
                         process_id: culprit.process,
                         start_tsc: row.start_tsc,
@@ -191,7 +198,7 @@ mod tests {
             end_tsc: end,
             state,
             evidence: Evidence::Observed,
-            cpu: Some(0),
+            cpu: (state != VcpuStateKind::Preempted).then_some(0),
             process_id: Some(process),
             taken_by: (state == VcpuStateKind::Preempted).then_some(Taker { kind: TakerKind::Vm, id: Some(1 - vcpu) }),
         }

@@ -29,7 +29,7 @@ pub(crate) fn findings(dataset: &Dataset, series: &Series, names: &Names) -> Res
     findings.extend(losses(dataset, series, names)?);
     findings.extend(clocks(&dataset.vm_offsets()?, series, names));
     for (vm, on) in &series.vms {
-        findings.extend(came_and_went(*vm, on, dataset, series, names)?);
+        findings.extend(came_and_went(*vm, on, dataset, names)?);
     }
     Ok(findings)
 }
@@ -128,13 +128,7 @@ fn absences(on: &[f32]) -> Absences {
     }
 }
 
-fn came_and_went(
-    vm: i32,
-    on: &[f32],
-    dataset: &Dataset,
-    series: &Series,
-    names: &Names,
-) -> Result<Vec<Finding>, StoreError> {
+fn came_and_went(vm: i32, on: &[f32], dataset: &Dataset, names: &Names) -> Result<Vec<Finding>, StoreError> {
     let Absences { before, after, longest } = absences(on);
     let is = |absence: usize| absence >= BUCKETS / 16 && absence > LONGER * (longest + 1);
     let finding = |title: String, (start_tsc, end_tsc): (i64, i64)| {
