@@ -6,8 +6,9 @@
 //!
 //! The score is the level after the rise, as a part of one cpu. *Paid* is a tenth: of the time since, others waited for
 //! it so long. High: it has more of a cpu than all others together (over a half), and others paid. Medium: over a half
-//! and nobody paid, or over a quarter and others paid. Low: a rise by more than what the process had before, to a tenth
-//! at least. Whatever is less is not told.
+//! since a rise, and nobody paid; or over a quarter, and others paid. Low: over a half all along, and nobody paid: that is
+//! a busy process, and what a cpu is for; or a rise by more than what the process had before, to a tenth at least.
+//! Whatever is less is not told.
 
 use crate::changes::{Change, changes};
 use crate::finding::{Finding, Kind, Severity, Span, Who};
@@ -43,8 +44,8 @@ fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &
     let paid = harm >= PAID * ticks;
     let severity = match () {
         () if level > 0.5 && paid => Severity::High,
-        () if level > 0.5 || level > 0.25 && paid => Severity::Medium,
-        () if rise.is_some() => Severity::Low,
+        () if level > 0.5 && rise.is_some() || level > 0.25 && paid => Severity::Medium,
+        () if level > 0.5 || rise.is_some() => Severity::Low,
         () => return None,
     };
     let cpu = Track::mostly(&track.cpus);

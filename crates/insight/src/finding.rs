@@ -95,7 +95,7 @@ pub struct Finding {
     pub who: Who,
     /// From when on; none: all along.
     pub start_tsc: Option<i64>,
-    /// Until when; none: to the end.
+    /// Until when; none: to the end, or it is a moment. Of a moment that is known within bounds, the later one.
     pub end_tsc: Option<i64>,
     /// [`start_tsc`](Self::start_tsc) by the dataset's clock.
     pub start_ns: Option<i64>,

@@ -3,7 +3,9 @@
 //! * **Losses.** The score is 0 to 1, lost time as a part of all cpus' time. Told from a thousandth on, low; from a
 //!   hundredth on they are as severe as the worst that was found, and medium at least: what is lost may be as bad as what
 //!   is seen.
-//! * **Clocks.** A guest's offset from the host's TSC that is another than before, by more than the bounds of both. High where
+//! * **Clocks.** A guest's offset from the host's TSC that is another than before, by more than the bounds of both. It was
+//!   set between the last sample of one and the first of the other: where PSB+ are rare, or never come while the VM runs,
+//!   these are far apart, or there is no second. High where
 //!   the step is longer than the VM was ever away from its cpus: then its programs see time that no wait explains. Else medium.
 //! * **Coming and going.** A VM is gone where nothing is seen of it to the end for more than [`LONGER`] times its longest
 //!   absence before, and for a sixteenth of the time; coming is the same backwards. Medium: somebody may have wanted that.
@@ -91,15 +93,16 @@ fn clocks(offsets: &[VmOffset], series: &Series, names: &Names) -> Vec<Finding> 
             Severity::Medium
         };
         let title = format!(
-            "{}: its clock was set {} by {} at {}",
+            "{}: its clock was set {} by {} between {} and {}",
             names.vm(offset.vm_id),
             if step < 0 { "back" } else { "forward" },
             names.length(step.unsigned_abs() as f64),
+            names.moment(before.end_tsc),
             names.moment(offset.start_tsc),
         );
         let mut finding = Finding::new(Kind::Trace, severity, 1.0, title);
         finding.who.vm_id = Some(offset.vm_id);
-        finding.start_tsc = Some(offset.start_tsc);
+        (finding.start_tsc, finding.end_tsc) = (Some(before.end_tsc), Some(offset.start_tsc));
         let whole = |o: &VmOffset| (o.start_tsc, o.end_tsc);
         let span = |(start_tsc, end_tsc)| Span { cpu: None, vcpu_id: None, process_id: None, start_tsc, end_tsc };
         finding.spans = [whole(before), whole(offset)].map(span).to_vec();
@@ -179,7 +182,7 @@ mod tests {
         let offset = |start_tsc, tsc, by| VmOffset {
             vm_id: 3,
             start_tsc,
-            end_tsc: start_tsc + 100,
+            end_tsc: start_tsc + 80,
             tsc_offset: Time { tsc, lo: tsc - by, hi: tsc + by },
             tsc_scale: None,
         };
@@ -187,7 +190,7 @@ mod tests {
         let offsets = [offset(0, -1000, 3), offset(100, -1005, 3), offset(200, -7000, 3)];
         let found = clocks(&offsets, &series, &Names::default());
         let [found] = &found[..] else { panic!("{found:?}") };
-        assert_eq!(found.title, "VM 3: its clock was set back by 5995 ticks at 200 ticks");
-        assert_eq!((found.severity, found.start_tsc), (Severity::High, Some(200)));
+        assert_eq!(found.title, "VM 3: its clock was set back by 5995 ticks between 180 ticks and 200 ticks");
+        assert_eq!((found.severity, found.start_tsc, found.end_tsc), (Severity::High, Some(180), Some(200)));
     }
 }

@@ -17,6 +17,7 @@ pub(crate) const SCENARIOS: &[&str] = &[
     "throttled",
     "migration",
     "clock-jump",
+    "clock-jump, PSB+ each 2 KiB",
     "lossy",
 ];
 
@@ -47,9 +48,12 @@ const GUEST_PAGES: i64 = 0x540_0000;
 const PAGE: i64 = 0x2000;
 
 pub(crate) fn vary(name: &str, seed: u64) -> Result<Varied, Box<dyn Error + Send + Sync>> {
+    // A guest's clock is seen in PSB+ only, and these come each so many bytes of trace.
+    let (name, often) = name.split_once(',').map_or((name, false), |(name, _)| (name, true));
     let mut scenario = Scenario::named(name).ok_or_else(|| format!("{name}: no such scenario"))?;
     let mut rng = Rng::new(seed);
     scenario.node.seed = rng.next_u64();
+    scenario.trace.psb_bytes = if often { 2 << 10 } else { scenario.trace.psb_bytes };
     scenario.node.tsc += (rng.unit() * 1e12) as i64;
     move_culprit(name, &mut scenario, &mut rng);
     let processes = scenario.process.iter_mut().chain(scenario.vm.iter_mut().flat_map(|vm| &mut vm.process));
