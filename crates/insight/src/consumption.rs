@@ -5,7 +5,7 @@
 //! process had their cpu ([`crate::steal`]), from the rise on.
 //!
 //! The score is the level after the rise, as a part of one cpu. *Paid* is a tenth: of the time since, others waited for
-//! it so long. High: it has more of a cpu than all others together (over a half), and others paid. Medium: over a half
+//! it so long, and its VM did not wait half as long again for theirs. High: it has more of a cpu than all others together (over a half), and others paid. Medium: over a half
 //! since a rise, and nobody paid; or over a quarter, and others paid. Low: over a half all along, and nobody paid: that is
 //! a busy process, and what a cpu is for; or a rise by more than what the process had before, to a tenth at least.
 //! Whatever is less is not told.
@@ -41,7 +41,9 @@ fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &
     let culprit = Culprit { taker: Taker { kind: TakerKind::Vm, id: Some(track.vm_id) }, process: Some(process) };
     let harm: f32 = steal.harm.get(&culprit).map_or(0.0, |harm| harm[from..to].iter().sum());
     let harm = f64::from(harm);
-    let paid = harm >= PAID * ticks;
+    let victims = steal.of(culprit);
+    let rather_victim = victims.first().is_some_and(|(vcpu, _)| steal.is_victim(track.vm_id, *vcpu, series));
+    let paid = harm >= PAID * ticks && !rather_victim;
     let severity = match () {
         () if level > 0.5 && paid => Severity::High,
         () if level > 0.5 && rise.is_some() || level > 0.25 && paid => Severity::Medium,
@@ -59,7 +61,6 @@ fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &
         (Some(_), true) => format!(" from {} to {}", names.moment(grid.start(from)), names.moment(grid.start(to))),
         (None, _) => " all along".into(),
     };
-    let victims = steal.of(culprit);
     if let Some((victim, taken)) = victims.first().filter(|_| harm > 0.01 * ticks) {
         let at_most = if taken.observed < taken.ticks / 2.0 { "at most " } else { "" };
         title += &format!("; {} waited {at_most}{} for it", names.vcpu(*victim), names.length(taken.ticks));

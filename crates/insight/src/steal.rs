@@ -116,6 +116,18 @@ impl Steal {
         }
     }
 
+    /// Whether a VM is the victim itself: what the VM of that vCPU took of it is half as much again as it took of that VM.
+    pub(crate) fn is_victim(&self, vm: i32, of_vcpu: i32, series: &Series) -> bool {
+        let vm_of_vcpu = |vcpu: i32| series.vcpus.get(&vcpu).map(|wanted| wanted.vm_id);
+        let Some(other) = vm_of_vcpu(of_vcpu) else { return false };
+        let took = |taker: i32, of: i32| -> f64 {
+            let is =
+                |(culprit, vcpu): &(Culprit, i32)| vm_of(culprit.taker) == Some(taker) && vm_of_vcpu(*vcpu) == Some(of);
+            self.matrix.iter().filter(|(key, _)| is(key)).map(|(_, taken)| taken.ticks).sum()
+        };
+        took(other, vm) > 1.5 * took(vm, other)
+    }
+
     /// What a culprit took of each vCPU, most first.
     pub(crate) fn of(&self, culprit: Culprit) -> Vec<(i32, &Taken)> {
         let mine = self.matrix.iter().filter(|(key, _)| key.0 == culprit);
@@ -138,7 +150,8 @@ fn keep_longest(kept: &mut Vec<Span>, span: Span) {
 ///
 /// The score is what a culprit took of a vCPU as a part of what that wanted (its time on cpus and preempted). High: at
 /// least a half of it, and it was kept from a cpu for a quarter of the dataset's time. Medium: a quarter, and a tenth.
-/// Low: a tenth; what is less is not told. One finding a culprit, about the vCPU that it harmed most.
+/// Low: a tenth, or more where the culprit is rather the victim, since its VM waited half as long again for the other's; what is
+/// less is not told. One finding a culprit, about the vCPU that it harmed most.
 pub(crate) fn findings(steal: &Steal, series: &Series, names: &Names) -> Vec<Finding> {
     let mut findings = Vec::new();
     for culprit in steal.harm.keys() {
@@ -147,7 +160,9 @@ pub(crate) fn findings(steal: &Steal, series: &Series, names: &Names) -> Vec<Fin
         let Some(wanted) = series.vcpus.get(victim) else { continue };
         let part = taken.ticks / (wanted.on + wanted.preempted).max(1.0);
         let whole = taken.ticks / series.grid.span();
+        let rather_victim = vm_of(culprit.taker).is_some_and(|vm| steal.is_victim(vm, *victim, series));
         let severity = match () {
+            () if rather_victim && part >= 0.1 => Severity::Low,
             () if part >= 0.5 && whole >= 0.25 => Severity::High,
             () if part >= 0.25 && whole >= 0.1 => Severity::Medium,
             () if part >= 0.1 => Severity::Low,
