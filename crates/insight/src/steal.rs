@@ -169,19 +169,21 @@ pub(crate) fn findings(steal: &Steal, series: &Series, names: &Names) -> Vec<Fin
             () => continue,
         };
         let at_most = if taken.observed < taken.ticks / 2.0 { "at most " } else { "" };
-        let title = format!(
-            "{} waited {at_most}{} for {}, {} of what it wanted; {} at once{}",
+        let mut title = format!(
+            "{} waited {at_most}{} for {}, {} of what it wanted",
             names.vcpu(*victim),
             names.length(taken.ticks),
             names.culprit(culprit.taker, culprit.process),
             names.percent(part),
-            names.length(taken.longest.first().map_or(0.0, |s| (s.end_tsc - s.start_tsc) as f64)),
-            match victims.len() - 1 {
-                0 => String::new(),
-                1 => ", and another vCPU did".into(),
-                n => format!(", and {n} other vCPUs did"),
-            }
         );
+        if let Some(longest) = taken.longest.first() {
+            title += &format!(", up to {} at once", names.length((longest.end_tsc - longest.start_tsc) as f64));
+        }
+        title += &match victims.len() - 1 {
+            0 => String::new(),
+            1 => "; another vCPU waited for it, too".into(),
+            n => format!("; {n} other vCPUs waited for it, too"),
+        };
         let mut finding = Finding::new(Kind::Steal, severity, part, title);
         // A halt is taken for being preempted, without records: then half is a guess.
         finding.sure = (0.5 + 0.5 * taken.observed / taken.ticks.max(1.0)).min(1.0);
