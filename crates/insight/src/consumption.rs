@@ -91,7 +91,12 @@ fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &
     };
     if let Some((victim, taken)) = victims.first().filter(|_| harm > 0.01 * ticks) {
         let at_most = if taken.observed < taken.ticks / 2.0 { "at most " } else { "" };
-        title += &format!("; {} waited {at_most}{} for it", names.vcpu(*victim), names.length(taken.ticks));
+        let others = match victims.len() - 1 {
+            0 => String::new(),
+            1 => " and another vCPU".into(),
+            n => format!(" and {n} other vCPUs"),
+        };
+        title += &format!("; {}{others} waited {at_most}{} for it", names.vcpu(*victim), names.length(harm));
     }
     let mut finding = Finding::new(Kind::Consumption, severity, level * ticks / grid.span(), title);
     finding.sure = rise.map_or(1.0, |rise| rise.sure);
