@@ -53,7 +53,7 @@ use crate::series::Series;
 use crate::steal::Steal;
 use crate::waiting::Waits;
 
-/// What is unexpected in a dataset, most severe first; nothing of one without time.
+/// What is unexpected in a dataset, most severe first; nothing of one that has hardly any time.
 ///
 /// # Errors
 /// Those of reading it.
