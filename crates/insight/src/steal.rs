@@ -38,6 +38,9 @@ pub(crate) struct Taken {
     pub(crate) longest: Vec<Span>,
 }
 
+/// A stretch of a cpu: from when to when, which VM, which process.
+type Piece = (i64, i64, i32, Option<i32>);
+
 /// What was taken, by whom, of whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Steal {
@@ -56,7 +59,7 @@ impl Steal {
 
     pub(crate) fn add(&mut self, slice: &Slice) {
         // Who was on each cpu, in the order of time: rows of a cpu do not overlap.
-        let mut on: FxHashMap<i32, Vec<(i64, i64, i32, Option<i32>)>> = FxHashMap::default();
+        let mut on: FxHashMap<i32, Vec<Piece>> = FxHashMap::default();
         for row in &slice.rows {
             let runs = matches!(row.state, VcpuStateKind::Guest | VcpuStateKind::Hypervisor);
             if let Some(cpu) = row.cpu.filter(|_| runs) {
