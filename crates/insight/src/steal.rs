@@ -48,13 +48,21 @@ pub(crate) struct Steal {
     /// Where each vCPU last was: a cpu that is taken from it is that one.
     last_cpu: FxHashMap<i32, i32>,
     pub(crate) matrix: BTreeMap<(Culprit, i32), Taken>,
+    /// Ticks that a VM took of another.
+    between: FxHashMap<(i32, i32), f64>,
     /// Ticks a bucket that a culprit took, of all vCPUs together.
     pub(crate) harm: BTreeMap<Culprit, Vec<f32>>,
 }
 
 impl Steal {
     pub(crate) fn new(grid: Grid) -> Steal {
-        Steal { grid, last_cpu: FxHashMap::default(), matrix: BTreeMap::new(), harm: BTreeMap::new() }
+        Steal {
+            grid,
+            last_cpu: FxHashMap::default(),
+            matrix: BTreeMap::new(),
+            between: FxHashMap::default(),
+            harm: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, slice: &Slice) {
@@ -75,6 +83,9 @@ impl Steal {
             let cpu = row.cpu.or_else(|| self.last_cpu.get(&row.vcpu_id).copied());
             let (start, end) = slice.inside(row);
             let observed = row.evidence == Evidence::Observed;
+            if let Some(vm) = vm_of(taker) {
+                *self.between.entry((vm, row.vm_id)).or_default() += (end - start) as f64;
+            }
             let mut rest = end - start;
             let mut most: Option<(i64, Culprit)> = None;
             let mut take = |process: Option<i32>, from: i64, to: i64| {
@@ -121,19 +132,14 @@ impl Steal {
 
     /// Whether a VM is the victim itself: what the VM of that vCPU took of it is half as much again as it took of that VM.
     pub(crate) fn is_victim(&self, vm: i32, of_vcpu: i32, series: &Series) -> bool {
-        let vm_of_vcpu = |vcpu: i32| series.vcpus.get(&vcpu).map(|wanted| wanted.vm_id);
-        let Some(other) = vm_of_vcpu(of_vcpu) else { return false };
-        let took = |taker: i32, of: i32| -> f64 {
-            let is =
-                |(culprit, vcpu): &(Culprit, i32)| vm_of(culprit.taker) == Some(taker) && vm_of_vcpu(*vcpu) == Some(of);
-            self.matrix.iter().filter(|(key, _)| is(key)).map(|(_, taken)| taken.ticks).sum()
-        };
+        let Some(other) = series.vcpus.get(&of_vcpu).map(|wanted| wanted.vm_id) else { return false };
+        let took = |taker: i32, of: i32| self.between.get(&(taker, of)).copied().unwrap_or(0.0);
         took(other, vm) > 1.5 * took(vm, other)
     }
 
     /// What a culprit took of each vCPU, most first.
     pub(crate) fn of(&self, culprit: Culprit) -> Vec<(i32, &Taken)> {
-        let mine = self.matrix.iter().filter(|(key, _)| key.0 == culprit);
+        let mine = self.matrix.range((culprit, i32::MIN)..=(culprit, i32::MAX));
         let mut victims: Vec<(i32, &Taken)> = mine.map(|(key, taken)| (key.1, taken)).collect();
         victims.sort_by(|a, b| b.1.ticks.total_cmp(&a.1.ticks).then(a.0.cmp(&b.0)));
         victims
