@@ -91,6 +91,12 @@ views! {
         vm_id: i32 = Id,
         reason: Option<i32> = MaybeId,
     }
+    /// Which guest process left its guest, and why.
+    ExitOf of Exits {
+        exit_tsc: i64 = Quantity,
+        process_id: i32 = Id,
+        reason: Option<i32> = MaybeId,
+    }
 }
 
 /// Whole rows, but for their nanoseconds.

@@ -1,0 +1,94 @@
+//! What is unexpected in a dataset, who did it, and since when: [`find`] reads one and gives [`Finding`]s, the culprit
+//! first.
+//!
+//! ```text
+//! vcpu_states ─► slices ─┬─► series ──► consumption (changes), period
+//!                        ├─► steal ───► steal, and who paid for what is consumed
+//!                        └─► waits ───► waiting
+//! exits ─────────────────────────────► exits
+//! losses, vm_offsets, series ────────► trouble
+//!                                         └──► rank: one list
+//! ```
+//!
+//! | module | its one question |
+//! | --- | --- |
+//! | `slices` | what did vCPUs do in a stretch of time, in bounded memory? |
+//! | `series` | how much did each process have of each bucket of time (`grid`)? |
+//! | `changes` | where does the level of a series change? |
+//! | `steal` | who had the cpu that a vCPU wanted? |
+//! | `consumption` | who has the cpu, from when on, and who pays? |
+//! | `exits` | whose exits are out of proportion? |
+//! | `waiting` | who is stopped again and again? |
+//! | `period` | who comes again and again? |
+//! | `trouble` | what is wrong with the trace, which VM came or went? |
+//! | `rank` | what is read first? |
+//!
+//! Invariants: findings do not depend on names, ids or the order of rows; what only may be is told as a bound ("at
+//! most"), and never made more severe for that; severity is a rule on parts of something, said at each kind's module.
+//! Memory does not grow with the rows, but for one series a guest process (2 kB).
+#![forbid(unsafe_code)]
+
+mod changes;
+mod consumption;
+mod exits;
+mod finding;
+mod grid;
+mod names;
+mod period;
+mod rank;
+mod series;
+mod slices;
+mod steal;
+mod trouble;
+mod waiting;
+
+pub use finding::{Finding, Kind, Severity, Span, Who};
+
+use havana_rows::parquet::NsClock;
+use havana_store::{Dataset, StoreError};
+
+use crate::grid::Grid;
+use crate::names::Names;
+use crate::series::Series;
+use crate::steal::Steal;
+use crate::waiting::Waits;
+
+/// What is unexpected in a dataset, most severe first; nothing of one that has hardly any time.
+///
+/// # Errors
+/// Those of reading it.
+pub fn find(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
+    let manifest = dataset.manifest();
+    let Some(grid) = manifest.first_tsc.zip(manifest.last_tsc).and_then(|(from, to)| Grid::new(from, to)) else {
+        return Ok(Vec::new());
+    };
+    let names = Names::read(dataset)?;
+    let (mut series, mut steal, mut waits) = (Series::new(grid), Steal::new(grid), Waits::default());
+    slices::each(dataset, grid, |slice| {
+        series.add(slice);
+        steal.add(slice);
+        waits.add(slice);
+    })?;
+    let exits = exits::count(dataset, grid)?;
+    let mut findings = trouble::findings(dataset, &series, &names)?;
+    findings.extend(exits::findings(&exits, &series, &names));
+    findings.extend(waiting::findings(&waits, grid, &names));
+    findings.extend(period::findings(&series, &names));
+    findings.extend(consumption::findings(&series, &steal, &names));
+    findings.extend(steal::findings(&steal, &series, &names));
+    rank::rank(&mut findings);
+    if let Some(clock) = ns_clock(dataset) {
+        for finding in &mut findings {
+            finding.start_ns = finding.start_tsc.map(|tsc| clock.ns(tsc));
+            finding.end_ns = finding.end_tsc.map(|tsc| clock.ns(tsc));
+        }
+    }
+    Ok(findings)
+}
+
+/// The dataset's clock, where it has one.
+fn ns_clock(dataset: &Dataset) -> Option<NsClock> {
+    let clock = &dataset.manifest().clock;
+    let den = clock.tsc_hz.and_then(std::num::NonZeroU64::new)?;
+    Some(NsClock { origin_tsc: clock.origin_tsc, origin_ns: clock.origin_ns?, num: 1_000_000_000, den })
+}

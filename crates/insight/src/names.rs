@@ -1,0 +1,124 @@
+//! What VMs, processes and times are called in a title.
+
+use std::collections::HashMap;
+
+use havana_rows::{Process, Taker, TakerKind, Vcpu, Vm};
+use havana_store::{Dataset, StoreError};
+
+/// Names of a dataset, by their ids.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) vms: HashMap<i32, Vm>,
+    pub(crate) vcpus: HashMap<i32, Vcpu>,
+    pub(crate) processes: HashMap<i32, Process>,
+    /// Ticks a second, where known.
+    hz: Option<f64>,
+    /// What titles count from.
+    first_tsc: i64,
+}
+
+impl Names {
+    pub(crate) fn read(dataset: &Dataset) -> Result<Names, StoreError> {
+        let manifest = dataset.manifest();
+        Ok(Names {
+            vms: dataset.vms()?.into_iter().map(|vm| (vm.vm_id, vm)).collect(),
+            vcpus: dataset.vcpus()?.into_iter().map(|vcpu| (vcpu.vcpu_id, vcpu)).collect(),
+            processes: dataset.processes()?.into_iter().map(|process| (process.process_id, process)).collect(),
+            hz: manifest.clock.tsc_hz.map(|hz| hz as f64),
+            first_tsc: manifest.first_tsc.unwrap_or(0),
+        })
+    }
+
+    /// `VM web-2`.
+    pub(crate) fn vm(&self, vm: i32) -> String {
+        let name = self.vms.get(&vm).and_then(|vm| vm.name.as_deref());
+        format!("VM {}", name.map_or_else(|| vm.to_string(), ToString::to_string))
+    }
+
+    /// `VM web-2 vCPU 1`; only the VM where it has one vCPU.
+    pub(crate) fn vcpu(&self, vcpu: i32) -> String {
+        let Some(row) = self.vcpus.get(&vcpu) else { return format!("vCPU {vcpu}") };
+        let mut siblings: Vec<i32> =
+            self.vcpus.values().filter(|other| other.vm_id == row.vm_id).map(|other| other.vcpu_id).collect();
+        siblings.sort_unstable();
+        let vm = self.vm(row.vm_id);
+        if siblings.len() == 1 {
+            return vm;
+        }
+        let place = siblings.iter().position(|id| *id == vcpu).unwrap_or(0);
+        format!("{vm} vCPU {}", row.index.map_or_else(|| place.to_string(), |index| index.to_string()))
+    }
+
+    /// `process 0x5494000`.
+    pub(crate) fn process(&self, process: i32) -> String {
+        match self.processes.get(&process) {
+            Some(Process { name: Some(name), .. }) => format!("process {name}"),
+            Some(row) => format!("process {:#x}", row.cr3),
+            None => format!("process {process}"),
+        }
+    }
+
+    /// `VM web-2: process 0x5494000`.
+    pub(crate) fn process_of(&self, vm: i32, process: i32) -> String {
+        format!("{}: {}", self.vm(vm), self.process(process))
+    }
+
+    /// Who took a cpu.
+    pub(crate) fn culprit(&self, taker: Taker, process: Option<i32>) -> String {
+        match (taker.kind, taker.id, process) {
+            (TakerKind::Vm, Some(vm), Some(process)) => format!("{} of {}", self.process(process), self.vm(vm)),
+            (TakerKind::Vm, Some(vm), None) => self.vm(vm),
+            (TakerKind::Vm, None, _) => "a VM".into(),
+            (TakerKind::Host, Some(process), _) => format!("the host's {}", self.process(process)),
+            (TakerKind::Host, None, _) => "the host's kernel".into(),
+        }
+    }
+
+    /// A length of time: `3.1 s`.
+    pub(crate) fn length(&self, ticks: f64) -> String {
+        let Some(hz) = self.hz else { return format!("{ticks:.0} ticks") };
+        let seconds = ticks / hz;
+        let (value, unit) = match seconds.abs() {
+            s if s < 999.5e-6 => (seconds * 1e6, "µs"),
+            s if s < 0.9995 => (seconds * 1e3, "ms"),
+            _ => (seconds, "s"),
+        };
+        match value.abs() {
+            v if v >= 100.0 => format!("{value:.0} {unit}"),
+            v if v >= 10.0 => format!("{value:.1} {unit}"),
+            _ => format!("{value:.2} {unit}"),
+        }
+    }
+
+    /// A moment: since the first event.
+    pub(crate) fn moment(&self, tsc: i64) -> String {
+        self.length((tsc - self.first_tsc) as f64)
+    }
+
+    /// How often, where a rate is known: `31204 times a second`.
+    pub(crate) fn often(&self, count: f64, ticks: f64) -> String {
+        match self.hz {
+            Some(hz) => format!("{:.0} times a second", count * hz / ticks.max(1.0)),
+            None => format!("{count:.0} times"),
+        }
+    }
+
+    /// `91 %`.
+    pub(crate) fn percent(&self, share: f64) -> String {
+        let percent = share * 100.0;
+        if percent >= 9.95 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_words_of_a_rate_and_else_ticks() {
+        let names = Names { hz: Some(1e9), ..Names::default() };
+        let said = [3.1e9, 12.4e9, 5e6, 250e3, 999.6e6].map(|ticks| names.length(ticks));
+        assert_eq!(said, ["3.10 s", "12.4 s", "5.00 ms", "250 µs", "1.00 s"]);
+        assert_eq!(Names::default().length(5.0), "5 ticks");
+    }
+}

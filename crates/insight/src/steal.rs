@@ -1,0 +1,267 @@
+//! Who had the cpu that a vCPU wanted: of each `preempted` row the ticks, the taker, and where that is a VM, which of
+//! its processes was on that cpu then. Exact to the tick of the rows' estimates, since both are cut at each other.
+//!
+//! Without switch records `preempted` is inferred: another address space took the cpu right after an exit, and the vCPU
+//! came back to it without an idle in between. It may as well have halted there. So what is told of inferred rows is an
+//! upper bound, and titles say "at most".
+
+use std::collections::BTreeMap;
+
+use havana_rows::{Evidence, Taker, TakerKind, VcpuStateKind};
+use rustc_hash::FxHashMap;
+
+use crate::finding::{Finding, Kind, Severity, Span, Who};
+use crate::grid::{BUCKETS, Grid};
+use crate::names::Names;
+use crate::series::Series;
+use crate::slices::Slice;
+
+/// Intervals that are kept as proof.
+const SPANS: usize = 8;
+
+/// Who took: a VM or a host's process, and which guest process ran there then, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Culprit {
+    pub(crate) taker: Taker,
+    pub(crate) process: Option<i32>,
+}
+
+/// What one taker took of one vCPU.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Taken {
+    /// Ticks, and those that a record says.
+    pub(crate) ticks: f64,
+    pub(crate) observed: f64,
+    /// How often it began.
+    pub(crate) count: u64,
+    /// The longest, first.
+    pub(crate) longest: Vec<Span>,
+}
+
+/// A stretch of a cpu: from when to when, which VM, which process.
+type Piece = (i64, i64, i32, Option<i32>);
+
+/// What was taken, by whom, of whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Steal {
+    grid: Grid,
+    /// Where each vCPU last was: a cpu that is taken from it is that one.
+    last_cpu: FxHashMap<i32, i32>,
+    pub(crate) matrix: BTreeMap<(Culprit, i32), Taken>,
+    /// Ticks that a VM took of another.
+    between: FxHashMap<(i32, i32), f64>,
+    /// Ticks a bucket that a culprit took, of all vCPUs together.
+    pub(crate) harm: BTreeMap<Culprit, Vec<f32>>,
+}
+
+impl Steal {
+    pub(crate) fn new(grid: Grid) -> Steal {
+        Steal {
+            grid,
+            last_cpu: FxHashMap::default(),
+            matrix: BTreeMap::new(),
+            between: FxHashMap::default(),
+            harm: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, slice: &Slice) {
+        // Who was on each cpu, in the order of time: rows of a cpu do not overlap.
+        let mut on: FxHashMap<i32, Vec<Piece>> = FxHashMap::default();
+        for row in &slice.rows {
+            let runs = matches!(row.state, VcpuStateKind::Guest | VcpuStateKind::Hypervisor);
+            if let Some(cpu) = row.cpu.filter(|_| runs) {
+                on.entry(cpu).or_default().push((row.start_tsc, row.end_tsc, row.vm_id, row.process_id));
+            }
+        }
+        for row in &slice.rows {
+            if row.state != VcpuStateKind::Preempted {
+                row.cpu.into_iter().for_each(|cpu| _ = self.last_cpu.insert(row.vcpu_id, cpu));
+                continue;
+            }
+            let Some(taker) = row.taken_by else { continue };
+            let cpu = row.cpu.or_else(|| self.last_cpu.get(&row.vcpu_id).copied());
+            let (start, end) = slice.inside(row);
+            let observed = row.evidence == Evidence::Observed;
+            if let Some(vm) = vm_of(taker) {
+                *self.between.entry((vm, row.vm_id)).or_default() += (end - start) as f64;
+            }
+            let mut rest = end - start;
+            let mut most: Option<(i64, Culprit)> = None;
+            let mut take = |process: Option<i32>, from: i64, to: i64| {
+                let culprit = Culprit { taker, process };
+                let taken = self.matrix.entry((culprit, row.vcpu_id)).or_default();
+                taken.ticks += (to - from) as f64;
+                taken.observed += if observed { (to - from) as f64 } else { 0.0 };
+                let harm = self.harm.entry(culprit).or_insert_with(|| vec![0.0; BUCKETS]);
+                self.grid.add(harm, from, to);
+                if most.is_none_or(|most| to - from > most.0) {
+                    most = Some((to - from, culprit));
+                }
+            };
+            if let (TakerKind::Vm, Some(vm), Some(there)) = (taker.kind, taker.id, cpu.and_then(|c| on.get(&c))) {
+                let first = there.partition_point(|piece| piece.1 <= start);
+                for (from, to, _, process) in
+                    there[first..].iter().take_while(|piece| piece.0 < end).filter(|piece| piece.2 == vm)
+                {
+                    let (from, to) = ((*from).max(start), (*to).min(end));
+                    take(*process, from, to);
+                    rest -= to - from;
+                }
+            }
+            if rest > 0 {
+                // The switch to it, and what no row of it tells.
+                take(None, end - rest, end);
+            }
+            if let Some((_, culprit)) = most.filter(|_| slice.begins(row)) {
+                let taken = self.matrix.entry((culprit, row.vcpu_id)).or_default();
+                taken.count += 1;
+                keep_longest(
+                    &mut taken.longest,
+                    Span {
+                        cpu,
+                        vcpu_id: Some(row.vcpu_id),
+                        process_id: culprit.process,
+                        start_tsc: row.start_tsc,
+                        end_tsc: row.end_tsc,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Whether a VM is the victim itself: what the VM of that vCPU took of it is half as much again as it took of that VM.
+    pub(crate) fn is_victim(&self, vm: i32, of_vcpu: i32, series: &Series) -> bool {
+        let Some(other) = series.vcpus.get(&of_vcpu).map(|wanted| wanted.vm_id) else { return false };
+        let took = |taker: i32, of: i32| self.between.get(&(taker, of)).copied().unwrap_or(0.0);
+        took(other, vm) > 1.5 * took(vm, other)
+    }
+
+    /// What a culprit took of each vCPU, most first.
+    pub(crate) fn of(&self, culprit: Culprit) -> Vec<(i32, &Taken)> {
+        let mine = self.matrix.range((culprit, i32::MIN)..=(culprit, i32::MAX));
+        let mut victims: Vec<(i32, &Taken)> = mine.map(|(key, taken)| (key.1, taken)).collect();
+        victims.sort_by(|a, b| b.1.ticks.total_cmp(&a.1.ticks).then(a.0.cmp(&b.0)));
+        victims
+    }
+}
+
+fn keep_longest(kept: &mut Vec<Span>, span: Span) {
+    let length = |span: &Span| span.end_tsc - span.start_tsc;
+    let at = kept.partition_point(|other| length(other) >= length(&span));
+    if at < SPANS {
+        kept.insert(at, span);
+        kept.truncate(SPANS);
+    }
+}
+
+/// The neighbours that did harm, ranked by it.
+///
+/// The score is what a culprit took of a vCPU as a part of what that wanted (its time on cpus and preempted). High: at
+/// least a half of it, and it was kept from a cpu for a quarter of the dataset's time. Medium: a quarter, and a tenth.
+/// Low: a tenth, or more where the culprit is rather the victim, since its VM waited half as long again for the other's; what is
+/// less is not told. One finding a culprit, about the vCPU that it harmed most.
+pub(crate) fn findings(steal: &Steal, series: &Series, names: &Names) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for culprit in steal.harm.keys() {
+        let victims = steal.of(*culprit);
+        let Some((victim, taken)) = victims.first() else { continue };
+        let Some(wanted) = series.vcpus.get(victim) else { continue };
+        let part = taken.ticks / (wanted.on + wanted.preempted).max(1.0);
+        let whole = taken.ticks / series.grid.span();
+        let rather_victim = vm_of(culprit.taker).is_some_and(|vm| steal.is_victim(vm, *victim, series));
+        let severity = match () {
+            () if rather_victim && part >= 0.1 => Severity::Low,
+            () if part >= 0.5 && whole >= 0.25 => Severity::High,
+            () if part >= 0.25 && whole >= 0.1 => Severity::Medium,
+            () if part >= 0.1 => Severity::Low,
+            () => continue,
+        };
+        let at_most = if taken.observed < taken.ticks / 2.0 { "at most " } else { "" };
+        let mut title = format!(
+            "{} waited {at_most}{} for {}, {} of what it wanted",
+            names.vcpu(*victim),
+            names.length(taken.ticks),
+            names.culprit(culprit.taker, culprit.process),
+            names.percent(part),
+        );
+        if let Some(longest) = taken.longest.first() {
+            title += &format!(", up to {} at once", names.length((longest.end_tsc - longest.start_tsc) as f64));
+        }
+        title += &match victims.len() - 1 {
+            0 => String::new(),
+            1 => "; another vCPU waited for it, too".into(),
+            n => format!("; {n} other vCPUs waited for it, too"),
+        };
+        let mut finding = Finding::new(Kind::Steal, severity, part, title);
+        // A halt is taken for being preempted, without records: then half is a guess.
+        finding.sure = (0.5 + 0.5 * taken.observed / taken.ticks.max(1.0)).min(1.0);
+        finding.who = Who { vm_id: vm_of(culprit.taker), vcpu_id: None, process_id: process_of(*culprit) };
+        finding.spans.clone_from(&taken.longest);
+        findings.push(finding);
+    }
+    findings
+}
+
+fn vm_of(taker: Taker) -> Option<i32> {
+    taker.id.filter(|_| taker.kind == TakerKind::Vm)
+}
+
+fn process_of(culprit: Culprit) -> Option<i32> {
+    culprit.process.or(culprit.taker.id.filter(|_| culprit.taker.kind == TakerKind::Host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use havana_rows::parquet::VcpuStretch;
+
+    fn row(vcpu: i32, (start, end): (i64, i64), state: VcpuStateKind, process: i32) -> VcpuStretch {
+        VcpuStretch {
+            vcpu_id: vcpu,
+            vm_id: vcpu,
+            start_tsc: start,
+            end_tsc: end,
+            state,
+            evidence: Evidence::Observed,
+            cpu: (state != VcpuStateKind::Preempted).then_some(0),
+            process_id: Some(process),
+            taken_by: (state == VcpuStateKind::Preempted).then_some(Taker { kind: TakerKind::Vm, id: Some(1 - vcpu) }),
+        }
+    }
+
+    /// vCPU 0 is preempted from 100 to 400; of that, process 11 of VM 1 has 250 and process 10 has 40.
+    fn rows() -> Vec<VcpuStretch> {
+        use VcpuStateKind::{Guest, Hypervisor, Preempted};
+        vec![
+            row(0, (0, 100), Guest, 5),
+            row(0, (100, 400), Preempted, 5),
+            row(1, (110, 150), Guest, 10),
+            row(1, (150, 350), Guest, 11),
+            row(1, (350, 400), Hypervisor, 11),
+            row(0, (400, 512), Guest, 5),
+        ]
+    }
+
+    #[test]
+    fn the_process_that_was_there_is_the_one_that_took() {
+        let grid = Grid::new(0, 512).unwrap();
+        for cut in [512, 200, 120] {
+            let (mut steal, mut series) = (Steal::new(grid), Series::new(grid));
+            for (from, to) in [(0, cut), (cut, 512)] {
+                let inside = |row: &VcpuStretch| row.start_tsc < to && row.end_tsc > from;
+                let slice = Slice { from, to, rows: rows().into_iter().filter(inside).collect() };
+                steal.add(&slice);
+                series.add(&slice);
+            }
+            let taker = Taker { kind: TakerKind::Vm, id: Some(1) };
+            let ticks = |process| steal.matrix[&(Culprit { taker, process }, 0)].ticks;
+            assert_eq!([ticks(Some(11)), ticks(Some(10)), ticks(None)], [250.0, 40.0, 10.0], "cut at {cut}");
+            let harm: f32 = steal.harm.values().flatten().sum();
+            assert_eq!(harm, 300.0, "cut at {cut}");
+            assert_eq!(steal.matrix.values().map(|taken| taken.count).sum::<u64>(), 1, "cut at {cut}");
+            let found = findings(&steal, &series, &Names::default());
+            assert_eq!(found[0].who.process_id.max(found[1..].first().and_then(|f| f.who.process_id)), Some(11));
+        }
+    }
+}
