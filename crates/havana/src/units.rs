@@ -1,8 +1,5 @@
 //! Numbers as a person reads them.
 
-use std::num::NonZeroU64;
-
-use havana_rows::parquet::NsClock;
 use havana_store::Clock;
 
 /// Ticks a second, or none: then every time is ticks.
@@ -71,12 +68,6 @@ pub(crate) fn bytes(n: u64) -> String {
         10_000_000..=9_999_999_999 => format!("{:.1} MB", n as f64 / 1e6),
         _ => format!("{:.1} GB", n as f64 / 1e9),
     }
-}
-
-/// Nanoseconds by the TSC, from a tick and its time on.
-pub(crate) fn ns_clock(tsc_hz: Option<u64>, (origin_tsc, origin_ns): (i64, i64)) -> Option<NsClock> {
-    let den = NonZeroU64::new(tsc_hz?)?;
-    Some(NsClock { origin_tsc, origin_ns, num: 1_000_000_000, den })
 }
 
 /// The rate that a dataset's clock has.

@@ -77,18 +77,12 @@ pub fn find(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
     findings.extend(consumption::findings(&series, &steal, &names));
     findings.extend(steal::findings(&steal, &series, &names));
     rank::rank(&mut findings);
-    if let Some(clock) = ns_clock(dataset) {
+    let clock = &manifest.clock;
+    if let Some(clock) = clock.origin_ns.and_then(|ns| NsClock::of(clock.tsc_hz, (clock.origin_tsc, ns))) {
         for finding in &mut findings {
             finding.start_ns = finding.start_tsc.map(|tsc| clock.ns(tsc));
             finding.end_ns = finding.end_tsc.map(|tsc| clock.ns(tsc));
         }
     }
     Ok(findings)
-}
-
-/// The dataset's clock, where it has one.
-fn ns_clock(dataset: &Dataset) -> Option<NsClock> {
-    let clock = &dataset.manifest().clock;
-    let den = clock.tsc_hz.and_then(std::num::NonZeroU64::new)?;
-    Some(NsClock { origin_tsc: clock.origin_tsc, origin_ns: clock.origin_ns?, num: 1_000_000_000, den })
 }

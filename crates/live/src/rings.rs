@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use havana_capture::before::{Inventory, threads};
-use havana_capture::host::{Pmu, cpu_list, tsc};
+use havana_capture::host::{Pmu, tsc};
 use havana_capture::ring::Size;
 use havana_capture::session::{Events, Session};
 use havana_capture::{CaptureError, Host, Mode, Precision, Settings, machine};
@@ -68,11 +68,7 @@ impl Rings {
         let pmu = host.pmu()?;
         let processor = host.processor();
         let settings = Settings::new(&pmu, &processor, Mode::Envelope, Precision::Normal)?;
-        let online = host.online();
-        if let Some(&cpu) = options.cpus.iter().find(|cpu| !online.contains(cpu)) {
-            return Err(CaptureError::NoSuchCpu { cpu, online: cpu_list(&online) }.into());
-        }
-        let cpus = if options.cpus.is_empty() { online } else { options.cpus.clone() };
+        let cpus = host.chosen(&options.cpus)?;
         let session = Session::open(Events::new(&pmu, &settings, Mode::Envelope, options.rings), &cpus)?;
         let model = processor.model.and_then(|(family, model, stepping)| {
             let [family, model, stepping] = [family, model, stepping].map(u16::try_from);

@@ -50,6 +50,11 @@ impl Known {
         Known { span, best: span.mid(), guest: None }
     }
 
+    /// What tells of a moment in `edge`, and is written so many ticks after it at the most.
+    pub(crate) fn written(edge: Span, late: i64) -> Known {
+        Known { span: Span { hi: edge.hi + late, ..edge }, ..Known::at(edge) }
+    }
+
     pub(crate) fn exact(tsc: i64) -> Known {
         Known::at(Span::exact(tsc))
     }

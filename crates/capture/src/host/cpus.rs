@@ -1,6 +1,7 @@
 //! Lists of cpus, as Linux writes them: `0-3,8`.
 
 use super::Host;
+use crate::CaptureError;
 
 /// A list as Linux writes it; `None` where it is none.
 pub fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
@@ -39,11 +40,35 @@ impl Host {
     pub fn online(&self) -> Vec<u32> {
         self.line("/sys/devices/system/cpu/online").and_then(|l| parse_cpu_list(&l)).unwrap_or_default()
     }
+
+    /// Those of them that are wanted; all where none is named.
+    ///
+    /// # Errors
+    /// That one is not online.
+    pub fn chosen(&self, wanted: &[u32]) -> Result<Vec<u32>, CaptureError> {
+        let online = self.online();
+        match wanted.iter().find(|cpu| !online.contains(cpu)) {
+            Some(&cpu) => Err(CaptureError::NoSuchCpu { cpu, online: cpu_list(&online) }),
+            None if wanted.is_empty() => Ok(online),
+            None => Ok(wanted.to_vec()),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::FakeHost;
+
+    #[test]
+    fn all_or_those_that_are_wanted() {
+        let fake = FakeHost::new();
+        fake.write("sys/devices/system/cpu/online", "0-2,5\n");
+        assert_eq!(fake.host.chosen(&[]).unwrap(), [0, 1, 2, 5]);
+        assert_eq!(fake.host.chosen(&[5, 1]).unwrap(), [5, 1]);
+        let refused = fake.host.chosen(&[1, 3]).unwrap_err().to_string();
+        assert_eq!(refused, "cpu 3 is not online: those that are: 0-2,5");
+    }
 
     #[test]
     fn there_and_back() {

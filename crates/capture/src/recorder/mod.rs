@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use havana_trace::perf_data::{About, CostNote, CpuCost, RecorderNote, VmNote};
 
 use crate::before::{Inventory, kernel, modules, threads};
-use crate::host::{Pmu, cpu_list, tsc};
+use crate::host::{Pmu, tsc};
 use crate::machine;
 use crate::output::{Files, OutputOptions};
 use crate::ring::Size;
@@ -119,11 +119,7 @@ impl Recorder {
         let settings = Settings::new(&pmu, &host.processor(), options.mode, options.precision)?;
         let files = Files::new(options.output.clone());
         files.try_place()?;
-        let online = host.online();
-        if let Some(&cpu) = options.cpus.iter().find(|cpu| !online.contains(cpu)) {
-            return Err(CaptureError::NoSuchCpu { cpu, online: cpu_list(&online) });
-        }
-        let cpus = if options.cpus.is_empty() { online } else { options.cpus.clone() };
+        let cpus = host.chosen(&options.cpus)?;
         let events = Events::new(&pmu, &settings, options.mode, options.rings);
         let session = Session::open(events, &cpus)?;
         let warnings = settings.warnings(&host);

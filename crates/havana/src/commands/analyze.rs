@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use havana_rows::Sink;
+use havana_rows::parquet::NsClock;
 use havana_store::{
     CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, MANIFEST_FILE, Manifest, StoreError, WriterOptions,
 };
@@ -19,7 +20,6 @@ use super::part::{Keep, Parted};
 use super::{identity, warnings};
 use crate::cli::{self, Analyze};
 use crate::report::{self, Form};
-use crate::units;
 
 pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
     let output = match &args.output {
@@ -114,7 +114,7 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
     }
     let analysis = if window.is_none() { whole } else { Analysis::new(trace, &survey, window) };
     let wall = trace.recording.wall;
-    let ns_clock = units::ns_clock(trace.facts.tsc_hz, wall.map_or((first, 0), |w| (w.tsc, w.ns)));
+    let ns_clock = NsClock::of(trace.facts.tsc_hz, wall.map_or((first, 0), |w| (w.tsc, w.ns)));
     let options =
         WriterOptions { node: plan.node.clone(), capture, ns_clock, overwrite: plan.overwrite, ..Default::default() };
     let mut writer = DatasetWriter::create(plan.output, options).map_err(|error| {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use havana_rows::parquet::NsClock;
 use havana_sim::hw::{Hw, Watch};
 use havana_sim::scenario::Form;
 use havana_sim::{NAMED, Node, Recording, Scenario, Tables, Truth};
@@ -150,7 +151,7 @@ fn write(scenario: &Scenario, dir: &Path, args: &Simulate) -> anyhow::Result<Mad
 
 /// The dataset of someone who knows everything.
 fn truth_dataset(scenario: &Scenario, begin: i64, dir: &Path) -> anyhow::Result<DatasetWriter> {
-    let ns_clock = units::ns_clock(Some(scenario.node.tsc_hz), (begin, 0));
+    let ns_clock = NsClock::of(Some(scenario.node.tsc_hz), (begin, 0));
     let (node, capture) = ("simulated".to_string(), "truth".to_string());
     Ok(DatasetWriter::create(dir, WriterOptions { node, capture, ns_clock, ..WriterOptions::default() })?)
 }

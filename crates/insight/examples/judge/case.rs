@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
-use std::num::NonZeroU64;
 use std::path::Path;
 
 use havana_insight::Finding;
@@ -75,7 +74,7 @@ fn analyze(scenario: &Scenario, dir: &Path) -> Result<Dataset> {
     let survey = Survey::of(&trace);
     let analysis = Analysis::new(&trace, &survey, None);
     let (origin_tsc, tsc_hz) = (scenario.node.tsc, scenario.node.tsc_hz);
-    let ns_clock = NonZeroU64::new(tsc_hz).map(|den| NsClock { origin_tsc, origin_ns: 0, num: 1_000_000_000, den });
+    let ns_clock = NsClock::of(Some(tsc_hz), (origin_tsc, 0));
     let options =
         WriterOptions { node: "simulated".into(), capture: "judged".into(), ns_clock, ..WriterOptions::default() };
     let mut writer = DatasetWriter::create(&dir.join("dataset"), options)?;

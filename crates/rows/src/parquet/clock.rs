@@ -19,6 +19,12 @@ pub struct NsClock {
 }
 
 impl NsClock {
+    /// Of a TSC with so many ticks a second, from a tick and its time on; `None` where the rate is not known.
+    pub fn of(tsc_hz: Option<u64>, (origin_tsc, origin_ns): (i64, i64)) -> Option<NsClock> {
+        let den = NonZeroU64::new(tsc_hz?)?;
+        Some(NsClock { origin_tsc, origin_ns, num: 1_000_000_000, den })
+    }
+
     /// The time of a tick, rounded down to the nanosecond; the nearest there is where it does not fit into 64 bits.
     pub fn ns(&self, tsc: i64) -> i64 {
         Scale::new(*self).ns(tsc)

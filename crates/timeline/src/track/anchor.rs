@@ -72,7 +72,7 @@ impl Inner<'_> {
             told = before;
             if let Some((at, period)) = self.ctc.as_mut().map(|ctc| (ctc.pass(unit), ctc.period())) {
                 let late = self.cycles.usual_late(period);
-                self.close(Known { span: Span { hi: at.hi + late, ..at }, ..Known::at(at) }, None);
+                self.close(Known::written(at, late), None);
             }
         }
         self.gap.extend_from_slice(&events[told..]);

@@ -78,6 +78,8 @@ impl Inner<'_> {
         let times = std::mem::take(&mut self.times);
         let mut times_left = times[..handed].iter();
         let mut left = handed;
+        // An MTC may be written a little after a time that is exact and stands behind it.
+        let late = self.ctc.as_ref().map_or(0, |ctc| Cycles::most_late(ctc.period()));
         while let Some(node) = self.queue.front() {
             let known = node.what == What::Known;
             if !known && left == 0 {
@@ -90,8 +92,6 @@ impl Inner<'_> {
                 self.sure.boundary(known, &mut self.shares);
             } else if let Some(&tsc) = times_left.next() {
                 left -= 1;
-                // An MTC may be written a little after a time that is exact and stands behind it.
-                let late = self.ctc.as_ref().map_or(0, |ctc| Cycles::most_late(ctc.period()));
                 let span = Span { hi: span.hi.max(self.told_hi.min(span.hi.saturating_add(late))), ..span };
                 self.told_hi = span.hi;
                 let span = if holds(Rule::Bounds) { span } else { Span::exact(tsc) };

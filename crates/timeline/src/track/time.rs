@@ -46,7 +46,7 @@ impl Inner<'_> {
     /// When the MTC of an edge was written.
     fn written(&mut self, edge: Span, period: i64) -> Known {
         let late = self.cycles.late(self.opened.map(|opened| opened.span), edge, period);
-        Known { span: Span { hi: edge.hi + late, ..edge }, ..Known::at(edge) }
+        Known::written(edge, late)
     }
 
     pub(super) fn tsc(&mut self, tsc: Tsc, offsets: &mut Offsets) {
