@@ -291,8 +291,7 @@ impl Latencies {
             };
             below.iter_mut().zip(blocks).for_each(|(below, count)| *below += part * count);
         }
-        let share = Estimate { value: q, ..Estimate::ratio(&below, &self.all)? };
-        Some(Estimate::quantile(value, share, |q| self.at(q).unwrap_or(value)))
+        Estimate::quantile(q, &Estimate::ratio(&below, &self.all)?, |q| self.at(q))
     }
 
     fn at(&self, q: f64) -> Option<f64> {

@@ -83,12 +83,11 @@ impl Estimate {
         Estimate { value: self.value * by, below: self.below * by, above: self.above * by, ..self }
     }
 
-    /// Where so much of a distribution is below: `share` is the ratio of what is below `value`; `at` gives what has how much
-    /// below it.
-    pub(crate) fn quantile(value: f64, share: Estimate, at: impl Fn(f64) -> f64) -> Estimate {
+    /// What has a part `q` of a distribution below it: `share` is the ratio of what is below, `at` gives what has how much below it.
+    pub(crate) fn quantile(q: f64, share: &Estimate, at: impl Fn(f64) -> Option<f64>) -> Option<Estimate> {
         let t = critical(share.freedom);
-        let (low, high) = (at(share.value - t * share.below), at(share.value + t * share.above));
-        Estimate { value, below: (value - low).max(0.0) / t, above: (high - value).max(0.0) / t, ..share }
+        let (value, low, high) = (at(q)?, at(q - t * share.below)?, at(q + t * share.above)?);
+        Some(Estimate { value, below: (value - low).max(0.0) / t, above: (high - value).max(0.0) / t, ..*share })
     }
 }
 
@@ -292,7 +291,7 @@ mod tests {
     fn a_quantile_s_error_is_read_off_the_distribution() {
         // Evenly from 0 to 100, of which the share below is known to ±0.02.
         let share = Estimate { value: 0.9, below: 0.01, above: 0.01, freedom: 1e6, step: None };
-        let found = Estimate::quantile(90.0, share, |share| share.clamp(0.0, 1.0) * 100.0);
+        let found = Estimate::quantile(0.9, &share, |share| Some(share.clamp(0.0, 1.0) * 100.0)).unwrap();
         close(found.below, 1.0, 1e-3);
         close(found.above, 1.0, 1e-3);
     }
