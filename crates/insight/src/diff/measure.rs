@@ -85,6 +85,7 @@ impl Measured {
         side.dataset.scan(Table::CpuStates).overlapping(range.clone()).each(|row: &CpuUse| {
             measured.cpu(side, row);
         })?;
+        measured.hide_rest_of_cpus(&side.dataset.manifest().cpus);
         side.dataset.scan(Table::VcpuStates).overlapping(range.clone()).each(|row: &VcpuStretch| {
             measured.vcpu(side, row, pairs);
         })?;
@@ -110,17 +111,24 @@ impl Measured {
     }
 
     fn cpu(&mut self, side: &Side<'_>, row: &CpuUse) {
-        let time = (row.start_tsc, row.end_tsc);
-        let whose = Whose::Cpu(row.cpu);
         let what = match row.state {
             CpuStateKind::Guest | CpuStateKind::Hypervisor | CpuStateKind::Host => What::Busy,
             CpuStateKind::Idle => What::Idle,
-            CpuStateKind::Lost | CpuStateKind::Unknown => {
-                self.hide(whose, side, time);
-                What::Lost
-            }
+            CpuStateKind::Lost | CpuStateKind::Unknown => return,
         };
-        self.add(Key::new(what, whose), side, time, false);
+        self.add(Key::new(what, Whose::Cpu(row.cpu)), side, (row.start_tsc, row.end_tsc), false);
+    }
+
+    /// What of cpus is neither busy nor idle, whether a row says that it is lost or no row says anything.
+    fn hide_rest_of_cpus(&mut self, cpus: &[i32]) {
+        for whose in cpus.iter().map(|cpu| Whose::Cpu(*cpu)) {
+            let mut blocks = [self.width; BLOCKS];
+            for seen in [What::Busy, What::Idle].iter().filter_map(|what| self.sums.get(&Key::new(*what, whose))) {
+                blocks.iter_mut().zip(&seen.blocks).for_each(|(hidden, seen)| *hidden = (*hidden - seen).max(0.0));
+            }
+            self.hidden.insert(whose, blocks);
+            self.sums.insert(Key::new(What::Lost, whose), Sum { blocks, inferred: 0.0 });
+        }
     }
 
     fn vcpu(&mut self, side: &Side<'_>, row: &VcpuStretch, pairs: &Pairs) {

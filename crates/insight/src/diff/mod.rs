@@ -182,6 +182,10 @@ impl Comparison<'_> {
     }
 
     fn change(&self, key: &Key) -> Option<Change> {
+        // Who is not there does not wait either.
+        if matches!(key.what, What::Waiting | What::OffCpu) && self.presence(key).0 != Presence::Both {
+            return None;
+        }
         let [a, b] = [0, 1].map(|side: usize| self.measured[side].estimate(key, self.pairs));
         let (mut a, mut b) = (a?, b?);
         let mut cost = 1.0;
@@ -215,7 +219,8 @@ impl Comparison<'_> {
             let rate = self.measured[side].estimate(&key, self.pairs).map_or(0.0, |rate| rate.value);
             rate / self.ns[side]
         };
-        let cost = (1.0 - q) * f64::midpoint(often(0), often(1));
+        // Of as many as both have.
+        let cost = (1.0 - q) * often(0).min(often(1));
         if a.value.max(b.value) * cost < MATTERS {
             return None;
         }

@@ -8,9 +8,10 @@
 //!   first-order autoregression (Bartlett, *Some aspects of the time-correlation problem*, J. R. Statist. Soc. 98, 1935).
 //! * **A ratio of sums.** What is not known of a block takes from its weight: the value is Σy/Σx, its error that of the
 //!   linearised ratio's blocks (Cochran, *Sampling Techniques*, 3rd ed., 6.4).
-//! * **One step** is no noise. Where a level changed once for good ([`crate::changes`]), blocks are held against their own
-//!   level: what began in the middle of a side is there as surely as what went on all along. Two changes and more are
-//!   ups and downs, and those are noise.
+//! * **One step** is no noise. Where the level changed once for good, so that two levels leave a fifth of the squares that one
+//!   does (least squares, as in Hinkley, *Inference about the change-point in a sequence of random variables*, Biometrika 57, 1970),
+//!   blocks are held against their own level: what began in the middle of a side is there as surely as what went on all along.
+//!   Ups and downs leave more, and are noise.
 //! * **The test** is Welch's (*The generalization of Student's problem*, Biometrika 34, 1947), of values that differ in variance. The
 //!   interval is that of Zou and Donner (*Construction of confidence limits about effect measures*, Statist. Med. 27, 2008),
 //!   which is Welch's where errors are even.
@@ -21,8 +22,6 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::changes::changes;
-
 /// Blocks of a stretch, at first.
 pub(crate) const BLOCKS: usize = 64;
 /// Blocks at last.
@@ -31,8 +30,10 @@ const FEWEST: usize = 16;
 const LEAST_KNOWN: usize = 8;
 /// How sure intervals are.
 pub const CONFIDENCE: f64 = 0.95;
-/// How sure a step must be to be one.
-const SURE_STEP: f64 = 0.999;
+/// A step is most of what a side differs from itself: of the squares, so much.
+const STEP_IS: f64 = 0.8;
+/// A level lasts this part of the blocks at least.
+const SHORTEST_LEVEL: usize = 8;
 /// What is left of n at least, where blocks follow each other closely, is this part of it.
 const MOST_CORRELATED: f64 = 0.8;
 
@@ -138,21 +139,30 @@ pub(crate) fn adjusted(p: &[f64]) -> Vec<f64> {
 
 /// Holds each part against its own level, where the level changed once: where it did.
 fn take_step(rest: &mut [f64]) -> Option<usize> {
-    let most = rest.iter().fold(0.0_f64, |most, e| most.max(e.abs()));
-    if most == 0.0 {
+    let n = rest.len() as f64;
+    let (all, squares) = rest.iter().fold((0.0, 0.0), |(sum, squares), e| (sum + e, squares + e * e));
+    let whole = squares - all * all / n;
+    let shortest = rest.len() / SHORTEST_LEVEL;
+    // Of each place how much it takes from the squares.
+    let (mut before, mut best) = (0.0, (0.0, 0));
+    for at in 1..rest.len() {
+        before += rest[at - 1];
+        let after = all - before;
+        let takes = before * before / at as f64 + after * after / (n - at as f64) - all * all / n;
+        if at >= shortest && rest.len() - at >= shortest && takes > best.0 {
+            best = (takes, at);
+        }
+    }
+    let (takes, at) = best;
+    if at == 0 || takes < STEP_IS * whole {
         return None;
     }
-    let parts: Vec<f64> = rest.iter().map(|e| e / most).collect();
-    let [step] = changes(&parts)[..] else { return None };
-    if step.sure < SURE_STEP {
-        return None;
-    }
-    let (before, after) = rest.split_at_mut(step.at);
+    let (before, after) = rest.split_at_mut(at);
     for level in [before, after] {
         let mean = level.iter().sum::<f64>() / level.len() as f64;
         level.iter_mut().for_each(|e| *e -= mean);
     }
-    Some(step.at)
+    Some(at)
 }
 
 /// How much each is like the one before: lag-1 autocorrelation of what has mean 0.

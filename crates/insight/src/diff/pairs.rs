@@ -136,7 +136,7 @@ type Rule<T> = (By, fn(&T, &T) -> bool);
 fn vm_rules<'a>() -> [Rule<Candidate<'a>>; 4] {
     [
         (By::Uuid, |a, b| a.vm.uuid.is_some() && a.vm.uuid == b.vm.uuid),
-        (By::Name, |a, b| a.vm.name.is_some() && a.vm.name == b.vm.name && !differ(&a.vm.uuid, &b.vm.uuid)),
+        (By::Name, |a, b| name(a.vm).is_some() && name(a.vm) == name(b.vm) && !differ(&a.vm.uuid, &b.vm.uuid)),
         (By::Clock, |a, b| {
             let meet = a.vm.tsc_offset.zip(b.vm.tsc_offset).is_some_and(|(a, b)| a.lo <= b.hi && b.lo <= a.hi);
             meet && lives_there(a, b)
@@ -146,6 +146,13 @@ fn vm_rules<'a>() -> [Rule<Candidate<'a>>; 4] {
             one_boot && a.vm.pid.is_some() && a.vm.pid == b.vm.pid && lives_there(a, b)
         }),
     ]
+}
+
+/// What a VM is called, without the pid that tells it from others of that name.
+fn name(vm: &Vm) -> Option<&str> {
+    let name = vm.name.as_deref()?;
+    let pid = vm.pid.map(|pid| format!("[{pid}]"));
+    Some(pid.and_then(|pid| name.strip_suffix(pid.as_str())).unwrap_or(name))
 }
 
 /// On one node, under one page table, and nothing says that they are two.

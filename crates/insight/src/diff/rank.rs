@@ -61,6 +61,9 @@ fn relation(whole: &Change, part: &Change) -> Option<(bool, f64)> {
     match (whole.kind, part.kind) {
         (What::Process, What::Exits) if one_process => Some((true, THIRD)),
         (What::Root, What::Exits) | (What::Process, What::Root) if one_process => Some((true, HALF)),
+        // Where they are less of it than that, they come with it.
+        (What::Exits, What::Process) if one_process => Some((true, 1.0 / THIRD)),
+        (What::Root, What::Process) if one_process => Some((true, 1.0 / HALF)),
         (What::Guest, What::Process) | (What::Hypervisor, What::Root | What::Exits) if its_process => {
             Some((true, HALF))
         }
