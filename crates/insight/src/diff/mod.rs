@@ -12,6 +12,7 @@
 //! | `what` | what is compared? |
 //! | `measure` | how much of it, in each block of time? |
 //! | `noise` | is the difference more than what each side differs from itself? |
+//! | `student` | how often is t so large? |
 //! | `change` | what is told of it? |
 //! | `rank` | what is read first, what follows from what? |
 //!
@@ -32,6 +33,7 @@ mod noise;
 mod pairs;
 mod rank;
 mod side;
+mod student;
 mod what;
 
 pub use change::{Change, Ids, Unmatched};

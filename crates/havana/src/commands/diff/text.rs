@@ -65,8 +65,11 @@ pub(super) fn write(diff: &Diff, top: usize, colour: bool, out: &mut impl Write)
 
 fn side(name: &str, facts: &SideFacts, style: &Style, out: &mut impl Write) -> io::Result<()> {
     let Style { bold, warn, end, .. } = style;
-    let time =
-        |at: f64| if facts.tsc_hz.is_some() { duration(at * 1e9) } else { format!("{} ticks", count(at as u64)) };
+    let time = |at: f64| match facts.tsc_hz {
+        _ if at == 0.0 => "0".into(),
+        Some(_) => duration(at * 1e9),
+        None => format!("{} ticks", count(at as u64)),
+    };
     let length = time(facts.to - facts.from);
     let stretch = if facts.whole { length } else { format!("{} to {}, {length}", time(facts.from), time(facts.to)) };
     let plural = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
