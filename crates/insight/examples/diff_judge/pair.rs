@@ -1,7 +1,5 @@
 //! Two sides whose difference is known: a scenario twice, with other chance, and in B something that is not in A.
 
-use std::path::Path;
-
 use havana_insight::diff::{Change, Diff, Side, What, diff};
 use havana_sim::scenario::{Form, Process};
 use havana_sim::{Rng, Scenario};

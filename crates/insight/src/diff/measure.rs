@@ -227,7 +227,8 @@ impl Measured {
         })
     }
 
-    /// The least and the most that a share may be, with all that is hidden of whose it is.
+    /// The least and the most that a share may be, with all that is hidden of whose it is. Off the cpu without a word of why is
+    /// waiting or preempted.
     pub(super) fn bounds(&self, key: &Key, pairs: &Pairs) -> [f64; 2] {
         let whole = self.width * BLOCKS as f64;
         let seen: f64 = self.sums.get(key).map_or(0.0, |sum| sum.blocks.iter().sum());
@@ -239,7 +240,13 @@ impl Measured {
             Whose::Vm(vm) | Whose::Vcpu(vm, _) if absent(vm) => self.hidden_of_cpus(),
             whose => of(&whose),
         };
-        [seen / whole, (seen + hidden) / whole]
+        let off_cpu = self.sums.get(&Key::new(What::OffCpu, key.whose)).map_or(0.0, |sum| sum.blocks.iter().sum());
+        let [least, most] = match key.what {
+            What::OffCpu => [0.0, seen],
+            What::Waiting | What::Preempted => [seen, seen + off_cpu],
+            _ => [seen, seen],
+        };
+        [least / whole, (most + hidden) / whole]
     }
 
     fn hidden_of_cpus(&self) -> f64 {

@@ -25,7 +25,9 @@
 //! matters: somebody has at least half a percent of a cpu more or less, and that is a twentieth of what it was or is. What
 //! can be of no such size is not tested, and so takes nothing from the others.
 //!
-//! What is lost or unknown takes from the time that shares are of; the bounds say what they would be with all of it.
+//! What is lost or unknown takes from the time that shares are of; the bounds say what they would be with all of it. Time off
+//! the cpu of which nothing says whether it was waiting or preempted is in the bounds of both, and no change of it is told that
+//! may be one of words only.
 
 mod change;
 mod measure;

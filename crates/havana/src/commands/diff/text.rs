@@ -199,7 +199,7 @@ fn notes(change: &Change) -> Vec<String> {
         }
     }
     if change.in_doubt {
-        notes.push("or it is in what is lost".into());
+        notes.push("or it is in what is not known".into());
     }
     notes
 }
