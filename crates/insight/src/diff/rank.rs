@@ -5,7 +5,8 @@
 //! exits take longer, of as many as a quantile is told of.
 //!
 //! What another change explains comes after all that none does: a VM's share after that of the process that makes half of
-//! it; what a victim lost after what was taken of it; a process's share after the exits that make a third of it (as in
+//! it; what others waited for it after the process that
+//! runs more; what a victim lost after what was taken of it; a process's share after the exits that make a third of it (as in
 //! [`crate::exits`]); a cpu's after everybody's.
 
 use super::change::Change;
@@ -45,6 +46,12 @@ fn explanation(changes: &[Change], at: usize) -> Option<usize> {
     parts.max_by(|a, b| a.1.cpu_share.total_cmp(&b.1.cpu_share)).map(|(other, _)| other)
 }
 
+/// Whether one is of the VM that had the cpu that another waited for.
+fn took(part: &Change, stolen: &Change) -> bool {
+    let one = |vm: Option<i32>, taker: Option<i32>| taker.is_some() && vm == taker;
+    one(part.a_ids.vm_id, stolen.a_ids.taker_vm_id) || one(part.b_ids.vm_id, stolen.b_ids.taker_vm_id)
+}
+
 /// How one may explain another: in the same direction or not, and which part of it at least.
 fn relation(whole: &Change, part: &Change) -> Option<(bool, f64)> {
     const HALF: f64 = 0.5;
@@ -73,6 +80,7 @@ fn relation(whole: &Change, part: &Change) -> Option<(bool, f64)> {
         {
             Some((true, HALF))
         }
+        (What::Stolen, What::Process) if took(part, whole) => Some((true, HALF)),
         (What::Preempted | What::ExitMedian | What::ExitP99, What::Stolen) if one_vm => Some((true, HALF)),
         (What::Guest | What::Process | What::Waiting | What::OffCpu, What::Stolen) if one_vm => Some((false, HALF)),
         (What::Busy, What::Process | What::Guest) => Some((true, HALF)),
