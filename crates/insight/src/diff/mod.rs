@@ -173,13 +173,16 @@ impl Comparison<'_> {
                 changes.extend(self.latency(what, vm, &latencies));
             }
         }
+        let another_name = another_name(&changes);
         let p: Vec<f64> = changes.iter().map(|change| change.p).collect();
-        for (change, adjusted_p) in changes.iter_mut().zip(noise::adjusted(&p)) {
+        for ((change, adjusted_p), another_name) in changes.iter_mut().zip(noise::adjusted(&p)).zip(another_name) {
             change.adjusted_p = adjusted_p;
             change.sure = 1.0 - adjusted_p;
             let larger = change.a.abs().max(change.b.abs());
-            change.told =
-                adjusted_p <= CHANCE && change.cpu_share >= MATTERS && change.change.abs() >= MATTERS_OF_VALUE * larger;
+            change.told = !another_name
+                && adjusted_p <= CHANCE
+                && change.cpu_share >= MATTERS
+                && change.change.abs() >= MATTERS_OF_VALUE * larger;
         }
         rank::rank(&mut changes);
         (changes, compared)
@@ -383,6 +386,20 @@ impl Comparison<'_> {
         all.sort_by(|x, y| y.cpu_share.total_cmp(&x.cpu_share));
         all
     }
+}
+
+/// Who is off the cpu, and nothing says why, may have done the same before under another name: of each change whether what it
+/// waits more, or is off the cpu, is at least half of it the other less.
+fn another_name(changes: &[Change]) -> Vec<bool> {
+    let away = |change: &Change| matches!(change.kind, What::Waiting | What::OffCpu);
+    let is = |change: &Change| {
+        let one = |other: &&Change| {
+            away(other) && other.kind != change.kind && other.a_ids == change.a_ids && other.b_ids == change.b_ids
+        };
+        let other = changes.iter().find(one).map_or(0.0, |other| other.change);
+        away(change) && (change.change + other).abs() < change.change.abs() / 2.0
+    };
+    changes.iter().map(is).collect()
 }
 
 fn vm_of(whose: Whose) -> Option<u32> {

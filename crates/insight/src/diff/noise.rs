@@ -35,7 +35,7 @@ const STEP_IS: f64 = 0.8;
 /// A level lasts this part of the blocks at least.
 const SHORTEST_LEVEL: usize = 8;
 /// What is left of n at least, where blocks follow each other closely, is this part of it.
-const MOST_CORRELATED: f64 = 0.8;
+const MOST_CORRELATED: f64 = 0.6;
 
 /// A quantity, block by block.
 pub(crate) type Blocks = [f64; BLOCKS];
