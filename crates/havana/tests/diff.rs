@@ -16,7 +16,7 @@ fn hog() -> tempfile::TempDir {
 #[test]
 fn before_and_after_a_hog_began() {
     let dir = hog();
-    let command = ["diff", "hog.havana", "--a-to", "1.7", "--b-from", "1.8"];
+    let command = ["diff", "hog.havana", "--a-to", "0.9", "--b-from", "1.3"];
     havana(dir.path()).args(command).assert().success().stderr_eq("").stdout_eq(file!["snapshots/diff.txt"]);
     let short = havana(dir.path()).args(command).args(["--top", "1"]).assert().success();
     let short = String::from_utf8(short.get_output().stdout.clone()).unwrap();
@@ -27,7 +27,7 @@ fn before_and_after_a_hog_began() {
 fn json_has_the_same_and_who_it_is() {
     let dir = hog();
     let out = havana(dir.path())
-        .args(["diff", "hog.havana", "--json", "--a-to", "1.7", "--b-from", "1.8"])
+        .args(["diff", "hog.havana", "--json", "--a-to", "0.9", "--b-from", "1.3"])
         .assert()
         .success()
         .stderr_eq("");
@@ -67,8 +67,8 @@ fn one_trace_twice_is_no_change_and_what_has_no_name_is_matched_by_its_clock() {
             .assert()
             .success();
     };
-    part("before.havana", &["--to", "1.7"]);
-    part("after.havana", &["--from", "1.8", "--node", "unknown"]);
+    part("before.havana", &["--to", "0.9"]);
+    part("after.havana", &["--from", "1.3", "--node", "unknown"]);
     let out = havana(dir.path()).args(["diff", "before.havana", "after.havana", "--json"]).assert().success();
     let found: Value = serde_json::from_slice(&out.get_output().stdout).unwrap();
     let first = &found["changes"][0];
@@ -96,11 +96,11 @@ fn ticks_where_no_rate_is_known() {
     std::fs::copy(bundled("hog-vma").join("cpu0.pt"), raw.join("cpu0.pt")).unwrap();
     analyze(&raw, &dir.path().join("raw.havana"));
     let out = havana(dir.path())
-        .args(["diff", "raw.havana", "--a-to", "3570000000", "--b-from", "3780000000"])
+        .args(["diff", "raw.havana", "--a-to", "1890000000", "--b-from", "2730000000"])
         .assert()
         .success();
     let text = String::from_utf8(out.get_output().stdout.clone()).unwrap();
-    assert!(text.contains("A  raw.havana · node unknown · 0 ticks to 3,570,000,000 ticks"), "{text}");
+    assert!(text.contains("A  raw.havana · node unknown · 0 to 1,890,000,000 ticks"), "{text}");
     assert!(text.contains("process 0x5622000  on a cpu"), "{text}");
 }
 
