@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example diff_judge -p havana-insight -- [RUNS [FIRST_SEED [CASE]]]`
 //!
-//! Rules were made looking at seeds below 1,000 only; the table of the docs is of seeds from 1,000 on. With a case's name (or
+//! Rules were made looking at seeds below 1,100. With a case's name (or
 //! its begin), what was told where that is not so is printed.
 
 mod pair;

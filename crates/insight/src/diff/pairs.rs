@@ -301,9 +301,12 @@ fn vcpus(a: &[Vcpu], b: &[Vcpu], vms: &Kin) -> Kin {
     kin
 }
 
+/// A process: the pair of its VM, and its name, or CR3.
+type Called<'a> = (Option<u32>, Result<&'a str, i64>);
+
 /// By the pair of their VM (none: of the host), and their name, or CR3.
 fn processes(sides: [&[Process]; 2], vms: &Kin) -> Kin {
-    let mut groups: BTreeMap<(Option<u32>, Result<&str, i64>), [Vec<i32>; 2]> = BTreeMap::new();
+    let mut groups: BTreeMap<Called<'_>, [Vec<i32>; 2]> = BTreeMap::new();
     for (side, processes) in sides.into_iter().enumerate() {
         for process in processes {
             let vm = match process.vm_id {
