@@ -16,6 +16,7 @@
 //! | `series` | how much did each process have of each bucket of time (`grid`)? |
 //! | `changes` | where does the level of a series change? |
 //! | `steal` | who had the cpu that a vCPU wanted? |
+//! | `stolen` | the same as a table |
 //! | `consumption` | who has the cpu, from when on, and who pays? |
 //! | `exits` | whose exits are out of proportion? |
 //! | `waiting` | who is stopped again and again? |
@@ -39,10 +40,12 @@ mod rank;
 mod series;
 mod slices;
 mod steal;
+mod stolen;
 mod trouble;
 mod waiting;
 
 pub use finding::{Finding, Kind, Severity, Span, Who};
+pub use stolen::{Stolen, stolen};
 
 use havana_rows::parquet::NsClock;
 use havana_store::{Dataset, StoreError};
@@ -59,9 +62,7 @@ use crate::waiting::Waits;
 /// Those of reading it.
 pub fn find(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
     let manifest = dataset.manifest();
-    let Some(grid) = manifest.first_tsc.zip(manifest.last_tsc).and_then(|(from, to)| Grid::new(from, to)) else {
-        return Ok(Vec::new());
-    };
+    let Some(grid) = Grid::of(dataset) else { return Ok(Vec::new()) };
     let names = Names::read(dataset)?;
     let (mut series, mut steal, mut waits) = (Series::new(grid), Steal::new(grid), Waits::default());
     slices::each(dataset, grid, |slice| {
