@@ -43,11 +43,17 @@ impl Grid {
 
     /// In which bucket a moment is; one outside is in the nearest.
     pub(crate) fn bucket(self, tsc: i64) -> usize {
-        let at = i128::from(tsc.clamp(self.from, self.to) - self.from) * BUCKETS as i128;
-        let guess = (at / i128::from(self.to - self.from)) as usize;
-        // Bucket starts are rounded down.
-        let next = guess + 1;
-        if next <= BUCKETS && self.start(next) <= tsc { next.min(BUCKETS - 1) } else { guess.min(BUCKETS - 1) }
+        let tsc = tsc.clamp(self.from, self.to - 1);
+        let guess = ((tsc - self.from) as f64 / self.width()) as usize;
+        let mut bucket = guess.min(BUCKETS - 1);
+        // Of a time of very many ticks the guess may be one off.
+        while self.start(bucket) > tsc {
+            bucket -= 1;
+        }
+        while self.start(bucket + 1) <= tsc {
+            bucket += 1;
+        }
+        bucket
     }
 
     /// Adds the ticks of a stretch to the buckets they are in.
@@ -56,7 +62,12 @@ impl Grid {
         if start >= end {
             return;
         }
-        let (first, last) = (self.bucket(start), self.bucket(end - 1));
+        let first = self.bucket(start);
+        if end <= self.start(first + 1) {
+            to[first] += (end - start) as f32;
+            return;
+        }
+        let last = self.bucket(end - 1);
         for (bucket, ticks) in to.iter_mut().enumerate().take(last + 1).skip(first) {
             *ticks += (end.min(self.start(bucket + 1)) - start.max(self.start(bucket))) as f32;
         }
@@ -76,7 +87,7 @@ mod tests {
     fn no_tick_is_lost_or_told_twice() {
         for (from, to) in [(0, 512), (7, 1_000_003), (-5, 900), (1 << 60, (1 << 60) + (1 << 50))] {
             let grid = Grid::new(from, to).unwrap();
-            for at in [from, from + 1, (from + to) / 2, to - 1] {
+            for at in [from, from + 1, from.midpoint(to), to - 2, to - 1] {
                 let bucket = grid.bucket(at);
                 assert!(grid.start(bucket) <= at && at < grid.start(bucket + 1), "{from} {to} {at}");
             }

@@ -4,7 +4,8 @@
 //! ```text
 //! vcpu_states ─► slices ─┬─► series ──► consumption (changes), period
 //!                        ├─► steal ───► steal, and who paid for what is consumed
-//!                        └─► waits ───► waiting
+//!                        ├─► waits ───► waiting
+//!                        └─► wakeup ──► wakeup
 //! exits ─────────────────────────────► exits
 //! losses, vm_offsets, series ────────► trouble
 //!                                         └──► rank: one list
@@ -20,6 +21,7 @@
 //! | `consumption` | who has the cpu, from when on, and who pays? |
 //! | `exits` | whose exits are out of proportion? |
 //! | `waiting` | who is stopped again and again? |
+//! | `wakeup` | how long may a vCPU have waited for a cpu after it was woken? |
 //! | `period` | who comes again and again? |
 //! | `trouble` | what is wrong with the trace, which VM came or went? |
 //! | `rank` | what is read first? |
@@ -34,6 +36,7 @@ mod consumption;
 mod exits;
 mod finding;
 mod grid;
+mod ids;
 mod names;
 mod period;
 mod rank;
@@ -43,9 +46,14 @@ mod steal;
 mod stolen;
 mod trouble;
 mod waiting;
+mod wakeup;
 
 pub use finding::{Finding, Kind, Severity, Span, Who};
 pub use stolen::{Stolen, stolen};
+pub use wakeup::{Wakeup, wakeups};
+
+use std::panic::resume_unwind;
+use std::thread;
 
 use havana_rows::parquet::NsClock;
 use havana_store::{Dataset, StoreError};
@@ -55,6 +63,7 @@ use crate::names::Names;
 use crate::series::Series;
 use crate::steal::Steal;
 use crate::waiting::Waits;
+use crate::wakeup::Wakeups;
 
 /// What is unexpected in a dataset, most severe first; nothing of one that has hardly any time.
 ///
@@ -64,16 +73,22 @@ pub fn find(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
     let manifest = dataset.manifest();
     let Some(grid) = Grid::of(dataset) else { return Ok(Vec::new()) };
     let names = Names::read(dataset)?;
-    let (mut series, mut steal, mut waits) = (Series::new(grid), Steal::new(grid), Waits::default());
-    slices::each(dataset, grid, |slice| {
-        series.add(slice);
-        steal.add(slice);
-        waits.add(slice);
+    let (mut series, mut steal) = (Series::new(grid), Steal::new(grid));
+    let (mut waits, mut wakeups) = (Waits::default(), Wakeups::default());
+    let exits = thread::scope(|scope| {
+        let exits = scope.spawn(|| exits::count(dataset, grid));
+        slices::each(dataset, grid, |slice| {
+            series.add(slice);
+            steal.add(slice);
+            waits.add(slice);
+            wakeups.add(slice);
+        })?;
+        exits.join().unwrap_or_else(|panic| resume_unwind(panic))
     })?;
-    let exits = exits::count(dataset, grid)?;
     let mut findings = trouble::findings(dataset, &series, &names)?;
     findings.extend(exits::findings(&exits, &series, &names));
     findings.extend(waiting::findings(&waits, grid, &names));
+    findings.extend(wakeup::findings(&wakeups, grid, &names));
     findings.extend(period::findings(&series, &names));
     findings.extend(consumption::findings(&series, &steal, &names));
     findings.extend(steal::findings(&steal, &series, &names));

@@ -66,7 +66,7 @@ pub(crate) fn findings(series: &Series, names: &Names) -> Vec<Finding> {
         }
         let inside: f64 = bursts.iter().flat_map(|b| &shares[b.0..b.1]).sum();
         let level = inside / buckets as f64;
-        let siblings = series.processes.iter().filter(|(id, other)| **id != process && other.vm_id == track.vm_id);
+        let siblings = series.processes.iter().filter(|(id, other)| *id != process && other.vm_id == track.vm_id);
         let other = siblings.map(|(_, other)| typical(&grid.shares(&other.on))).fold(0.0, f64::max);
         let severity = if length * level >= 10.0 * other && level > 0.5 { Severity::Medium } else { Severity::Low };
         let width = grid.width();
