@@ -13,12 +13,13 @@ use havana_rows::parquet::{ExitOf, Table};
 use havana_rows::reason;
 use havana_store::{Dataset, StoreError};
 
-use crate::changes::changes;
+use crate::changes::{changes, onset};
 use crate::consumption::LARGEST;
 use crate::finding::{Finding, Kind, Severity, Span, Who};
 use crate::grid::{BUCKETS, Grid};
 use crate::names::Names;
 use crate::series::{Series, Track};
+use crate::steal::Steal;
 
 /// The exits of a process.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ pub(crate) fn count(dataset: &Dataset, grid: Grid) -> Result<BTreeMap<i32, Exits
     Ok(all)
 }
 
-pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, names: &Names) -> Vec<Finding> {
+pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, steal: &Steal, names: &Names) -> Vec<Finding> {
     let grid = series.grid;
     let root: f64 = series.processes.values().map(|track| track.root).sum();
     let mut findings = Vec::new();
@@ -62,8 +63,7 @@ pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, names: &Na
         let rates: Vec<f64> = of.buckets.iter().map(|count| f64::from(*count)).collect();
         let most = rates.iter().copied().fold(1.0, f64::max);
         let parts: Vec<f64> = rates.iter().map(|rate| rate / most).collect();
-        let rise =
-            changes(&parts).into_iter().filter(|c| c.after > 2.0 * c.before).max_by(|a, b| a.after.total_cmp(&b.after));
+        let rise = onset(&parts, &changes(&parts)).map(|(rise, _)| rise);
         let from = rise.map(|rise| grid.start(rise.at));
         let since = rise.map_or(0, |rise| rise.at);
         let count: f64 = rates[since..].iter().sum();
@@ -82,6 +82,7 @@ pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, names: &Na
         let mut finding = Finding::new(Kind::Exits, severity, share, title);
         finding.who = Who { vm_id: Some(track.vm_id), vcpu_id: Track::mostly(&track.vcpus), process_id: Some(process) };
         finding.start_tsc = from;
+        finding.cost = steal.cost(track.vm_id, process, series);
         finding.spans = vec![Span {
             cpu: Track::mostly(&track.cpus),
             vcpu_id: finding.who.vcpu_id,

@@ -86,10 +86,10 @@ pub fn find(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
         exits.join().unwrap_or_else(|panic| resume_unwind(panic))
     })?;
     let mut findings = trouble::findings(dataset, &series, &names)?;
-    findings.extend(exits::findings(&exits, &series, &names));
+    findings.extend(exits::findings(&exits, &series, &steal, &names));
     findings.extend(waiting::findings(&waits, grid, &names));
     findings.extend(wakeup::findings(&wakeups, grid, &names));
-    findings.extend(period::findings(&series, &names));
+    findings.extend(period::findings(&series, &steal, &names));
     findings.extend(consumption::findings(&series, &steal, &names));
     findings.extend(steal::findings(&steal, &series, &names));
     rank::rank(&mut findings);

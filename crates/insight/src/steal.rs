@@ -6,6 +6,7 @@
 //! upper bound, and titles say "at most".
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use havana_rows::{Evidence, Taker, TakerKind, VcpuStateKind};
 use rustc_hash::FxHashMap;
@@ -14,7 +15,7 @@ use crate::finding::{Finding, Kind, Severity, Span, Who};
 use crate::grid::{BUCKETS, Grid};
 use crate::ids::ById;
 use crate::names::Names;
-use crate::series::Series;
+use crate::series::{Series, Track};
 use crate::slices::Slice;
 
 /// Intervals that are kept as proof.
@@ -25,6 +26,13 @@ const SPANS: usize = 8;
 pub(crate) struct Culprit {
     pub(crate) taker: Taker,
     pub(crate) process: Option<i32>,
+}
+
+impl Culprit {
+    /// A guest process.
+    pub(crate) fn process(vm_id: i32, process: i32) -> Culprit {
+        Culprit { taker: Taker { kind: TakerKind::Vm, id: Some(vm_id) }, process: Some(process) }
+    }
 }
 
 /// What one taker took of one vCPU.
@@ -123,6 +131,19 @@ impl Steal {
         took(other, vm) > 1.5 * took(vm, other)
     }
 
+    /// Ticks for which others waited while a guest process had their cpu, in some buckets.
+    pub(crate) fn harm_of(&self, vm_id: i32, process: i32, buckets: Range<usize>) -> f64 {
+        let harm = self.harm.get(&Culprit::process(vm_id, process));
+        harm.map_or(0.0, |harm| f64::from(harm[buckets].iter().sum::<f32>()))
+    }
+
+    /// What a guest process costs: the time that it had on cpus, and for which others waited meanwhile, as a part of the
+    /// dataset's.
+    pub(crate) fn cost(&self, vm_id: i32, process: i32, series: &Series) -> f64 {
+        let had = series.processes.get(process).map_or(0.0, Track::total);
+        (had + self.harm_of(vm_id, process, 0..BUCKETS)) / self.grid.span()
+    }
+
     /// What a culprit took of each vCPU, most first.
     pub(crate) fn of(&self, culprit: Culprit) -> Vec<(i32, &Taken)> {
         let mine = self.matrix.range((culprit, i32::MIN)..=(culprit, i32::MAX));
@@ -181,6 +202,10 @@ pub(crate) fn findings(steal: &Steal, series: &Series, names: &Names) -> Vec<Fin
             n => format!("; {n} other vCPUs waited for it, too"),
         };
         let mut finding = Finding::new(Kind::Steal, severity, part, title);
+        finding.cost = match (vm_of(culprit.taker), culprit.process) {
+            (Some(vm), Some(process)) => steal.cost(vm, process, series),
+            _ => steal.harm[culprit].iter().map(|ticks| f64::from(*ticks)).sum::<f64>() / series.grid.span(),
+        };
         // A halt is taken for being preempted, without records: then half is a guess.
         finding.sure = (0.5 + 0.5 * taken.observed / taken.ticks.max(1.0)).min(1.0);
         finding.who = Who { vm_id: vm_of(culprit.taker), vcpu_id: None, process_id: process_of(*culprit) };

@@ -9,8 +9,8 @@
 //! Where another address space had the cpu in that time, it is named: it may have been waited for. Of that time nothing is
 //! told twice: a vCPU that is told as preempted has its time in [`crate::steal`].
 //!
-//! Severity asks for the whole of the upper bounds of a vCPU, as a part of the dataset's time: medium from a quarter on, low
-//! from a twentieth on, never high, since all of it only may be. The score is that part.
+//! Always low, since all of it only may be: told where the upper bounds of a vCPU together are a twentieth of the dataset's
+//! time. The score is that part.
 
 use std::collections::BTreeMap;
 
@@ -186,12 +186,10 @@ impl Wakeups {
     }
 }
 
-/// From this part of the time on it is told, and from this on worth a look.
+/// From this part of the time on it is told.
 const TOLD: f64 = 0.05;
-const LOOK: f64 = 0.25;
 
 pub(crate) fn findings(wakeups: &Wakeups, grid: Grid, names: &Names) -> Vec<Finding> {
-    let severity = |part: f64| if part >= LOOK { Severity::Medium } else { Severity::Low };
     let mut findings = Vec::new();
     for (id, delays) in wakeups.vcpus.iter() {
         let part = delays.ticks / grid.span();
@@ -212,7 +210,7 @@ pub(crate) fn findings(wakeups: &Wakeups, grid: Grid, names: &Names) -> Vec<Find
                 names.culprit(culprit.taker, culprit.process)
             )),
         );
-        let mut finding = Finding::new(Kind::Waiting, severity(part), part, title);
+        let mut finding = Finding::new(Kind::Waiting, Severity::Low, part, title);
         finding.sure = 0.5;
         finding.who = Who { vm_id: Some(delays.vm_id), vcpu_id: Some(id), process_id: None };
         finding.spans.clone_from(&delays.longest);
@@ -228,7 +226,7 @@ pub(crate) fn findings(wakeups: &Wakeups, grid: Grid, names: &Names) -> Vec<Find
             names.length(*ticks),
             names.vm(vm)
         );
-        let mut finding = Finding::new(Kind::Waiting, severity(part), part, title);
+        let mut finding = Finding::new(Kind::Waiting, Severity::Low, part, title);
         finding.who = Who { vm_id: Some(vm), ..Who::default() };
         let (start_tsc, end_tsc) = (grid.from, grid.to);
         finding.spans = vec![Span { cpu: None, vcpu_id: None, process_id: None, start_tsc, end_tsc }];
