@@ -6,14 +6,12 @@
 //!
 //! Everything in a computer repeats; what matters is work that is rare and large. The score is the part of a cpu that the
 //! process has while in a burst, and severity asks how a burst compares with what others do at once: medium where it lasts
-//! ten times as long as the typical burst of the other processes of its VM, over a half of a cpu, and others waited for it
-//! a tenth of what it ran in them; else low. A burst shorter than two buckets is
+//! ten times as long as the typical burst of the other processes of its VM, over a half of a cpu; else low. A burst shorter than two buckets is
 //! not told.
 
-use crate::consumption::{LARGEST, PAID};
+use crate::consumption::LARGEST;
 use crate::finding::{Finding, Kind, Severity, Span, Who};
 use crate::names::Names;
-use crate::grid::BUCKETS;
 use crate::series::{Series, Track};
 use crate::steal::Steal;
 
@@ -71,9 +69,7 @@ pub(crate) fn findings(series: &Series, steal: &Steal, names: &Names) -> Vec<Fin
         let level = inside / buckets as f64;
         let siblings = series.processes.iter().filter(|(id, other)| *id != process && other.vm_id == track.vm_id);
         let other = siblings.map(|(_, other)| typical(&grid.shares(&other.on))).fold(0.0, f64::max);
-        let paid = steal.harm_of(track.vm_id, process, 0..BUCKETS) >= PAID * inside * grid.width();
-        let large = length * level >= 10.0 * other && level > 0.5;
-        let severity = if large && paid { Severity::Medium } else { Severity::Low };
+        let severity = if length * level >= 10.0 * other && level > 0.5 { Severity::Medium } else { Severity::Low };
         let width = grid.width();
         let title = format!(
             "{} came {} times, each {} (± {}), and took {} of a cpu for {}",

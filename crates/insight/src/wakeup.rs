@@ -9,7 +9,7 @@
 //! Where another address space had the cpu in that time, it is named: it may have been waited for. Of that time nothing is
 //! told twice: a vCPU that is told as preempted has its time in [`crate::steal`].
 //!
-//! Always low, since all of it only may be: told where the upper bounds of a vCPU together are a twentieth of the dataset's
+//! Always low and the last of these, since all of it only may be: told where the upper bounds of a vCPU together are a twentieth of the dataset's
 //! time. The score is that part.
 
 use std::collections::BTreeMap;
@@ -212,6 +212,7 @@ pub(crate) fn findings(wakeups: &Wakeups, grid: Grid, names: &Names) -> Vec<Find
         );
         let mut finding = Finding::new(Kind::Waiting, Severity::Low, part, title);
         finding.sure = 0.5;
+        finding.cost = 0.0;
         finding.who = Who { vm_id: Some(delays.vm_id), vcpu_id: Some(id), process_id: None };
         finding.spans.clone_from(&delays.longest);
         findings.push(finding);
@@ -227,6 +228,7 @@ pub(crate) fn findings(wakeups: &Wakeups, grid: Grid, names: &Names) -> Vec<Find
             names.vm(vm)
         );
         let mut finding = Finding::new(Kind::Waiting, Severity::Low, part, title);
+        finding.cost = 0.0;
         finding.who = Who { vm_id: Some(vm), ..Who::default() };
         let (start_tsc, end_tsc) = (grid.from, grid.to);
         finding.spans = vec![Span { cpu: None, vcpu_id: None, process_id: None, start_tsc, end_tsc }];
