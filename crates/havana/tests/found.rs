@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use havana_insight::{Finding, Kind, Severity, find};
+use havana_insight::{Finding, Kind, Severity, Wakeup, find};
 use havana_rows::TakerKind;
 use havana_sim::scenario::Form;
 use havana_sim::{NAMED, Scenario};
 use havana_store::Dataset;
 
 use crate::common::perf_file::PerfFile;
-use crate::common::sched::{By, Sched, marked};
+use crate::common::sched::{By, Sched, Woken, marked};
 use crate::common::truth::{Doing, Truth, text};
 use crate::common::{analyze, at_hand};
 use crate::simulated::play;
@@ -89,7 +89,8 @@ fn loops_come_first(name: &str, markers: &[u32], kinds: &[Kind]) {
         let findings = find(&dataset).unwrap();
         let said = said(&findings);
         // VMs that come and go are told first, and are no culprits; nor is a process of the host, which has no marker.
-        let by_guests = findings.iter().filter(|f| f.kind != Kind::Trace).filter_map(|f| Some((f, spaces(&dataset, f)?)));
+        let by_guests =
+            findings.iter().filter(|f| f.kind != Kind::Trace).filter_map(|f| Some((f, spaces(&dataset, f)?)));
         let mut left: Vec<Loop> = loops.clone();
         for (finding, who) in by_guests.filter(|(finding, _)| kinds.contains(&finding.kind)) {
             if left.is_empty() {
@@ -109,7 +110,10 @@ fn loops_come_first(name: &str, markers: &[u32], kinds: &[Kind]) {
                     start * 100.0
                 );
                 // One that begins right after the first bucket may look as if it were there all along.
-                assert!((start - begin.max(0.0)).abs() < NEAR || begin < EARLY && start < EARLY, "{name}: {begin}\n{said}");
+                assert!(
+                    (start - begin.max(0.0)).abs() < NEAR || begin < EARLY && start < EARLY,
+                    "{name}: {begin}\n{said}"
+                );
             }
         }
         assert!(left.is_empty(), "{name}: {left:x?} is not told\n{said}");
@@ -190,6 +194,8 @@ struct Stolen {
     /// Preempted, of all vCPUs, by the truth: parts of the span.
     all: f64,
     worst: f64,
+    /// How far the truth is outside of what is observed and what is told at most.
+    bounded: f64,
     wrong: Vec<String>,
 }
 
@@ -204,19 +210,23 @@ fn stolen_is_true(dataset: &Dataset, text: &str) -> Stolen {
     let vm_of: HashMap<i32, &str> =
         vcpus.iter().filter_map(|v| Some((v.vm_id, truth.vm(*tid_of.get(&v.vcpu_id)?)?))).collect();
     let want = truth.stolen(first, last);
-    let mut found: BTreeMap<(i32, By), f64> = BTreeMap::new();
+    // All, and what is observed of it.
+    let mut found: BTreeMap<(i32, By), [f64; 2]> = BTreeMap::new();
     for row in havana_insight::stolen(dataset).unwrap() {
         let by = match (row.taker.kind, row.taker.id) {
             (TakerKind::Vm, Some(vm)) => By::Vm(vm_of.get(&vm).copied().unwrap_or("?").into()),
             _ => By::Host,
         };
-        *found.entry((tid_of[&row.victim], by)).or_default() += row.ticks;
+        let sums = found.entry((tid_of[&row.victim], by)).or_default();
+        *sums = [sums[0] + row.ticks, sums[1] + row.observed];
     }
     let keys: BTreeSet<_> = want.keys().chain(found.keys()).collect();
-    let mut told = Stolen { rows: 0, all: 0.0, worst: 0.0, wrong: Vec::new() };
+    let mut told = Stolen { rows: 0, all: 0.0, worst: 0.0, bounded: 0.0, wrong: Vec::new() };
     for key in keys.into_iter().filter(|key| key.1 != By::Nobody) {
-        let (want, found) = (want.get(key).map_or(0.0, |ticks| *ticks as f64), found.get(key).copied().unwrap_or(0.0));
+        let want = want.get(key).map_or(0.0, |ticks| *ticks as f64);
+        let [found, observed] = found.get(key).copied().unwrap_or_default();
         let off = (found - want).abs() / span;
+        told.bounded = told.bounded.max((observed - want).max(want - found) / span);
         told.rows += 1;
         told.all += want / span;
         told.worst = told.worst.max(off);
@@ -235,25 +245,47 @@ fn who_took_whose_cpu_of_captures() {
         let Some(place) = at_hand("found: who took whose cpu", &name) else { return };
         let dir = tempfile::tempdir().unwrap();
         let told = stolen_is_true(&analyze(&place, &dir.path().join("dataset")), &text(&truth_of(&place)));
-        let Stolen { rows, all, worst, wrong } = told;
-        println!("| {name} | {rows} | {:.1} % | {:.3} % |", all * 100.0, worst * 100.0);
-        assert!(wrong.is_empty(), "{name}: {wrong:#?}");
+        println!("{}", told.line(&name));
+        assert!(told.wrong.is_empty(), "{name}: {:#?}", told.wrong);
     }
 }
 
-/// The same of simulated nodes whose trace has switch records.
+/// The same of all simulated scenarios, with switch records.
 #[test]
 fn who_took_whose_cpu_of_simulated_nodes() {
-    let named = NAMED.iter().map(|(name, _)| (name.to_string(), small(name)));
-    let drawn = (0..100).map(|seed| (format!("seed {seed}"), Scenario::random(seed)));
-    for (name, mut scenario) in named.chain(drawn) {
-        scenario.trace.form = Form::Perf;
-        let dir = tempfile::tempdir().unwrap();
-        let (input, truth) = play(&scenario, &dir.path().join("node"));
-        let told = stolen_is_true(&analyze(&input, &dir.path().join("dataset")), &truth);
-        let Stolen { rows, all, worst, wrong } = told;
-        println!("| {name} | {rows} | {:.1} % | {:.3} % |", all * 100.0, worst * 100.0);
-        assert!(wrong.is_empty(), "{name}: {wrong:#?}");
+    for (name, _) in NAMED {
+        let told = simulated(small(name));
+        println!("{}", told.line(name));
+        assert!(told.wrong.is_empty(), "{name}: {:#?}", told.wrong);
+    }
+}
+
+/// In nodes of some milliseconds it takes much of the time to know which thread a vCPU is: there the truth is between what
+/// is observed and what is told at most.
+#[test]
+fn who_took_whose_cpu_of_small_nodes() {
+    // Without MTC the trace's times cannot be held against the records' at all.
+    let drawn = (0..100).map(|seed| (seed, Scenario::random(seed))).filter(|(_, s)| s.trace.mtc_period >= 0);
+    let mut worst: f64 = 0.0;
+    for (seed, scenario) in drawn {
+        let told = simulated(scenario);
+        worst = worst.max(told.bounded);
+        assert!(told.bounded < 0.01, "{}", told.line(&format!("seed {seed}")));
+    }
+    println!("outside of the bounds by at most {:.3} % of the time", worst * 100.0);
+}
+
+fn simulated(mut scenario: Scenario) -> Stolen {
+    scenario.trace.form = Form::Perf;
+    let dir = tempfile::tempdir().unwrap();
+    let (input, truth) = play(&scenario, &dir.path().join("node"));
+    stolen_is_true(&analyze(&input, &dir.path().join("dataset")), &truth)
+}
+
+impl Stolen {
+    fn line(&self, name: &str) -> String {
+        let [all, worst, bounded] = [self.all, self.worst, self.bounded].map(|part| part * 100.0);
+        format!("| {name} | {} | {all:.1} % | {worst:.3} % | {bounded:.3} % |", self.rows)
     }
 }
 
@@ -282,3 +314,85 @@ const SCHEDULED: &[&str] = &[
     "steal-smp-pinned",
     "steal-two-hogs",
 ];
+
+/// Delays from a wake-up to the run, and the bounds that are told.
+#[derive(Debug, Default)]
+struct Delays {
+    woken: usize,
+    bounded: usize,
+    /// Ticks: all delays, all upper bounds.
+    delays: i64,
+    most: i64,
+    wrong: Vec<String>,
+}
+
+/// Each delay that the scheduler's lines tell lies between the bounds of that run.
+fn wake_ups_are_bounded(dataset: &Dataset, text: &str, cut: i64) -> Delays {
+    let truth = Sched::parse(text);
+    let tid_of: HashMap<i32, i32> =
+        dataset.vcpus().unwrap().iter().filter_map(|v| Some((v.vcpu_id, *truth.of_vmcs.get(&v.vmcs)?))).collect();
+    let mut told: HashMap<i32, Vec<Wakeup>> = HashMap::new();
+    havana_insight::wakeups(dataset, |wakeup| told.entry(tid_of[&wakeup.vcpu_id]).or_default().push(*wakeup)).unwrap();
+    let mut found = Delays::default();
+    let (first, last) = (dataset.manifest().first_tsc.unwrap(), dataset.manifest().last_tsc.unwrap());
+    for (tid, woken) in truth.woken() {
+        let told = told.get(&tid).map_or(&[][..], |told| told);
+        for Woken { wake, run } in woken.into_iter().filter(|w| w.wake > first && w.run < last) {
+            found.woken += 1;
+            // The run that is told next, if it is this one: it was off then, and runs not before it could.
+            let at = told.partition_point(|told| told.run_hi_tsc + cut < run);
+            let Some(told) = told.get(at).filter(|told| told.off_tsc - cut <= wake) else { continue };
+            found.bounded += 1;
+            found.delays += run - wake;
+            found.most += told.hi_tsc;
+            if !(told.lo_tsc..=told.hi_tsc + cut).contains(&(run - wake)) {
+                found.wrong.push(format!("thread {tid}: {} ticks from {wake} to {run}: {told:?}", run - wake));
+            }
+        }
+    }
+    found
+}
+
+impl Delays {
+    fn line(&self, name: &str) -> String {
+        let mean = |ticks: i64| ticks as f64 / self.bounded.max(1) as f64 / 2100.0;
+        let (delay, most) = (mean(self.delays), mean(self.most));
+        format!("| {name} | {} | {} | {delay:.0} µs | {most:.0} µs |", self.woken, self.bounded)
+    }
+}
+
+#[test]
+fn wake_ups_of_captures() {
+    for name in SCHEDULED {
+        let name = format!("captures/perf/{name}.perf.data");
+        let Some(place) = at_hand("found: wake-ups", &name) else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let text = text(&truth_of(&place));
+        for dataset in datasets(&place, dir.path()) {
+            let found = wake_ups_are_bounded(&dataset, &text, 0);
+            println!("{}", found.line(&name));
+            assert!(found.wrong.is_empty(), "{name}: {:#?}", found.wrong);
+            assert!(found.bounded * 100 >= found.woken * 95, "{name}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn wake_ups_of_simulated_nodes() {
+    for (name, _) in NAMED {
+        for form in [Form::Raw, Form::Perf] {
+            let mut scenario = small(name);
+            scenario.trace.form = form;
+            let dir = tempfile::tempdir().unwrap();
+            let (input, truth) = play(&scenario, &dir.path().join("node"));
+            let found = wake_ups_are_bounded(&analyze(&input, &dir.path().join("dataset")), &truth, 0);
+            println!("{}", found.line(name));
+            assert!(
+                found.wrong.is_empty(),
+                "{name}, {form:?}: {} {:#?}",
+                found.wrong.len(),
+                &found.wrong[..3.min(found.wrong.len())]
+            );
+        }
+    }
+}

@@ -124,8 +124,13 @@ fn write(rows: u64, dir: &Path) -> Result<()> {
             })?;
         }
     }
-    let clock =
-        Clock { tsc_hz: Some(TSC_HZ), tsc_hz_known: true, epoch: Epoch::FirstEvent, origin_tsc: first, origin_ns: Some(0) };
+    let clock = Clock {
+        tsc_hz: Some(TSC_HZ),
+        tsc_hz_known: true,
+        epoch: Epoch::FirstEvent,
+        origin_tsc: first,
+        origin_ns: Some(0),
+    };
     writer.finish(Manifest { clock, ..Manifest::default() })?;
     println!("{written} rows of {:.1} s", (last - first) as f64 / TSC_HZ as f64);
     Ok(())

@@ -80,7 +80,8 @@ pub(crate) fn onset(series: &[f64], changes: &[Change]) -> Option<(Change, f64)>
         is.then_some((rise, since, contrast))
     };
     let all = changes.iter().copied().chain(coarse(series));
-    let found = all.filter(|rise| rise.after > TWICE * rise.before).filter_map(split).max_by(|a, b| a.2.total_cmp(&b.2));
+    let found =
+        all.filter(|rise| rise.after > TWICE * rise.before).filter_map(split).max_by(|a, b| a.2.total_cmp(&b.2));
     found.map(|(rise, since, _)| (rise, since))
 }
 
@@ -278,7 +279,9 @@ mod tests {
         assert_eq!(changes(&[0.0; 512]), []);
         assert_eq!(onset(&step, &changes(&step)).map(|(rise, _)| rise), Some(change));
         // It has half of what it had for a while, since another came: it began where it began.
-        let shared: Vec<f64> = (0..512).map(|i| [0.0, 0.5, 0.2, 0.5][usize::from(i >= 100) + usize::from(i >= 200) + usize::from(i >= 400)]).collect();
+        let shared: Vec<f64> = (0..512)
+            .map(|i| [0.0, 0.5, 0.2, 0.5][usize::from(i >= 100) + usize::from(i >= 200) + usize::from(i >= 400)])
+            .collect();
         let begin = onset(&shared, &changes(&shared)).map(|(rise, since)| (rise.at, (since * 100.0).round()));
         assert_eq!(begin, Some((100, 35.0)));
         assert_eq!(onset(&shared[100..], &changes(&shared[100..])), None);

@@ -5,7 +5,7 @@
 //! process had their cpu ([`crate::steal`]), from the rise on.
 //!
 //! The level is what it had from the rise on, as a part of one cpu; the score is what that makes of the cpu's whole time, so
-//! that of two alike the one that lasts comes first. *Paid* is a tenth: of the time since, others waited for
+//! that of two alike the one that lasts comes first. *Paid* is a fifth: of the time since, others waited for
 //! it so long, and its VM did not wait half as long again for theirs. High: it has more of a cpu than all others together (over a half), and others paid. Medium: over a half
 //! since a rise an eighth of the time ago at least (what is younger may be a burst that is not over), and nobody paid; or over a
 //! fifth for as long, and others paid. Low: over a quarter all along, and nobody paid: that is
@@ -23,7 +23,7 @@ use crate::steal::{Culprit, Steal};
 pub(crate) const LARGEST: usize = 64;
 
 /// Others waited for it, as a part of the time.
-const PAID: f64 = 0.1;
+const PAID: f64 = 0.2;
 
 pub(crate) fn findings(series: &Series, steal: &Steal, names: &Names) -> Vec<Finding> {
     let found = series.largest(LARGEST).into_iter();
@@ -57,8 +57,8 @@ fn stretch(shares: &[f64]) -> Stretch {
     rises.retain(|rise| rise.after > 2.0 * rise.before && rise.after >= LEAST);
     let area = |rise: &Change| rise.after * (rise.end - rise.at) as f64;
     match rises.into_iter().max_by(|a, b| area(a).total_cmp(&area(b))) {
-        // An interlude of what is more all along is none.
-        Some(rise) if rise.after > 2.0 * mean(0) => {
+        // It had most of all that it had while it was there.
+        Some(rise) if area(&rise) > 0.5 * shares.iter().sum::<f64>() => {
             Stretch { rise: Some(rise), from: rise.at, to: rise.end, level: rise.after }
         }
         _ => Stretch { rise: None, from: 0, to: shares.len(), level: mean(0) },

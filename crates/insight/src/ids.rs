@@ -47,9 +47,10 @@ impl<T> ById<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i32, &T)> {
         let negative = self.others.range(..0);
         let small = self.small.iter().enumerate().filter_map(|(id, value)| Some((id as i32, value.as_ref()?)));
-        negative.map(|(id, value)| (*id, value)).chain(small).chain(
-            self.others.range(0..).map(|(id, value)| (*id, value)),
-        )
+        negative
+            .map(|(id, value)| (*id, value))
+            .chain(small)
+            .chain(self.others.range(0..).map(|(id, value)| (*id, value)))
     }
 
     /// All values, by id.
@@ -77,7 +78,10 @@ mod tests {
             *ids.or_default(id) += 1;
             *map.entry(id).or_default() += 1;
         }
-        assert_eq!(ids.iter().map(|(id, n)| (id, *n)).collect::<Vec<(i32, i32)>>(), map.into_iter().collect::<Vec<_>>());
+        assert_eq!(
+            ids.iter().map(|(id, n)| (id, *n)).collect::<Vec<(i32, i32)>>(),
+            map.into_iter().collect::<Vec<_>>()
+        );
         assert_eq!([5, 6, -3, i32::MAX].map(|id| ids.get(id).copied()), [Some(2), None, Some(2), Some(1)]);
     }
 }

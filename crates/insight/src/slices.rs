@@ -51,8 +51,7 @@ impl Slice {
         let mut on: ById<Vec<Piece>> = ById::default();
         for row in &rows {
             if let Some(cpu) = row.cpu.filter(|_| is_on(row)) {
-                let piece =
-                    Piece { start: row.start_tsc, end: row.end_tsc, vm_id: row.vm_id, process: row.process_id };
+                let piece = Piece { start: row.start_tsc, end: row.end_tsc, vm_id: row.vm_id, process: row.process_id };
                 on.or_default(cpu).push(piece);
             }
         }

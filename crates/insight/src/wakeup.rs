@@ -267,7 +267,13 @@ mod tests {
     #[test]
     fn a_wake_up_is_after_the_last_sleep_and_after_it_left() {
         use VcpuStateKind::{Guest, Waiting};
-        let rows = [row(Guest, 0, 100), row(Waiting, 100, 200), row(Guest, 200, 250), row(Waiting, 250, 300), row(Guest, 300, 400)];
+        let rows = [
+            row(Guest, 0, 100),
+            row(Waiting, 100, 200),
+            row(Guest, 200, 250),
+            row(Waiting, 250, 300),
+            row(Guest, 300, 400),
+        ];
         for cut in [400, 260, 190] {
             let mut follow = Follow::default();
             let mut found = Vec::new();
@@ -275,7 +281,8 @@ mod tests {
                 let inside = |start: i64, end: i64| start < to && end > from;
                 let mine = rows.iter().copied().filter(|row| inside(row.start_tsc, row.end_tsc)).collect();
                 let mut slice = Slice::new((from, to), mine);
-                *slice.idle.or_default(0) = [idle(110, 180)].into_iter().filter(|i| inside(i.start_tsc, i.end_tsc)).collect();
+                *slice.idle.or_default(0) =
+                    [idle(110, 180)].into_iter().filter(|i| inside(i.start_tsc, i.end_tsc)).collect();
                 follow.add(&slice, |wakeup| found.push((wakeup.off_tsc, wakeup.run_tsc, wakeup.lo_tsc, wakeup.hi_tsc)));
             }
             // 203 − 179, 303 − 248.

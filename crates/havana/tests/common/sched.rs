@@ -50,7 +50,9 @@ impl Sched {
                 }
                 ("K", "wake") => this.wakes.push((f[2].parse().unwrap(), f[4].parse().unwrap())),
                 ("E", vmcs) => {
-                    if let Some(tid) = running.get(f[1]) {
+                    // A switch may be missing where the lines begin or end.
+                    let vcpu = |tid: &&i32| this.names.get(tid).is_some_and(|name| name.contains("/vcpu"));
+                    if let Some(tid) = running.get(f[1]).filter(vcpu) {
                         this.of_vmcs.insert(i64::from_str_radix(vmcs, 16).unwrap(), *tid);
                     }
                 }
