@@ -326,8 +326,8 @@ struct Delays {
     wrong: Vec<String>,
 }
 
-/// Each delay that the scheduler's lines tell lies between the bounds of that run.
-fn wake_ups_are_bounded(dataset: &Dataset, text: &str, cut: i64) -> Delays {
+/// Each delay that the scheduler's lines tell, while the cpu was awake, lies between the bounds of that run.
+fn wake_ups_are_bounded(dataset: &Dataset, text: &str) -> Delays {
     let truth = Sched::parse(text);
     let tid_of: HashMap<i32, i32> =
         dataset.vcpus().unwrap().iter().filter_map(|v| Some((v.vcpu_id, *truth.of_vmcs.get(&v.vmcs)?))).collect();
@@ -337,16 +337,18 @@ fn wake_ups_are_bounded(dataset: &Dataset, text: &str, cut: i64) -> Delays {
     let (first, last) = (dataset.manifest().first_tsc.unwrap(), dataset.manifest().last_tsc.unwrap());
     for (tid, woken) in truth.woken() {
         let told = told.get(&tid).map_or(&[][..], |told| told);
-        for Woken { wake, run } in woken.into_iter().filter(|w| w.wake > first && w.run < last) {
+        for Woken { wake, awake, run } in woken.into_iter().filter(|w| w.wake > first && w.run < last) {
             found.woken += 1;
             // The run that is told next, if it is this one: it was off then, and runs not before it could.
-            let at = told.partition_point(|told| told.run_hi_tsc + cut < run);
-            let Some(told) = told.get(at).filter(|told| told.off_tsc - cut <= wake) else { continue };
+            let at = told.partition_point(|told| told.run_hi_tsc < run);
+            let Some(told) = told.get(at).filter(|told| told.off_lo_tsc <= wake) else { continue };
             found.bounded += 1;
-            found.delays += run - wake;
+            found.delays += run - awake;
             found.most += told.hi_tsc;
-            if !(told.lo_tsc..=told.hi_tsc + cut).contains(&(run - wake)) {
-                found.wrong.push(format!("thread {tid}: {} ticks from {wake} to {run}: {told:?}", run - wake));
+            if !(told.lo_tsc..=told.hi_tsc).contains(&(run - awake)) {
+                found
+                    .wrong
+                    .push(format!("thread {tid}: {} ticks from {wake}, {awake} to {run}: {told:?}", run - awake));
             }
         }
     }
@@ -369,10 +371,13 @@ fn wake_ups_of_captures() {
         let dir = tempfile::tempdir().unwrap();
         let text = text(&truth_of(&place));
         for dataset in datasets(&place, dir.path()) {
-            let found = wake_ups_are_bounded(&dataset, &text, 0);
+            let found = wake_ups_are_bounded(&dataset, &text);
             println!("{}", found.line(&name));
             assert!(found.wrong.is_empty(), "{name}: {:#?}", found.wrong);
-            assert!(found.bounded * 100 >= found.woken * 95, "{name}: {found:?}");
+            // The trace alone does not see each time that a vCPU was off its cpu.
+            let with_switches = dataset.threads().unwrap().next().is_some();
+            let least = if with_switches { 95 } else { 50 };
+            assert!(found.bounded * 100 >= found.woken * least, "{name}: {found:?}");
         }
     }
 }
@@ -385,7 +390,7 @@ fn wake_ups_of_simulated_nodes() {
             scenario.trace.form = form;
             let dir = tempfile::tempdir().unwrap();
             let (input, truth) = play(&scenario, &dir.path().join("node"));
-            let found = wake_ups_are_bounded(&analyze(&input, &dir.path().join("dataset")), &truth, 0);
+            let found = wake_ups_are_bounded(&analyze(&input, &dir.path().join("dataset")), &truth);
             println!("{}", found.line(name));
             assert!(
                 found.wrong.is_empty(),

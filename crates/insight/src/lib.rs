@@ -4,6 +4,7 @@
 //! ```text
 //! vcpu_states ─► slices ─┬─► series ──► consumption (changes), period
 //!                        ├─► steal ───► steal, and who paid for what is consumed
+//!                        ├─► latencies ► latency
 //!                        ├─► waits ───► waiting
 //!                        └─► wakeup ──► wakeup
 //! exits ─────────────────────────────► exits
@@ -13,6 +14,7 @@
 //!
 //! | module | its one question |
 //! | --- | --- |
+//! | `ids` | what is known of an id? |
 //! | `slices` | what did vCPUs do in a stretch of time, in bounded memory? |
 //! | `series` | how much did each process have of each bucket of time (`grid`)? |
 //! | `changes` | where does the level of a series change? |
@@ -20,6 +22,7 @@
 //! | `stolen` | the same as a table |
 //! | `consumption` | who has the cpu, from when on, and who pays? |
 //! | `exits` | whose exits are out of proportion? |
+//! | `latency` | which exits took far longer than others? |
 //! | `waiting` | who is stopped again and again? |
 //! | `wakeup` | how long may a vCPU have waited for a cpu after it was woken? |
 //! | `period` | who comes again and again? |
@@ -37,6 +40,7 @@ mod exits;
 mod finding;
 mod grid;
 mod ids;
+mod latency;
 mod names;
 mod period;
 mod rank;
@@ -59,6 +63,7 @@ use havana_rows::parquet::NsClock;
 use havana_store::{Dataset, StoreError};
 
 use crate::grid::Grid;
+use crate::latency::Latencies;
 use crate::names::Names;
 use crate::series::Series;
 use crate::steal::Steal;
@@ -75,6 +80,7 @@ pub fn find(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
     let names = Names::read(dataset)?;
     let (mut series, mut steal) = (Series::new(grid), Steal::new(grid));
     let (mut waits, mut wakeups) = (Waits::default(), Wakeups::default());
+    let mut latencies = Latencies::default();
     let exits = thread::scope(|scope| {
         let exits = scope.spawn(|| exits::count(dataset, grid));
         slices::each(dataset, grid, |slice| {
@@ -82,11 +88,13 @@ pub fn find(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
             steal.add(slice);
             waits.add(slice);
             wakeups.add(slice);
+            latencies.add(slice);
         })?;
         exits.join().unwrap_or_else(|panic| resume_unwind(panic))
     })?;
     let mut findings = trouble::findings(dataset, &series, &names)?;
     findings.extend(exits::findings(&exits, &series, &steal, &names));
+    findings.extend(latency::findings(&latencies, grid, &names));
     findings.extend(waiting::findings(&waits, grid, &names));
     findings.extend(wakeup::findings(&wakeups, grid, &names));
     findings.extend(period::findings(&series, &steal, &names));

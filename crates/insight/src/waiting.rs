@@ -100,11 +100,12 @@ pub(crate) fn findings(waits: &Waits, grid: Grid, names: &Names) -> Vec<Finding>
         let part = waited as f64 / grid.span();
         let process = vcpu.waits.last().and_then(|wait| wait.before);
         let title = format!(
-            "{} ran {} of each {}, then stopped and went on{}: a limit (cpu.max) does that, or a loop on an even timer",
+            "{} ran {} of each {}, then stopped and went on{}: a limit (cpu.max) does that, or a loop on an even timer; so the limit kept it for between 0 and {}",
             names.vcpu(id),
             names.length(run),
             names.length(period),
             process.map_or(String::new(), |process| format!(" in {}", names.process(process))),
+            names.length(waited as f64),
         );
         let severity = if part >= 0.25 { Severity::Medium } else { Severity::Low };
         let mut finding = Finding::new(Kind::Waiting, severity, part, title);

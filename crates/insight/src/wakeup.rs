@@ -31,13 +31,13 @@ pub struct Wakeup {
     pub vcpu_id: i32,
     /// The cpu it runs on again.
     pub cpu: i32,
-    /// Since when it was off, and when it runs: best estimates.
-    pub off_tsc: i64,
-    /// See `off_tsc`.
+    /// Not before this it left its cpu.
+    pub off_lo_tsc: i64,
+    /// When it runs: the best estimate.
     pub run_tsc: i64,
     /// Not later than this it runs.
     pub run_hi_tsc: i64,
-    /// From the wake-up to the run, ticks: not less.
+    /// From the wake-up to the run while the cpu was awake, ticks: not less.
     pub lo_tsc: i64,
     /// And not more.
     pub hi_tsc: i64,
@@ -49,9 +49,8 @@ pub struct Wakeup {
 #[derive(Debug, Clone, Copy)]
 struct Off {
     cpu: Option<i32>,
-    /// Not before this it left; and the estimate.
+    /// Not before this it left.
     since_lo: i64,
-    since: i64,
     /// A record says that it could run all the time: nobody woke it.
     runnable: bool,
     waited: bool,
@@ -77,7 +76,7 @@ impl Follow {
                 let runnable = row.state == VcpuStateKind::Preempted && row.evidence == Evidence::Observed;
                 let waited = matches!(row.state, VcpuStateKind::Waiting | VcpuStateKind::OffCpu);
                 let cpu = *self.last_cpu.or_default(row.vcpu_id);
-                let now = Off { cpu, since_lo: row.start_lo_tsc, since: row.start_tsc, runnable, waited };
+                let now = Off { cpu, since_lo: row.start_lo_tsc, runnable, waited };
                 match off {
                     _ if !known => *off = None,
                     Some(off) => {
@@ -104,7 +103,7 @@ impl Follow {
             take(&Wakeup {
                 vcpu_id: row.vcpu_id,
                 cpu,
-                off_tsc: off.since,
+                off_lo_tsc: off.since_lo,
                 run_tsc: row.start_tsc,
                 run_hi_tsc: row.start_hi_tsc,
                 lo_tsc: 0,
@@ -283,10 +282,12 @@ mod tests {
                 let mut slice = Slice::new((from, to), mine);
                 *slice.idle.or_default(0) =
                     [idle(110, 180)].into_iter().filter(|i| inside(i.start_tsc, i.end_tsc)).collect();
-                follow.add(&slice, |wakeup| found.push((wakeup.off_tsc, wakeup.run_tsc, wakeup.lo_tsc, wakeup.hi_tsc)));
+                follow.add(&slice, |wakeup| {
+                    found.push((wakeup.off_lo_tsc, wakeup.run_tsc, wakeup.lo_tsc, wakeup.hi_tsc))
+                });
             }
             // 203 − 179, 303 − 248.
-            assert_eq!(found, [(100, 200, 0, 24), (250, 300, 0, 55)], "cut at {cut}");
+            assert_eq!(found, [(98, 200, 0, 24), (248, 300, 0, 55)], "cut at {cut}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `T,tid,VM/vcpuN` | the thread of a vCPU; `VM/vmm`: another of its VMM |
 //! | `K,cpu,tsc,switch,prev_tid,prev_state,next_tid` | a switch; state `R` or `R+`: it would have run on |
 //! | `K,cpu,tsc,wake,tid,target_cpu` | a thread is woken |
+//! | `W,cpu,tsc` | a cpu wakes up |
 //! | `M,cpu,tsc,nonroot,vmcs,cr3,marker,rbx` | in non-root: a program of the guest says which it is |
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -32,6 +33,8 @@ pub(crate) struct Sched {
     pub(crate) switches: Vec<Switch>,
     /// When which thread was woken.
     pub(crate) wakes: Vec<(i64, i32)>,
+    /// When each cpu woke up.
+    pub(crate) awake: HashMap<i32, Vec<i64>>,
 }
 
 impl Sched {
@@ -48,6 +51,7 @@ impl Sched {
                     this.switches.push(Switch { cpu, tsc, from, runnable, to });
                     running.insert(f[1], to);
                 }
+                ("W", _) => this.awake.entry(f[1].parse().unwrap()).or_default().push(f[2].parse().unwrap()),
                 ("K", "wake") => this.wakes.push((f[2].parse().unwrap(), f[4].parse().unwrap())),
                 ("E", vmcs) => {
                     // A switch may be missing where the lines begin or end.
@@ -173,7 +177,9 @@ impl Sched {
             }
             asleep.remove(&switch.to);
             if let Some(wake) = since.remove(&switch.to) {
-                woken.entry(switch.to).or_default().push(Woken { wake, run: switch.tsc });
+                let awake = self.awake.get(&switch.cpu).map_or(&[][..], |awake| awake);
+                let awake = awake.partition_point(|at| *at <= switch.tsc).checked_sub(1).map_or(wake, |i| awake[i]);
+                woken.entry(switch.to).or_default().push(Woken { wake, awake: wake.max(awake), run: switch.tsc });
             }
         }
         woken
@@ -184,5 +190,7 @@ impl Sched {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Woken {
     pub(crate) wake: i64,
+    /// Since when its cpu was awake, too.
+    pub(crate) awake: i64,
     pub(crate) run: i64,
 }
