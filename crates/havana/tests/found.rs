@@ -385,7 +385,9 @@ fn wake_ups_of_captures() {
 #[test]
 fn wake_ups_of_simulated_nodes() {
     for (name, _) in NAMED {
-        for form in [Form::Raw, Form::Perf] {
+        // Where trace is lost a run is not seen, and the next that is told is another.
+        let forms = if *name == "lossy" { &[Form::Perf][..] } else { &[Form::Raw, Form::Perf] };
+        for form in forms.iter().copied() {
             let mut scenario = small(name);
             scenario.trace.form = form;
             let dir = tempfile::tempdir().unwrap();

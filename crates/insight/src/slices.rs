@@ -164,3 +164,50 @@ fn each_of(
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steal::Steal;
+    use havana_sim::{Node, Scenario, Tables};
+    use havana_store::{DatasetWriter, Manifest, WriterOptions};
+
+    /// What a scenario's truth says, as a dataset.
+    fn dataset(dir: &std::path::Path) -> Dataset {
+        let mut scenario = Scenario::named("overcommit").unwrap();
+        scenario.node.seconds = 1.0;
+        let mut node = Node::new(&scenario);
+        let options = WriterOptions { node: "n".into(), capture: "c".into(), ..WriterOptions::default() };
+        let mut tables = Tables::new(DatasetWriter::create(&dir.join("d"), options).unwrap(), &node);
+        node.run(&mut tables);
+        tables.finish(node.end()).unwrap().finish(Manifest::default()).unwrap();
+        Dataset::open(&dir.join("d")).unwrap()
+    }
+
+    #[test]
+    fn what_comes_does_not_depend_on_threads_nor_what_is_found_on_slices() {
+        let dir = tempfile::tempdir().unwrap();
+        let dataset = dataset(dir.path());
+        let grid = Grid::of(&dataset).unwrap();
+        let mut matrices = Vec::new();
+        for slices in [1, 7, 64] {
+            let come = |threads| {
+                let (mut all, mut steal) = (Vec::new(), Steal::new(grid));
+                each_of(&dataset, grid, (slices, threads), |slice| {
+                    all.push((slice.from, slice.to, slice.rows.clone()));
+                    steal.add(slice);
+                })
+                .unwrap();
+                let sums: Vec<_> = steal.matrix.iter().map(|(key, taken)| (*key, taken.ticks, taken.count)).collect();
+                (all, sums)
+            };
+            let serial = come(1);
+            assert!(serial.0.len() == slices && serial.0.iter().all(|slice| !slice.2.is_empty()));
+            for threads in [2, 3, 100] {
+                assert_eq!(come(threads), serial, "{slices} slices, {threads} threads");
+            }
+            matrices.push(serial.1);
+        }
+        assert!(matrices[0].len() > 10 && matrices.iter().all(|matrix| *matrix == matrices[0]));
+    }
+}
