@@ -8,7 +8,7 @@
 //! that of two alike the one that lasts comes first. *Paid* is a fifth: of the time since, others waited for
 //! it so long, and its VM did not wait half as long again for theirs. High: it has more of a cpu than all others together (over a half), and others paid. Medium: over a half
 //! since a rise an eighth of the time ago at least (what is younger may be a burst that is not over), and nobody paid; or over a
-//! fifth for as long, and others paid. Low: over a quarter all along, and nobody paid: that is
+//! quarter for as long, and others paid. Low: over a quarter all along, and nobody paid: that is
 //! a busy process, and what a cpu is for; a rise by more than what the process had before, to a tenth at least; a tenth, and
 //! others paid; and whatever came and went, since it is over.
 //! Whatever is less is not told.
@@ -78,7 +78,7 @@ fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &
     let severity = match () {
         () if to < shares.len() => Severity::Low,
         () if level > 0.5 && paid => Severity::High,
-        () if lasts && (level > 0.5 && rise.is_some() || level > 0.2 && paid) => Severity::Medium,
+        () if lasts && (level > 0.5 && rise.is_some() || level > 0.25 && paid) => Severity::Medium,
         () if level > 0.25 || rise.is_some() => Severity::Low,
         // Not much, and others waited for it all the same.
         () if level >= LEAST && paid => Severity::Low,

@@ -138,10 +138,10 @@ impl Steal {
     }
 
     /// What a guest process costs: the time that it had on cpus, and for which others waited meanwhile, as a part of the
-    /// dataset's.
+    /// dataset's. That many waited at once makes it no worse than that one did all the time.
     pub(crate) fn cost(&self, vm_id: i32, process: i32, series: &Series) -> f64 {
         let had = series.processes.get(process).map_or(0.0, Track::total);
-        (had + self.harm_of(vm_id, process, 0..BUCKETS)) / self.grid.span()
+        (had + self.harm_of(vm_id, process, 0..BUCKETS).min(had)) / self.grid.span()
     }
 
     /// What a culprit took of each vCPU, most first.
