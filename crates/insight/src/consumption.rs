@@ -56,9 +56,11 @@ fn stretch(shares: &[f64]) -> Stretch {
     }
     rises.retain(|rise| rise.after > 2.0 * rise.before && rise.after >= LEAST);
     let area = |rise: &Change| rise.after * (rise.end - rise.at) as f64;
+    let all: f64 = shares.iter().sum();
+    let outside = |rise: &Change| (shares.len() + rise.at - rise.end) as f64;
     match rises.into_iter().max_by(|a, b| area(a).total_cmp(&area(b))) {
-        // It had most of all that it had while it was there.
-        Some(rise) if area(&rise) > 0.5 * shares.iter().sum::<f64>() => {
+        // It had most of what it had then, and hardly any else.
+        Some(rise) if area(&rise) > 0.5 * all && all - area(&rise) < 0.25 * rise.after * outside(&rise) => {
             Stretch { rise: Some(rise), from: rise.at, to: rise.end, level: rise.after }
         }
         _ => Stretch { rise: None, from: 0, to: shares.len(), level: mean(0) },
