@@ -277,7 +277,7 @@ mod tests {
         let bursts: Vec<f64> = (0..512).map(|i| if i % 32 < 8 { 1.0 } else { 0.0 }).collect();
         assert_eq!(changes(&bursts), []);
         assert_eq!(changes(&[0.0; 512]), []);
-        assert_eq!(onset(&step, &changes(&step)).map(|(rise, _)| rise), Some(change));
+        assert_eq!(onset(&step, &changes(&step)).map(|(rise, _)| rise.at), Some(change.at));
         // It has half of what it had for a while, since another came: it began where it began.
         let shared: Vec<f64> = (0..512)
             .map(|i| [0.0, 0.5, 0.2, 0.5][usize::from(i >= 100) + usize::from(i >= 200) + usize::from(i >= 400)])
