@@ -12,6 +12,7 @@
 //! | [`top`] | frames of recorded traces, and what is refused |
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
+//! | [`found`] | what is found in captures, against who had the cpu; who took whose time; how long a wake-up may have waited |
 //! | [`often`] | how often each state and evidence is right, and how much is told so |
 //! | [`rules`] | each rule of the hardware, taken away: its loss is noticed |
 //! | [`skylake`] | traces of real processors |
@@ -29,6 +30,7 @@ mod common;
 mod diff;
 mod doctor;
 mod fit;
+mod found;
 mod often;
 mod overhead;
 mod perf;

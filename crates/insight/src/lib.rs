@@ -4,7 +4,9 @@
 //! ```text
 //! vcpu_states ─► slices ─┬─► series ──► consumption (changes), period
 //!                        ├─► steal ───► steal, and who paid for what is consumed
-//!                        └─► waits ───► waiting
+//!                        ├─► latencies ► latency
+//!                        ├─► waits ───► waiting
+//!                        └─► wakeup ──► wakeup
 //! exits ─────────────────────────────► exits
 //! losses, vm_offsets, series ────────► trouble
 //!                                         └──► rank: one list
@@ -12,13 +14,17 @@
 //!
 //! | module | its one question |
 //! | --- | --- |
+//! | `ids` | what is known of an id? |
 //! | `slices` | what did vCPUs do in a stretch of time, in bounded memory? |
 //! | `series` | how much did each process have of each bucket of time (`grid`)? |
 //! | `changes` | where does the level of a series change? |
 //! | `steal` | who had the cpu that a vCPU wanted? |
+//! | `stolen` | the same as a table |
 //! | `consumption` | who has the cpu, from when on, and who pays? |
 //! | `exits` | whose exits are out of proportion? |
+//! | `latency` | which exits took far longer than others? |
 //! | `waiting` | who is stopped again and again? |
+//! | `wakeup` | how long may a vCPU have waited for a cpu after it was woken? |
 //! | `period` | who comes again and again? |
 //! | `trouble` | what is wrong with the trace, which VM came or went? |
 //! | `rank` | what is read first? |
@@ -35,26 +41,37 @@ pub mod diff;
 mod exits;
 mod finding;
 mod grid;
+mod ids;
+mod latency;
 mod names;
 mod period;
 mod rank;
 mod series;
 mod slices;
 mod steal;
+mod stolen;
 mod trouble;
 mod waiting;
+mod wakeup;
 pub mod words;
 
 pub use finding::{Finding, Kind, Severity, Span, Who, rows};
+pub use stolen::{Stolen, stolen};
+pub use wakeup::{Wakeup, wakeups};
+
+use std::panic::resume_unwind;
+use std::thread;
 
 use havana_rows::parquet::NsClock;
 use havana_store::{Clock, Dataset, StoreError};
 
 use crate::grid::Grid;
+use crate::latency::Latencies;
 use crate::names::Names;
 use crate::series::Series;
 use crate::steal::Steal;
 use crate::waiting::Waits;
+use crate::wakeup::Wakeups;
 
 /// What is unexpected in a dataset, most severe first; nothing of one that has hardly any time.
 ///
@@ -62,21 +79,28 @@ use crate::waiting::Waits;
 /// Those of reading it.
 pub fn find(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
     let manifest = dataset.manifest();
-    let Some(grid) = manifest.first_tsc.zip(manifest.last_tsc).and_then(|(from, to)| Grid::new(from, to)) else {
-        return Ok(Vec::new());
-    };
+    let Some(grid) = Grid::of(dataset) else { return Ok(Vec::new()) };
     let names = Names::read(dataset)?;
-    let (mut series, mut steal, mut waits) = (Series::new(grid), Steal::new(grid), Waits::default());
-    slices::each(dataset, grid, |slice| {
-        series.add(slice);
-        steal.add(slice);
-        waits.add(slice);
+    let (mut series, mut steal) = (Series::new(grid), Steal::new(grid));
+    let (mut waits, mut wakeups) = (Waits::default(), Wakeups::default());
+    let mut latencies = Latencies::default();
+    let exits = thread::scope(|scope| {
+        let exits = scope.spawn(|| exits::count(dataset, grid));
+        slices::each(dataset, grid, |slice| {
+            series.add(slice);
+            steal.add(slice);
+            waits.add(slice);
+            wakeups.add(slice);
+            latencies.add(slice);
+        })?;
+        exits.join().unwrap_or_else(|panic| resume_unwind(panic))
     })?;
-    let exits = exits::count(dataset, grid)?;
     let mut findings = trouble::findings(dataset, &series, &names)?;
-    findings.extend(exits::findings(&exits, &series, &names));
+    findings.extend(exits::findings(&exits, &series, &steal, &names));
+    findings.extend(latency::findings(&latencies, grid, &names));
     findings.extend(waiting::findings(&waits, grid, &names));
-    findings.extend(period::findings(&series, &names));
+    findings.extend(wakeup::findings(&wakeups, grid, &names));
+    findings.extend(period::findings(&series, &steal, &names));
     findings.extend(consumption::findings(&series, &steal, &names));
     findings.extend(steal::findings(&steal, &series, &names));
     rank::rank(&mut findings);

@@ -73,6 +73,30 @@ views! {
         process_id: Option<i32> = MaybeId,
         taken_by: Option<Taker> = MaybeTaker,
     }
+    /// What a vCPU did, and between which times it began with that.
+    VcpuTurn of VcpuStates {
+        vcpu_id: i32 = Id,
+        vm_id: i32 = Id,
+        start_tsc: i64 = Quantity,
+        start_lo_tsc: i64 = Quantity,
+        start_hi_tsc: i64 = Quantity,
+        end_tsc: i64 = Quantity,
+        state: VcpuStateKind = Name<VcpuStateKind>,
+        evidence: Evidence = Name<Evidence>,
+        cpu: Option<i32> = MaybeId,
+        process_id: Option<i32> = MaybeId,
+        taken_by: Option<Taker> = MaybeTaker,
+    }
+    /// What a cpu did, when that ended at the earliest, and whose thread was on it.
+    CpuTurn of CpuStates {
+        cpu: i32 = Id,
+        start_tsc: i64 = Quantity,
+        end_tsc: i64 = Quantity,
+        end_lo_tsc: i64 = Quantity,
+        state: CpuStateKind = Name<CpuStateKind>,
+        vm_id: Option<i32> = MaybeId,
+        tid: Option<i32> = MaybeId,
+    }
     /// Between which times an exit was.
     ExitBounds of Exits {
         exit_lo_tsc: i64 = Quantity,
