@@ -198,6 +198,7 @@ fn turn(
             guest_cr3: 0x540_0000 + 0x2000 * i64::from(process),
             process_id: process,
             reason: None,
+            reason_evidence: None,
             guest_ip: None,
             evidence: Evidence::Observed,
         })?;

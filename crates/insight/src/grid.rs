@@ -13,16 +13,18 @@ pub(crate) struct Grid<const N: usize = BUCKETS> {
     pub(crate) to: i64,
 }
 
-impl<const N: usize> Grid<N> {
-    /// Of a time whose buckets all have a length.
-    pub(crate) fn new(from: i64, to: i64) -> Option<Self> {
-        (to.saturating_sub(from) >= N as i64).then_some(Grid { from, to })
-    }
-
+impl Grid {
     /// The time of a dataset; none of one that has hardly any.
     pub(crate) fn of(dataset: &Dataset) -> Option<Grid> {
         let manifest = dataset.manifest();
         manifest.first_tsc.zip(manifest.last_tsc).and_then(|(from, to)| Grid::new(from, to))
+    }
+}
+
+impl<const N: usize> Grid<N> {
+    /// Of a time whose buckets all have a length.
+    pub(crate) fn new(from: i64, to: i64) -> Option<Self> {
+        (to.saturating_sub(from) >= N as i64).then_some(Grid { from, to })
     }
 
     /// All ticks.
