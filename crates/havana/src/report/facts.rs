@@ -75,7 +75,8 @@ pub(crate) struct SpanFacts {
 
 impl FindingFacts {
     pub(crate) fn of(finding_id: i32, finding: Finding) -> FindingFacts {
-        let Finding { kind, severity, score, sure, title, who, start_tsc, end_tsc, start_ns, end_ns, spans } = finding;
+        let Finding { kind, severity, score, sure, title, who, start_tsc, end_tsc, start_ns, end_ns, spans, .. } =
+            finding;
         let span = |span: Span| {
             let Span { cpu, vcpu_id, process_id, start_tsc, end_tsc } = span;
             SpanFacts { cpu, vcpu_id, process_id, start_tsc, end_tsc }
