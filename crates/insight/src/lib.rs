@@ -32,6 +32,7 @@ mod changes;
 mod consumption;
 mod exits;
 mod finding;
+mod fingerprint;
 mod grid;
 mod names;
 mod period;
@@ -43,6 +44,7 @@ mod trouble;
 mod waiting;
 
 pub use finding::{Finding, Kind, Severity, Span, Who};
+pub use fingerprint::{Fingerprint, Histogram, Pair, Print, Prints, fingerprints, pairs};
 
 use havana_rows::parquet::NsClock;
 use havana_store::{Dataset, StoreError};

@@ -61,7 +61,7 @@ fn judged(dataset: &Dataset, varied: &Varied, findings: &[Finding]) -> Result<Ve
 }
 
 /// Plays a scenario, and makes a dataset of its trace, as `havana analyze` does.
-fn analyze(scenario: &Scenario, dir: &Path) -> Result<Dataset> {
+pub(crate) fn analyze(scenario: &Scenario, dir: &Path) -> Result<Dataset> {
     let input = dir.join("node");
     std::fs::create_dir(&input)?;
     let mut node = Node::new(scenario);

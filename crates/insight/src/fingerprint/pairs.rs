@@ -1,0 +1,156 @@
+//! Which process of one capture is which of another.
+//!
+//! Two are a pair where each is the other's nearest, none other is nearly as near (the ratio test of Lowe, *Distinctive
+//! image features*, 2004: nearest to next nearest, of both), and they are not too far apart in any case. What is paired is taken
+//! out, and the rest is looked at again, as long as that gives pairs; what then stays is left open. VMs first, by what runs
+//! in them: processes of paired VMs are looked for there alone. VMs that both captures know by uuid or name need no looking.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Fingerprint, Print, Prints};
+
+/// The nearest must be so much nearer than the next.
+const RATIO: f64 = 0.75;
+/// Farther apart is another program.
+pub(crate) const FAR: f64 = 0.55;
+
+/// A process of one capture that is one of another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair {
+    /// In the one: a process id.
+    pub a: i32,
+    /// In the other.
+    pub b: i32,
+    /// How far apart they are ([`Fingerprint::distance`]).
+    pub distance: f64,
+    /// How surely they are one, 0 to 1: how much nearer they are than any other, and than what is too far.
+    pub sure: f64,
+}
+
+/// What was matched.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Match {
+    pub(crate) a: usize,
+    pub(crate) b: usize,
+    pub(crate) distance: f64,
+    pub(crate) sure: f64,
+}
+
+/// Pairs of two lists by their distances (row by row), those that are sure; what is left open is not told.
+pub(crate) fn match_up(distances: &[Vec<f64>], ratio: f64) -> Vec<Match> {
+    let mut rows: BTreeSet<usize> = (0..distances.len()).collect();
+    let mut columns: BTreeSet<usize> = (0..distances.first().map_or(0, Vec::len)).collect();
+    let mut matches = Vec::new();
+    loop {
+        // The nearest, and how far the next is; what is too far is no other.
+        let nearest = |of: &mut dyn Iterator<Item = (usize, f64)>| {
+            let mut best = (None, FAR, FAR);
+            for (at, distance) in of {
+                if distance < best.1 {
+                    best = (Some(at), distance, best.1);
+                } else if distance < best.2 {
+                    best.2 = distance;
+                }
+            }
+            best
+        };
+        let mut found = Vec::new();
+        for a in &rows {
+            let (Some(b), distance, next) = nearest(&mut columns.iter().map(|b| (*b, distances[*a][*b]))) else { continue };
+            let (back, _, next_back) = nearest(&mut rows.iter().map(|a| (*a, distances[*a][b])));
+            let other = next.min(next_back);
+            // What is too far is a bound, and no other process.
+            let clear = other >= FAR || distance <= ratio * other;
+            if back == Some(*a) && clear {
+                found.push(Match { a: *a, b, distance, sure: 1.0 - distance / other });
+            }
+        }
+        if found.is_empty() {
+            return matches;
+        }
+        for one in &found {
+            rows.remove(&one.a);
+            columns.remove(&one.b);
+        }
+        matches.extend(found);
+    }
+}
+
+/// Which process of `a` is which of `b`, by `a`'s ids. One that is not told is not known, or not surely.
+pub fn pairs(a: &Prints, b: &Prints) -> Vec<Pair> {
+    if a.nanoseconds != b.nanoseconds {
+        return Vec::new();
+    }
+    let vms = vms(a, b);
+    let clear = |of: &Prints| -> Vec<(i32, Print)> {
+        let clear = of.processes.iter().filter(|(_, print)| print.fingerprint.is_clear());
+        clear.map(|(id, print)| (*id, print.clone())).collect()
+    };
+    let (mine, its) = (clear(a), clear(b));
+    let theirs: BTreeSet<i32> = vms.values().copied().collect();
+    let apart = |one: &Print, other: &Print| match vms.get(&one.vm_id) {
+        Some(vm) if *vm != other.vm_id => 1.0,
+        None if theirs.contains(&other.vm_id) => 1.0,
+        _ => one.fingerprint.distance(&other.fingerprint).unwrap_or(1.0),
+    };
+    let distances: Vec<Vec<f64>> =
+        mine.iter().map(|(_, one)| its.iter().map(|(_, other)| apart(one, other)).collect()).collect();
+    let matches = match_up(&distances, RATIO).into_iter();
+    let mut pairs: Vec<Pair> =
+        matches.map(|m| Pair { a: mine[m.a].0, b: its[m.b].0, distance: m.distance, sure: m.sure }).collect();
+    pairs.sort_by_key(|pair| pair.a);
+    pairs
+}
+
+/// Which VM of `a` is which of `b`.
+fn vms(a: &Prints, b: &Prints) -> BTreeMap<i32, i32> {
+    let mut vms = BTreeMap::new();
+    for (vm, name) in a.vms.iter().filter(|(_, name)| name.is_some()) {
+        let same = b.vms.iter().find(|(_, other)| *other == name);
+        vms.extend(same.map(|(other, _)| (*vm, *other)));
+    }
+    let known: BTreeSet<i32> = vms.values().copied().collect();
+    let mine: Vec<i32> = a.vms.keys().copied().filter(|vm| !vms.contains_key(vm)).collect();
+    let its: Vec<i32> = b.vms.keys().copied().filter(|vm| !known.contains(vm)).collect();
+    let of = |prints: &Prints, vm: i32| -> Vec<(f64, Fingerprint)> {
+        let mine = prints.processes.values().filter(|print| print.vm_id == vm && print.fingerprint.is_clear());
+        mine.map(|print| (print.share, print.fingerprint.clone())).collect()
+    };
+    let (one, other): (Vec<_>, Vec<_>) =
+        (mine.iter().map(|vm| of(a, *vm)).collect(), its.iter().map(|vm| of(b, *vm)).collect());
+    let distances: Vec<Vec<f64>> = one.iter().map(|a| other.iter().map(|b| roles_apart(a, b)).collect()).collect();
+    vms.extend(match_up(&distances, RATIO).into_iter().map(|m| (mine[m.a], its[m.b])));
+    vms
+}
+
+/// How far apart the roles of two VMs are: the mean, over the processes of both, of how far the nearest of the other is (a
+/// Chamfer distance).
+pub(crate) fn roles_apart(a: &[(f64, Fingerprint)], b: &[(f64, Fingerprint)]) -> f64 {
+    let nearest = |one: &Fingerprint, of: &[(f64, Fingerprint)]| {
+        of.iter().filter_map(|(_, other)| one.distance(other)).fold(1.0, f64::min)
+    };
+    if a.is_empty() || b.is_empty() {
+        return 1.0;
+    }
+    let sum: f64 = a.iter().map(|(_, one)| nearest(one, b)).chain(b.iter().map(|(_, one)| nearest(one, a))).sum();
+    sum / (a.len() + b.len()) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_clear_is_left_open() {
+        let pairs = |distances: &[Vec<f64>]| -> Vec<(usize, usize)> {
+            match_up(distances, RATIO).into_iter().map(|m| (m.a, m.b)).collect()
+        };
+        assert_eq!(pairs(&[vec![0.1, 0.4], vec![0.5, 0.1]]), [(0, 0), (1, 1)]);
+        // Two alike.
+        assert_eq!(pairs(&[vec![0.1, 0.11]]), []);
+        // One that is clear, and then there is only one other.
+        assert_eq!(pairs(&[vec![0.1, 0.3], vec![0.25, 0.3]]), [(0, 0), (1, 1)]);
+        assert_eq!(pairs(&[vec![0.9, 1.0]]), []);
+        assert_eq!(pairs(&[]), []);
+    }
+}
