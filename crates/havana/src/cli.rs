@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use havana_insight::{Kind, Severity};
 
 const AFTER: &str = "\
 Exit status: 0 with an answer, 1 without (a one-line error says why), 2 for wrong usage.
@@ -325,6 +326,14 @@ pub(crate) struct Overhead {
     pub(crate) json: bool,
 }
 
+/// Which findings make an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Alert {
+    /// None: any.
+    pub(crate) kind: Option<Kind>,
+    pub(crate) at_least: Severity,
+}
+
 /// A list of cpus.
 #[derive(Debug, Clone)]
 pub(crate) struct Cpus(pub(crate) Vec<u32>);
@@ -352,6 +361,10 @@ pub(crate) struct Analyze {
     /// Print no report
     #[arg(short, long, conflicts_with = "json")]
     pub(crate) quiet: bool,
+    /// Instead of the report a line for each finding of this kind (any: of all) and severity at least (again for more);
+    /// exit with status 3 where there is one
+    #[arg(long, value_name = "KIND:SEVERITY", value_parser = alert)]
+    pub(crate) alert: Vec<Alert>,
     /// Exit with status 1 where anything of the trace was lost
     #[arg(long)]
     pub(crate) strict: bool,
@@ -388,6 +401,10 @@ pub(crate) struct Report {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Instead of the report a line for each finding of this kind (any: of all) and severity at least (again for more);
+    /// exit with status 3 where there is one
+    #[arg(long, value_name = "KIND:SEVERITY", value_parser = alert)]
+    pub(crate) alert: Vec<Alert>,
     /// Exit with status 1 where anything of the trace was lost
     #[arg(long)]
     pub(crate) strict: bool,
@@ -619,6 +636,23 @@ fn speed(text: &str) -> Result<f64, String> {
         Ok(speed) if (0.0..=1e6).contains(&speed) => Ok(speed),
         _ => Err("should be a number, such as 1 or 10, or max".into()),
     }
+}
+
+/// any:high, steal:medium.
+fn alert(text: &str) -> Result<Alert, String> {
+    let names = |names: Vec<&str>| names.join(", ");
+    let (kind, severity) = text.split_once(':').ok_or("should be KIND:SEVERITY, such as any:high or steal:medium")?;
+    let kind = match kind {
+        "any" => None,
+        _ => Some(Kind::from_name(kind).ok_or_else(|| {
+            format!("no kind {kind:?}: there are any, {}", names(Kind::ALL.iter().map(|kind| kind.name()).collect()))
+        })?),
+    };
+    let at_least = Severity::from_name(severity).ok_or_else(|| {
+        let all = Severity::ALL.iter().map(|severity| severity.name()).collect();
+        format!("no severity {severity:?}: there are {}", names(all))
+    })?;
+    Ok(Alert { kind, at_least })
 }
 
 fn ratio(text: &str) -> Result<(u32, u32), String> {

@@ -4,7 +4,6 @@
 mod cli;
 mod commands;
 mod report;
-mod units;
 
 use std::process::ExitCode;
 

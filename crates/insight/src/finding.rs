@@ -2,61 +2,8 @@
 
 use std::fmt;
 
-/// What kind of thing was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// The trace itself: losses, clocks that were set, VMs that came or went.
-    Trace,
-    /// Exits out of proportion.
-    Exits,
-    /// A vCPU that is stopped again and again.
-    Waiting,
-    /// A process that comes again and again.
-    Period,
-    /// A process that has most of a cpu, perhaps from some time on.
-    Consumption,
-    /// Who had the cpu that a vCPU wanted.
-    Steal,
-}
-
-impl Kind {
-    /// All, the one first that explains most: of findings about one process, an earlier kind is the reason of a later.
-    pub const ALL: [Kind; 6] = [Kind::Trace, Kind::Exits, Kind::Waiting, Kind::Period, Kind::Consumption, Kind::Steal];
-
-    /// Its name in the dataset.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Kind::Trace => "trace",
-            Kind::Exits => "exits",
-            Kind::Waiting => "waiting",
-            Kind::Period => "period",
-            Kind::Consumption => "consumption",
-            Kind::Steal => "steal",
-        }
-    }
-}
-
-/// How much it matters. What makes which is said at each kind's module, always as a part of something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Severity {
-    /// Good to know.
-    Low,
-    /// Worth a look.
-    Medium,
-    /// Somebody suffers, or what is told cannot be relied on.
-    High,
-}
-
-impl Severity {
-    /// Its name in the dataset.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Severity::Low => "low",
-            Severity::Medium => "medium",
-            Severity::High => "high",
-        }
-    }
-}
+use havana_rows::FindingSpan;
+pub use havana_rows::{FindingKind as Kind, Severity};
 
 /// Whom it is about, as far as is known: ids of the dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -101,7 +48,7 @@ pub struct Finding {
     pub start_ns: Option<i64>,
     /// [`end_tsc`](Self::end_tsc) by the dataset's clock.
     pub end_ns: Option<i64>,
-    /// What proves it: the longest intervals, not all.
+    /// What proves it: the longest intervals, not all; their order says nothing.
     pub spans: Vec<Span>,
 }
 
@@ -124,9 +71,83 @@ impl Finding {
     }
 }
 
+/// The rows of findings in this order, and of what proves them.
+pub fn rows(findings: &[Finding]) -> (Vec<havana_rows::Finding>, Vec<FindingSpan>) {
+    let mut spans = Vec::new();
+    let mut rows = Vec::with_capacity(findings.len());
+    for (finding_id, finding) in (0..).zip(findings) {
+        let Who { vm_id, vcpu_id, process_id } = finding.who;
+        let Finding { kind, severity, score, sure, start_tsc, end_tsc, .. } = *finding;
+        let title = finding.title.clone();
+        rows.push(havana_rows::Finding {
+            finding_id,
+            kind,
+            severity,
+            score,
+            sure,
+            title,
+            vm_id,
+            vcpu_id,
+            process_id,
+            start_tsc,
+            end_tsc,
+        });
+        spans.extend(finding.spans.iter().map(|span| {
+            let Span { cpu, vcpu_id, process_id, start_tsc, end_tsc } = *span;
+            FindingSpan { finding_id, cpu, vcpu_id, process_id, start_tsc, end_tsc }
+        }));
+    }
+    // As their table is sorted.
+    spans.sort_by_key(|span| span.start_tsc);
+    (rows, spans)
+}
+
+/// [`rows`] backwards; without `_ns`.
+pub(crate) fn of_rows(rows: Vec<havana_rows::Finding>, spans: &[FindingSpan]) -> Vec<Finding> {
+    let of = |row: havana_rows::Finding| {
+        let mine = spans.iter().filter(|span| span.finding_id == row.finding_id);
+        let havana_rows::Finding { vm_id, vcpu_id, process_id, .. } = row;
+        Finding {
+            sure: row.sure,
+            who: Who { vm_id, vcpu_id, process_id },
+            start_tsc: row.start_tsc,
+            end_tsc: row.end_tsc,
+            spans: mine
+                .map(|&FindingSpan { cpu, vcpu_id, process_id, start_tsc, end_tsc, .. }| Span {
+                    cpu,
+                    vcpu_id,
+                    process_id,
+                    start_tsc,
+                    end_tsc,
+                })
+                .collect(),
+            ..Finding::new(row.kind, row.severity, row.score, row.title)
+        }
+    };
+    rows.into_iter().map(of).collect()
+}
+
 /// One line.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.severity.name(), self.kind.name(), self.title)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_its_rows() {
+        let span = |start_tsc| Span { cpu: Some(1), vcpu_id: None, process_id: Some(7), start_tsc, end_tsc: 90 };
+        let mut steal = Finding::new(Kind::Steal, Severity::High, 0.5, "somebody waited".into());
+        steal.who = Who { vm_id: Some(1), vcpu_id: None, process_id: Some(7) };
+        (steal.start_tsc, steal.sure, steal.spans) = (Some(5), 0.5, vec![span(5), span(20)]);
+        let trace = Finding::new(Kind::Trace, Severity::Low, 0.1, "something was lost".into());
+        let findings = [steal, trace];
+        let (rows, spans) = rows(&findings);
+        assert_eq!([rows[0].finding_id, rows[1].finding_id, spans[1].finding_id], [0, 1, 0]);
+        assert_eq!(of_rows(rows, &spans), findings);
     }
 }

@@ -22,6 +22,7 @@
 //! | `period` | who comes again and again? |
 //! | `trouble` | what is wrong with the trace, which VM came or went? |
 //! | `rank` | what is read first? |
+//! | `words` | how do numbers read? |
 //!
 //! Invariants: findings do not depend on names, ids or the order of rows; what only may be is told as a bound ("at
 //! most"), and never made more severe for that; severity is a rule on parts of something, said at each kind's module.
@@ -42,12 +43,13 @@ mod slices;
 mod steal;
 mod trouble;
 mod waiting;
+pub mod words;
 
-pub use finding::{Finding, Kind, Severity, Span, Who};
+pub use finding::{Finding, Kind, Severity, Span, Who, rows};
 pub use fingerprint::{Fingerprint, Histogram, Pair, Print, Prints, fingerprints, pairs};
 
 use havana_rows::parquet::NsClock;
-use havana_store::{Dataset, StoreError};
+use havana_store::{Clock, Dataset, StoreError};
 
 use crate::grid::Grid;
 use crate::names::Names;
@@ -79,12 +81,26 @@ pub fn find(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
     findings.extend(consumption::findings(&series, &steal, &names));
     findings.extend(steal::findings(&steal, &series, &names));
     rank::rank(&mut findings);
-    let clock = &manifest.clock;
-    if let Some(clock) = clock.origin_ns.and_then(|ns| NsClock::of(clock.tsc_hz, (clock.origin_tsc, ns))) {
-        for finding in &mut findings {
-            finding.start_ns = finding.start_tsc.map(|tsc| clock.ns(tsc));
-            finding.end_ns = finding.end_tsc.map(|tsc| clock.ns(tsc));
-        }
-    }
+    dated(&mut findings, &manifest.clock);
     Ok(findings)
+}
+
+/// What its tables say was found in a dataset; where nobody looked, what [`find`] finds.
+///
+/// # Errors
+/// Those of reading it.
+pub fn found(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
+    let Some(rows) = dataset.findings()? else { return find(dataset) };
+    let mut findings = finding::of_rows(rows, &dataset.finding_spans()?);
+    dated(&mut findings, &dataset.manifest().clock);
+    Ok(findings)
+}
+
+/// Moments by the dataset's clock, where it has one.
+fn dated(findings: &mut [Finding], clock: &Clock) {
+    let Some(clock) = clock.origin_ns.and_then(|ns| NsClock::of(clock.tsc_hz, (clock.origin_tsc, ns))) else { return };
+    for finding in findings {
+        finding.start_ns = finding.start_tsc.map(|tsc| clock.ns(tsc));
+        finding.end_ns = finding.end_tsc.map(|tsc| clock.ns(tsc));
+    }
 }

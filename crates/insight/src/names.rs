@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use havana_rows::{Process, Taker, TakerKind, Vcpu, Vm};
 use havana_store::{Dataset, StoreError};
 
+use crate::words::{self, Rate, rate_of};
+
 /// Names of a dataset, by their ids.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) vms: HashMap<i32, Vm>,
     pub(crate) vcpus: HashMap<i32, Vcpu>,
     pub(crate) processes: HashMap<i32, Process>,
-    /// Ticks a second, where known.
-    hz: Option<f64>,
+    rate: Rate,
     /// What titles count from.
     first_tsc: i64,
 }
@@ -24,7 +25,7 @@ impl Names {
             vms: dataset.vms()?.into_iter().map(|vm| (vm.vm_id, vm)).collect(),
             vcpus: dataset.vcpus()?.into_iter().map(|vcpu| (vcpu.vcpu_id, vcpu)).collect(),
             processes: dataset.processes()?.into_iter().map(|process| (process.process_id, process)).collect(),
-            hz: manifest.clock.tsc_hz.map(|hz| hz as f64),
+            rate: rate_of(&manifest.clock),
             first_tsc: manifest.first_tsc.unwrap_or(0),
         })
     }
@@ -76,18 +77,7 @@ impl Names {
 
     /// A length of time: `3.1 s`.
     pub(crate) fn length(&self, ticks: f64) -> String {
-        let Some(hz) = self.hz else { return format!("{ticks:.0} ticks") };
-        let seconds = ticks / hz;
-        let (value, unit) = match seconds.abs() {
-            s if s < 999.5e-6 => (seconds * 1e6, "µs"),
-            s if s < 0.9995 => (seconds * 1e3, "ms"),
-            _ => (seconds, "s"),
-        };
-        match value.abs() {
-            v if v >= 100.0 => format!("{value:.0} {unit}"),
-            v if v >= 10.0 => format!("{value:.1} {unit}"),
-            _ => format!("{value:.2} {unit}"),
-        }
+        self.rate.span(ticks)
     }
 
     /// A moment: since the first event.
@@ -95,11 +85,11 @@ impl Names {
         self.length((tsc - self.first_tsc) as f64)
     }
 
-    /// How often, where a rate is known: `31204 times a second`.
+    /// How often, where a rate is known: `31,204 times a second`.
     pub(crate) fn often(&self, count: f64, ticks: f64) -> String {
-        match self.hz {
-            Some(hz) => format!("{:.0} times a second", count * hz / ticks.max(1.0)),
-            None => format!("{count:.0} times"),
+        match self.rate.ns(ticks.max(1.0)) {
+            Some(ns) => format!("{} times a second", words::count((count * 1e9 / ns).round() as u64)),
+            None => format!("{} times", words::count(count as u64)),
         }
     }
 
@@ -107,18 +97,5 @@ impl Names {
     pub(crate) fn percent(&self, share: f64) -> String {
         let percent = share * 100.0;
         if percent >= 9.95 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_are_words_of_a_rate_and_else_ticks() {
-        let names = Names { hz: Some(1e9), ..Names::default() };
-        let said = [3.1e9, 12.4e9, 5e6, 250e3, 999.6e6].map(|ticks| names.length(ticks));
-        assert_eq!(said, ["3.10 s", "12.4 s", "5.00 ms", "250 µs", "1.00 s"]);
-        assert_eq!(Names::default().length(5.0), "5 ticks");
     }
 }

@@ -207,6 +207,39 @@ names! {
     }
 }
 
+names! {
+    /// What kind of thing was found: the one first that explains most. Of findings about one process, an earlier kind is
+    /// the reason of a later.
+    FindingKind {
+        /// The trace itself: losses, clocks that were set, VMs that came or went.
+        Trace = "trace",
+        /// Exits out of proportion.
+        Exits = "exits",
+        /// A vCPU that is stopped again and again.
+        Waiting = "waiting",
+        /// A process that comes again and again.
+        Period = "period",
+        /// A process that has most of a cpu, perhaps from some time on.
+        Consumption = "consumption",
+        /// Who had the cpu that a vCPU wanted.
+        Steal = "steal",
+        /// What is not as the profile of normal has it.
+        Baseline = "baseline",
+    }
+}
+
+names! {
+    /// How much a finding matters.
+    Severity {
+        /// Good to know.
+        Low = "low",
+        /// Worth a look.
+        Medium = "medium",
+        /// Somebody suffers, or what is told cannot be relied on.
+        High = "high",
+    }
+}
+
 /// Who had the cpu that a vCPU was off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Taker {
@@ -367,6 +400,45 @@ pub struct Loss {
     pub source: String,
     pub offset_bytes: i64,
     pub bytes: i64,
+}
+
+/// Something unexpected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// Its place among all, from 0: the one first that is read first.
+    pub finding_id: i32,
+    /// What it is.
+    pub kind: FindingKind,
+    /// How much it matters.
+    pub severity: Severity,
+    /// How much it is, 0 to 1: orders findings of one severity.
+    pub score: f64,
+    /// How surely it is so, 0 to 1.
+    pub sure: f64,
+    /// In plain words.
+    pub title: String,
+    /// Whom it is about, as far as is known.
+    pub vm_id: Option<i32>,
+    /// One of that VM, or the one it is about.
+    pub vcpu_id: Option<i32>,
+    /// The guest's.
+    pub process_id: Option<i32>,
+    /// From when on; none: all along.
+    pub start_tsc: Option<i64>,
+    /// Until when; none: to the end, or it is a moment. Of a moment that is known within bounds, the later one.
+    pub end_tsc: Option<i64>,
+}
+
+/// An interval that proves a finding: a cpu's, or a vCPU's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct FindingSpan {
+    pub finding_id: i32,
+    pub cpu: Option<i32>,
+    pub vcpu_id: Option<i32>,
+    pub process_id: Option<i32>,
+    pub start_tsc: i64,
+    pub end_tsc: i64,
 }
 
 /// A summary for drawing: how long a track was in one state within a bucket of 16^`level` ticks.

@@ -49,8 +49,8 @@ impl Place {
         &self.target
     }
 
-    /// Puts it there. What cannot be done leaves what stood there as it was.
-    pub(crate) fn commit(self) -> Result<(), StoreError> {
+    /// Puts it there, and says where. What cannot be done leaves what stood there as it was.
+    pub(crate) fn commit(self) -> Result<PathBuf, StoreError> {
         sync_tree(&self.partial)?;
         check_free(&self.target, self.overwrite)?;
         let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(StoreError::io("rename", from));
@@ -70,7 +70,7 @@ impl Place {
             // The new dataset stands; what is left of the old one goes with the next run.
             let _ = fs::remove_dir_all(old);
         }
-        Ok(())
+        Ok(self.target.clone())
     }
 }
 

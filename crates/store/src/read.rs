@@ -16,7 +16,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 use havana_rows::parquet::{Error as RowError, Row, Table, View};
-use havana_rows::{CpuState, Exit, Loss, Process, Thread, Vcpu, VcpuState, Vm, VmOffset};
+use havana_rows::{CpuState, Exit, Finding, FindingSpan, Loss, Process, Thread, Vcpu, VcpuState, Vm, VmOffset};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -48,11 +48,20 @@ impl Dataset {
             return Err(StoreError::NotFound { path: dir.into() });
         }
         let manifest = Manifest::read(dir)?;
-        let dataset = Dataset { dir: dir.into(), manifest, footers: Arc::default() };
+        let dataset = Dataset::of(dir, manifest);
         for &table in Table::ALL {
             dataset.files(table)?;
         }
         Ok(dataset)
+    }
+
+    /// One whose manifest is known.
+    pub(crate) fn of(dir: &Path, manifest: Manifest) -> Dataset {
+        Dataset { dir: dir.into(), manifest, footers: Arc::default() }
+    }
+
+    pub(crate) fn into_manifest(self) -> Manifest {
+        self.manifest
     }
 
     /// Where it is.
@@ -140,6 +149,19 @@ impl Dataset {
     /// The rows of `losses`.
     pub fn losses(&self) -> Result<Rows<'_, Loss>, StoreError> {
         self.rows()
+    }
+
+    /// The rows of `findings`, the first first; none where nobody looked for any.
+    pub fn findings(&self) -> Result<Option<Vec<Finding>>, StoreError> {
+        if !self.manifest.tables.contains_key(Table::Findings.name()) {
+            return Ok(None);
+        }
+        self.rows()?.collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The rows of `finding_spans`, by their start.
+    pub fn finding_spans(&self) -> Result<Vec<FindingSpan>, StoreError> {
+        self.rows()?.collect()
     }
 
     /// The rows of `threads`.

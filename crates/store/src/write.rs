@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use havana_rows::parquet::{Limits, NsClock, OrderedTable, Row, Table, TableSummary};
-use havana_rows::{CpuState, Exit, Lod, LodExits, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm, VmOffset};
+use havana_rows::{
+    CpuState, Exit, Finding, FindingSpan, Lod, LodExits, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm, VmOffset,
+};
 
 use crate::lod::{Output, Part, Summed};
 use crate::place::Place;
 use crate::worker::{Target, Worker};
-use crate::{LossSummary, Manifest, StoreError, partition};
+use crate::{Dataset, LossSummary, Manifest, StoreError, partition};
 
 /// What a dataset is called and how it is written.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +31,7 @@ pub struct WriterOptions {
 
 /// Takes the rows of a dataset, and at the end puts it in its place.
 ///
-/// Dropped without [`finish`](Self::finish), or where that fails, it leaves nothing, and what stood there stands there
+/// Dropped without [`finish`](Self::finish) or [`end`](Self::end), or where these fail, it leaves nothing, and what stood there stands there
 /// still. Memory: some 80 MB for the summaries of a large trace, 15 MB for each of the three large tables that rows come for out of order, about 5 MB a table, and at most 10
 /// MB of rows under way to each large one.
 pub struct DatasetWriter {
@@ -48,6 +50,19 @@ pub struct DatasetWriter {
     seen: Seen,
     node: String,
     capture: String,
+    ns_clock: Option<NsClock>,
+    limits: Limits,
+    place: Place,
+}
+
+/// A dataset whose rows are all told, and that is not in its place: what is found in it may be added.
+///
+/// Dropped without [`put`](Self::put), it leaves nothing.
+#[derive(Debug)]
+pub struct Ended {
+    dataset: Dataset,
+    ns_clock: Option<NsClock>,
+    limits: Limits,
     place: Place,
 }
 
@@ -71,7 +86,7 @@ impl DatasetWriter {
         }
         let place = Place::create(dir, overwrite)?;
         let below = partition::directory(&node, &capture);
-        for table in Table::ALL {
+        for table in Table::ALL.iter().filter(|table| !FOUND.contains(table)) {
             let dir = place.partial().join(table.name()).join(&below);
             fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
         }
@@ -100,13 +115,19 @@ impl DatasetWriter {
             seen: Seen::default(),
             node,
             capture,
+            ns_clock,
+            limits,
             place,
         })
     }
 
-    /// Ends the tables, writes the manifest and puts the dataset in its place. The fields of the manifest that say "set
-    /// by the writer" are; the others are the caller's.
-    pub fn finish(self, mut manifest: Manifest) -> Result<(), StoreError> {
+    /// [`end`](Self::end), and puts it in its place without findings: nobody looked for any.
+    pub fn finish(self, manifest: Manifest) -> Result<Dataset, StoreError> {
+        self.end(manifest)?.put(None)
+    }
+
+    /// Ends the tables. The fields of the manifest that say "set by the writer" are; the others are the caller's.
+    pub fn end(self, mut manifest: Manifest) -> Result<Ended, StoreError> {
         let cpu_states = self.cpu_states.finish()?;
         let vcpu_states = self.vcpu_states.finish()?;
         let exits = self.exits.finish()?;
@@ -135,14 +156,54 @@ impl DatasetWriter {
         manifest.first_tsc = self.seen.span.map(|(first, _)| first);
         manifest.last_tsc = self.seen.span.map(|(_, last)| last);
         manifest.cpus = self.seen.cpus;
-        manifest.write(self.place.partial())?;
-        self.place.commit()
+        let dataset = Dataset::of(self.place.partial(), manifest);
+        Ok(Ended { dataset, ns_clock: self.ns_clock, limits: self.limits, place: self.place })
     }
 
     /// Where the dataset will be.
     pub fn dir(&self) -> &Path {
         self.place.target()
     }
+}
+
+/// Tables of what is found in the others.
+const FOUND: [Table; 2] = [Table::Findings, Table::FindingSpans];
+
+impl Ended {
+    /// What is in it.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Adds what was found in it, where somebody looked, writes the manifest and puts the dataset in its place.
+    pub fn put(self, found: Option<(Vec<Finding>, Vec<FindingSpan>)>) -> Result<Dataset, StoreError> {
+        let Ended { dataset, ns_clock, limits, place } = self;
+        let mut manifest = dataset.into_manifest();
+        if let Some((findings, spans)) = found {
+            let below = partition::directory(&manifest.node, &manifest.capture);
+            let at = |table: Table| place.partial().join(table.name()).join(&below);
+            let tables = [
+                (Finding::TABLE, write_all(&at(Finding::TABLE), findings, ns_clock, limits)?),
+                (FindingSpan::TABLE, write_all(&at(FindingSpan::TABLE), spans, ns_clock, limits)?),
+            ];
+            manifest.tables.extend(tables.map(|(table, summary)| (table.name().to_string(), summary.into())));
+        }
+        manifest.write(place.partial())?;
+        Dataset::open(&place.commit()?)
+    }
+}
+
+/// A whole table at once.
+fn write_all<R: Row>(
+    dir: &Path,
+    rows: Vec<R>,
+    clock: Option<NsClock>,
+    limits: Limits,
+) -> Result<TableSummary, StoreError> {
+    fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+    let mut table = OrderedTable::new(dir, clock, limits);
+    rows.into_iter().try_for_each(|row| table.push(row))?;
+    Ok(table.finish()?)
 }
 
 /// Writes the rows of summaries that are in no file yet into one.

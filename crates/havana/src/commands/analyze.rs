@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::names::{Named, Names};
 use super::part::{Keep, Parted};
-use super::{identity, warnings};
+use super::{alert, identity, warnings};
 use crate::cli::{self, Analyze};
 use crate::report::{self, Form};
 
@@ -47,6 +47,10 @@ pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
     let dataset = write(&trace, &plan)?;
     for warning in &dataset.manifest().warnings {
         eprintln!("havana: warning: {warning}");
+    }
+    if !args.alert.is_empty() {
+        let alerted = alert::print(&dataset, &args.alert, args.json)?;
+        return Ok(alert::status(alerted, super::status(args.strict, &dataset)));
     }
     if !args.quiet {
         report::print(&dataset, if args.json { Form::Json } else { Form::Text })?;
@@ -148,8 +152,9 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
         warnings: said,
         ..Manifest::default()
     };
-    writer.finish(manifest)?;
-    Ok(Dataset::open(plan.output)?)
+    let ended = writer.end(manifest)?;
+    let findings = havana_insight::find(ended.dataset())?;
+    Ok(ended.put(Some(havana_insight::rows(&findings)))?)
 }
 
 /// Runs the analysis, with a bar on a terminal.

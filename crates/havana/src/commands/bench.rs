@@ -12,7 +12,7 @@ use havana_trace::{OpenOptions, Stream, Trace, open};
 use super::analyze::{self, Plan};
 use super::scratch::Scratch;
 use crate::cli::Bench;
-use crate::units;
+use havana_insight::words;
 
 /// What is copied, or searched, before its memory is given back.
 const STEP: usize = 4 << 20;
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Bench) -> anyhow::Result<ExitCode> {
         return Err(error);
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (size, streams) = (units::bytes(bytes), trace.streams.len());
+    let (size, streams) = (words::bytes(bytes), trace.streams.len());
     let mut out = std::io::stdout().lock();
     writeln!(out, "{size} in {streams} streams, {envelope} packets of the envelope")?;
     writeln!(

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod alert;
 mod analyze;
 mod bench;
 mod demo;
@@ -24,7 +25,7 @@ use anyhow::Context;
 use havana_store::Dataset;
 
 use crate::cli::{self, Cli, Command};
-use crate::units::count;
+use havana_insight::words::count;
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -9,7 +9,7 @@ use havana_timeline::{Content, Fed, Feed};
 use havana_trace::{Facts, OpenOptions, open};
 
 use crate::cli::{PacketFormat, Packets};
-use crate::units;
+use havana_insight::words;
 
 /// The name of what is no packet.
 const BAD: &str = "bad";
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Packets) -> anyhow::Result<ExitCode> {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut feed = Feed::new(stream, havana_timeline::errata_of(trace.facts.cpu));
     if feed.is_at_end() {
-        let (first, len) = (stream.segment(0).map_or(0, |s| s.offset), units::bytes(stream.len()));
+        let (first, len) = (stream.segment(0).map_or(0, |s| s.offset), words::bytes(stream.len()));
         bail!("{}: at offset {first:#x}: no PSB in {len}: nothing to synchronise at", args.input.display());
     }
     if args.count {

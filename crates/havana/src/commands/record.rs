@@ -12,7 +12,7 @@ use havana_capture::{CaptureError, Host, Mode, Options, Recorder, Signals, Summa
 use havana_trace::STDIN;
 
 use crate::cli::{Record, RecordMode};
-use crate::units::{bytes, count};
+use havana_insight::words::{bytes, count};
 
 pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     let options = options(args)?;

@@ -4,11 +4,16 @@ use std::process::ExitCode;
 
 use havana_store::Dataset;
 
+use super::alert;
 use crate::cli::Report;
 use crate::report::{self, Form};
 
 pub(crate) fn run(args: &Report) -> anyhow::Result<ExitCode> {
     let dataset = Dataset::open(&args.dataset)?;
+    if !args.alert.is_empty() {
+        let alerted = alert::print(&dataset, &args.alert, args.json)?;
+        return Ok(alert::status(alerted, super::status(args.strict, &dataset)));
+    }
     report::print(&dataset, if args.json { Form::Json } else { Form::Text })?;
     Ok(super::status(args.strict, &dataset))
 }

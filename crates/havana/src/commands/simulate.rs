@@ -13,7 +13,7 @@ use havana_sim::{NAMED, Node, Recording, Scenario, Tables, Truth};
 use havana_store::{Clock, DatasetWriter, Epoch, Manifest, WriterOptions};
 
 use crate::cli::{self, Simulate};
-use crate::units;
+use havana_insight::words;
 
 /// The truth as a dataset.
 const TRUE: &str = "truth.havana";
@@ -46,10 +46,10 @@ pub(crate) fn run(args: &Simulate) -> anyhow::Result<ExitCode> {
     writeln!(
         io::stdout(),
         "{name}: {} of {} cpus, {} of trace, {} VM exits\ncapture  {}",
-        units::duration(scenario.node.seconds * 1e9),
+        words::duration(scenario.node.seconds * 1e9),
         scenario.node.cpus,
-        units::bytes(made.bytes),
-        units::count(made.exits),
+        words::bytes(made.bytes),
+        words::count(made.exits),
         output.display()
     )?;
     Ok(ExitCode::SUCCESS)

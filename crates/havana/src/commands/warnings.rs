@@ -3,7 +3,7 @@
 use havana_timeline::Summary;
 use havana_trace::Trace;
 
-use crate::units::{bytes, count};
+use havana_insight::words::{bytes, count};
 
 pub(crate) fn of(trace: &Trace, summary: &Summary) -> Vec<String> {
     let mut all: Vec<String> = trace.recording.notes.iter().map(ToString::to_string).collect();

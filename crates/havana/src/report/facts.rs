@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::columns::{Names, int, ints, longs};
 use super::histogram::{Histogram, Quantiles};
-use crate::units::{Rate, rate_of};
+use havana_insight::words::{Rate, rate_of};
+use havana_insight::{Finding, Span};
 use havana_rows::reason;
 
 /// Edges of the latency histogram, nanoseconds.
@@ -27,7 +28,8 @@ pub(crate) struct Facts {
     /// From the first event to the last, ticks.
     pub(crate) span_ticks: i64,
     pub(crate) span_ns: Option<f64>,
-    /// When the first event was: nanoseconds by the dataset's clock.
+    /// What is unexpected, the first first.
+    pub(crate) findings: Vec<FindingFacts>,
     pub(crate) cpus: Vec<CpuFacts>,
     pub(crate) vms: Vec<VmFacts>,
     /// Guest processes, most time first.
@@ -39,6 +41,62 @@ pub(crate) struct Facts {
     pub(crate) lost_share: f64,
     pub(crate) unknown_share: f64,
     pub(crate) warnings: Vec<String>,
+}
+
+/// A finding, as [`havana_insight::Finding`] explains it.
+#[derive(Debug, Serialize)]
+pub(crate) struct FindingFacts {
+    pub(crate) finding_id: i32,
+    pub(crate) kind: &'static str,
+    pub(crate) severity: &'static str,
+    pub(crate) score: f64,
+    pub(crate) sure: f64,
+    pub(crate) title: String,
+    pub(crate) vm_id: Option<i32>,
+    pub(crate) vcpu_id: Option<i32>,
+    pub(crate) process_id: Option<i32>,
+    pub(crate) start_tsc: Option<i64>,
+    pub(crate) start_ns: Option<i64>,
+    pub(crate) end_tsc: Option<i64>,
+    pub(crate) end_ns: Option<i64>,
+    /// What proves it.
+    pub(crate) spans: Vec<SpanFacts>,
+}
+
+/// An interval that proves a finding.
+#[derive(Debug, Serialize)]
+pub(crate) struct SpanFacts {
+    pub(crate) cpu: Option<i32>,
+    pub(crate) vcpu_id: Option<i32>,
+    pub(crate) process_id: Option<i32>,
+    pub(crate) start_tsc: i64,
+    pub(crate) end_tsc: i64,
+}
+
+impl FindingFacts {
+    pub(crate) fn of(finding_id: i32, finding: Finding) -> FindingFacts {
+        let Finding { kind, severity, score, sure, title, who, start_tsc, end_tsc, start_ns, end_ns, spans } = finding;
+        let span = |span: Span| {
+            let Span { cpu, vcpu_id, process_id, start_tsc, end_tsc } = span;
+            SpanFacts { cpu, vcpu_id, process_id, start_tsc, end_tsc }
+        };
+        FindingFacts {
+            finding_id,
+            kind: kind.name(),
+            severity: severity.name(),
+            score,
+            sure,
+            title,
+            vm_id: who.vm_id,
+            vcpu_id: who.vcpu_id,
+            process_id: who.process_id,
+            start_tsc,
+            start_ns,
+            end_tsc,
+            end_ns,
+            spans: spans.into_iter().map(span).collect(),
+        }
+    }
 }
 
 /// Shares of a cpu's time, 0 to 1.
@@ -398,6 +456,7 @@ impl Facts {
             tsc_hz: rate.0,
             span_ticks: span,
             span_ns: rate.ns(span as f64),
+            findings: (0..).zip(havana_insight::found(dataset)?).map(|(id, f)| FindingFacts::of(id, f)).collect(),
             exits: vms.iter().map(|v| v.exits).sum(),
             cpus,
             vms,

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 
 use havana_store::Dataset;
 
-pub(crate) use facts::Facts;
+pub(crate) use facts::{Facts, FindingFacts};
 
 /// How to write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use super::Facts;
 use super::facts::{Share, VcpuFacts, VmFacts};
-use crate::units::{Rate, bytes, count, percent};
+use havana_insight::Severity;
+use havana_insight::words::{Rate, bytes, count, percent};
 
 /// Rows under this share of the time are folded.
 const SMALL: f64 = 0.001;
@@ -30,6 +31,7 @@ pub(super) fn write(facts: &Facts, colour: bool, out: &mut impl Write) -> io::Re
         let Style { bold, end, .. } = style;
         writeln!(out, "\n{bold}No VM ran in this trace.{end}")?;
     }
+    findings(facts, &style, out)?;
     who_had_the_cpus(facts, &style, out)?;
     if !facts.vms.is_empty() {
         vms(facts, &style, out)?;
@@ -58,6 +60,40 @@ fn head(facts: &Facts, rate: Rate, style: &Style, out: &mut impl Write) -> io::R
         count(facts.exits),
         percent(facts.lost_share),
     )
+}
+
+/// No more findings than this.
+const FOUND: usize = 8;
+
+fn findings(facts: &Facts, style: &Style, out: &mut impl Write) -> io::Result<()> {
+    let Style { bold, dim, warn, end } = style;
+    if facts.vms.is_empty() && facts.findings.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{bold}FINDINGS{end}")?;
+    if facts.findings.is_empty() {
+        writeln!(out, "  {dim}nothing unexpected{end}")?;
+    }
+    // What matters little is only counted where there is more.
+    let matters = facts.findings.iter().filter(|finding| finding.severity != Severity::Low.name()).count();
+    let shown = if matters > 0 { matters.min(FOUND) } else { facts.findings.len().min(FOUND / 2) };
+    for finding in &facts.findings[..shown] {
+        let mark = if finding.severity == Severity::High.name() { warn } else { "" };
+        let maybe = if finding.sure < 0.75 { ", perhaps" } else { "" };
+        let what = format!("{}{maybe}", finding.kind);
+        writeln!(
+            out,
+            "  {mark}{:<8}{} {what:<20}  {}",
+            finding.severity,
+            if mark.is_empty() { "" } else { end },
+            finding.title
+        )?;
+    }
+    let rest = facts.findings.len() - shown;
+    if rest > 0 {
+        writeln!(out, "  {dim}{rest} more{end}")?;
+    }
+    Ok(())
 }
 
 const BAR: usize = 40;

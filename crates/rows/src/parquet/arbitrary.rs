@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::{
-    CpuState, CpuStateKind, Evidence, Exit, Lod, LodExits, Loss, LossCause, Process, State, Taker, TakerKind, Thread,
-    ThreadKind, Time, TrackKind, Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset,
+    CpuState, CpuStateKind, Evidence, Exit, Finding, FindingKind, FindingSpan, Lod, LodExits, Loss, LossCause, Process,
+    Severity, State, Taker, TakerKind, Thread, ThreadKind, Time, TrackKind, Vcpu, VcpuState, VcpuStateKind, Vm,
+    VmOffset,
 };
 
 fn tick() -> impl Strategy<Value = i64> {
@@ -123,6 +124,31 @@ prop_compose! {
         offset_bytes in tick(), bytes in tick(),
     ) -> Loss {
         Loss { cpu, start_tsc, end_tsc, cause, source, offset_bytes, bytes }
+    }
+}
+
+prop_compose! {
+    fn who()(vm_id in of(id()), vcpu_id in of(id()), process_id in of(id())) -> [Option<i32>; 3] {
+        [vm_id, vcpu_id, process_id]
+    }
+}
+
+prop_compose! {
+    pub(super) fn finding()(
+        finding_id in id(), kind in select(FindingKind::ALL), severity in select(Severity::ALL), score in 0.0..1.0f64,
+        sure in 0.0..1.0f64, title in text(), [vm_id, vcpu_id, process_id] in who(), start_tsc in of(tick()),
+        end_tsc in of(tick()),
+    ) -> Finding {
+        Finding { finding_id, kind, severity, score, sure, title, vm_id, vcpu_id, process_id, start_tsc, end_tsc }
+    }
+}
+
+prop_compose! {
+    pub(super) fn finding_span()(
+        finding_id in id(), cpu in of(id()), vcpu_id in of(id()), process_id in of(id()), start_tsc in tick(),
+        end_tsc in tick(),
+    ) -> FindingSpan {
+        FindingSpan { finding_id, cpu, vcpu_id, process_id, start_tsc, end_tsc }
     }
 }
 

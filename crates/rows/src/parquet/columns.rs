@@ -17,7 +17,10 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int8Type, Int32Type, Int64T
 
 use super::Error;
 use super::clock::Scale;
-use crate::{CpuStateKind, Evidence, LossCause, State, Taker, TakerKind, ThreadKind, Time, TrackKind, VcpuStateKind};
+use crate::{
+    CpuStateKind, Evidence, FindingKind, LossCause, Severity, State, Taker, TakerKind, ThreadKind, Time, TrackKind,
+    VcpuStateKind,
+};
 
 /// A column of a table: what it is called and holds, and how it is best encoded.
 pub(super) struct Column {
@@ -209,6 +212,44 @@ impl Form for Tick {
 
     fn get(read: &&[i64], row: usize) -> i64 {
         read[row]
+    }
+}
+
+/// A [`Tick`], or none.
+pub(super) struct MaybeTick(MaybeNumber<Int64Type>);
+
+impl Form for MaybeTick {
+    type Value = Option<i64>;
+    type Read<'a> = &'a PrimitiveArray<Int64Type>;
+
+    fn new() -> Self {
+        MaybeTick(MaybeNumber::new())
+    }
+
+    fn columns(name: &str, out: &mut Vec<Column>) {
+        let stem = name.strip_suffix("_tsc").unwrap_or(name);
+        for name in [name.into(), format!("{stem}_ns")] {
+            out.push(column(name, DataType::Int64, true, Encoding::Repeats));
+        }
+    }
+
+    fn push(&mut self, value: &Option<i64>) {
+        self.0.push(value);
+    }
+
+    fn take(&mut self, clock: Option<&Scale>, out: &mut Vec<ArrayRef>) {
+        let valid = self.0.valid.finish();
+        let values = take_numbers::<Int64Type>(&mut self.0.values);
+        let ns = nanoseconds(&values, valid.clone(), clock);
+        out.extend([Arc::new(PrimitiveArray::<Int64Type>::new(values, valid)), ns]);
+    }
+
+    fn find<'a>(batch: &'a RecordBatch, name: &str) -> Result<Self::Read<'a>, Error> {
+        find_numbers(batch, name)
+    }
+
+    fn get(read: &Self::Read<'_>, row: usize) -> Option<i64> {
+        at(read, row)
     }
 }
 
@@ -441,7 +482,18 @@ macro_rules! named {
     )+};
 }
 
-named!(CpuStateKind, Evidence, LossCause, State, TakerKind, ThreadKind, TrackKind, VcpuStateKind);
+named!(
+    CpuStateKind,
+    Evidence,
+    FindingKind,
+    LossCause,
+    Severity,
+    State,
+    TakerKind,
+    ThreadKind,
+    TrackKind,
+    VcpuStateKind
+);
 
 fn name_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8))
@@ -626,6 +678,8 @@ impl Form for MaybeText {
     }
 }
 
+/// A part of something.
+pub(super) type Ratio = Number<Float64Type>;
 /// A ratio, or none.
 pub(super) type MaybeRatio = MaybeNumber<Float64Type>;
 /// An id, a cpu, a small number.

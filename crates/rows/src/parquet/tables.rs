@@ -12,12 +12,12 @@ use arrow::datatypes::{Fields, Schema, SchemaRef};
 use super::Error;
 use super::clock::Scale;
 use super::columns::{
-    Address, Column, Form, Id, MaybeAddress, MaybeId, MaybeOffset, MaybeRatio, MaybeTaker, MaybeText, MaybeTimes, Name,
-    Offset, Quantity, Repeated, Serial, Text, Tick, Times,
+    Address, Column, Form, Id, MaybeAddress, MaybeId, MaybeOffset, MaybeRatio, MaybeTaker, MaybeText, MaybeTick,
+    MaybeTimes, Name, Offset, Quantity, Ratio, Repeated, Serial, Text, Tick, Times,
 };
 use crate::{
-    CpuState, CpuStateKind, Evidence, Exit, Lod, LodExits, Loss, LossCause, Process, State, Thread, ThreadKind,
-    TrackKind, Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset,
+    CpuState, CpuStateKind, Evidence, Exit, Finding, FindingKind, FindingSpan, Lod, LodExits, Loss, LossCause, Process,
+    Severity, State, Thread, ThreadKind, TrackKind, Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset,
 };
 
 /// A row of a table.
@@ -243,6 +243,29 @@ tables! {
         offset_bytes: Quantity,
         bytes: Quantity,
     }
+    /// What is unexpected; the first is read first.
+    Findings = "findings" of Finding, sorted by "finding_id" = |row| i64::from(row.finding_id), {
+        finding_id: Serial,
+        kind: Name<FindingKind>,
+        severity: Name<Severity>,
+        score: Ratio,
+        sure: Ratio,
+        title: Text,
+        vm_id: MaybeId,
+        vcpu_id: MaybeId,
+        process_id: MaybeId,
+        start_tsc: MaybeTick,
+        end_tsc: MaybeTick,
+    }
+    /// The intervals that prove findings.
+    FindingSpans = "finding_spans" of FindingSpan, sorted by "start_tsc" = |row| row.start_tsc, {
+        finding_id: Id,
+        cpu: MaybeId,
+        vcpu_id: MaybeId,
+        process_id: MaybeId,
+        start_tsc: Tick,
+        end_tsc: Tick,
+    }
     /// Summaries of cpus, vCPUs and guest processes, for drawing.
     Lod = "lod" of Lod, sorted by "bucket_start_tsc" = |row| row.bucket_start_tsc, {
         level: Id,
@@ -276,7 +299,7 @@ impl Table {
     /// The column that says where a row ends that has a length.
     pub const fn end_column(self) -> Option<&'static str> {
         match self {
-            Table::CpuStates | Table::VcpuStates | Table::Losses => Some("end_tsc"),
+            Table::CpuStates | Table::VcpuStates | Table::Losses | Table::FindingSpans => Some("end_tsc"),
             Table::Lod => Some("bucket_end_tsc"),
             _ => None,
         }

@@ -82,7 +82,21 @@ macro_rules! round_trips {
     };
 }
 
-round_trips!(cpu_state, vcpu_state, exit, vm, vm_offset, vcpu, process, thread, loss, lod, lod_exits);
+round_trips!(
+    cpu_state,
+    vcpu_state,
+    exit,
+    vm,
+    vm_offset,
+    vcpu,
+    process,
+    thread,
+    loss,
+    finding,
+    finding_span,
+    lod,
+    lod_exits
+);
 
 fn state_at(tsc: i64) -> CpuState {
     CpuState {

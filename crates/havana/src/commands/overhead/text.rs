@@ -5,7 +5,7 @@ use std::io::Write;
 use havana_capture::overhead::{CONFIDENCE, LEAST_ROUNDS, Lost, Measured, Slowdown};
 
 use super::Told;
-use crate::units::{bytes, count, duration, percent};
+use havana_insight::words::{bytes, count, duration, percent};
 
 /// What is above the columns, and how: names to the left, numbers to the right.
 const COLUMNS: [(&str, Side); 7] = [

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use havana_live::{By, Frame, States, Taken, VcpuFrame, VmFrame};
 
 use crate::cli::Sort;
-use crate::units::{self, count};
+use havana_insight::words::{self, count};
 
 /// `48.7`, of one cpu.
 pub(super) fn percent(share: f64) -> String {
@@ -97,7 +97,7 @@ pub(super) fn busy(frame: &Frame) -> [(&'static str, f64); 6] {
 
 /// When it was.
 pub(super) fn when(frame: &Frame) -> String {
-    let long = frame.seconds().map_or_else(String::new, |seconds| units::duration(seconds * 1e9));
+    let long = frame.seconds().map_or_else(String::new, |seconds| words::duration(seconds * 1e9));
     match (frame.wall_ns, frame.since) {
         (Some(ns), _) => format!("{long} up to {}", utc(ns)),
         (None, Some(since)) => format!("{long} from {since:.3} s on"),
@@ -135,7 +135,7 @@ pub(super) fn lacks(frame: &Frame) -> Vec<String> {
         .losses
         .iter()
         .map(|lost| {
-            let share = units::percent(frame.share(lost.ticks) / frame.cpus.len().max(1) as f64);
+            let share = words::percent(frame.share(lost.ticks) / frame.cpus.len().max(1) as f64);
             format!("lost: {} ({} of the cpus' time, {} times)", lost.cause, share, count(lost.count))
         })
         .collect();
@@ -153,8 +153,8 @@ pub(super) fn lacks(frame: &Frame) -> Vec<String> {
 pub(super) fn cost(frame: &Frame) -> String {
     format!(
         "{} of trace, analyzed in {}; havana top: {} % of a cpu",
-        units::bytes(frame.cost.bytes),
-        units::duration(frame.cost.seconds * 1e9),
+        words::bytes(frame.cost.bytes),
+        words::duration(frame.cost.seconds * 1e9),
         percent(frame.cost.cpu_share),
     )
 }

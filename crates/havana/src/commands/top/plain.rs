@@ -72,6 +72,7 @@ fn of_one(out: &mut String, frame: &Frame, vm: &VmFrame) {
 /// Why it exited, where the trace says so.
 pub(super) fn reasons(vm: &VmFrame) -> Option<String> {
     let some = vm.reasons.iter().take(4);
-    let some: Vec<String> = some.map(|(name, exits)| format!("{name} {}", crate::units::count(*exits))).collect();
+    let some: Vec<String> =
+        some.map(|(name, exits)| format!("{name} {}", havana_insight::words::count(*exits))).collect();
     (!some.is_empty()).then(|| some.join(", "))
 }

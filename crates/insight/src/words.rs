@@ -3,16 +3,17 @@
 use havana_store::Clock;
 
 /// Ticks a second, or none: then every time is ticks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rate(pub(crate) Option<u64>);
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rate(pub Option<u64>);
 
 impl Rate {
-    pub(crate) fn ns(self, ticks: f64) -> Option<f64> {
+    /// Nanoseconds, where a rate is known.
+    pub fn ns(self, ticks: f64) -> Option<f64> {
         self.0.map(|hz| ticks * 1e9 / hz as f64)
     }
 
     /// `12.4 s`, `3.1 ms`, `±10 µs` without the sign; ticks where no rate is known.
-    pub(crate) fn span(self, ticks: f64) -> String {
+    pub fn span(self, ticks: f64) -> String {
         match self.ns(ticks) {
             Some(ns) => duration(ns),
             None => format!("{} ticks", count(ticks as u64)),
@@ -20,7 +21,8 @@ impl Rate {
     }
 }
 
-pub(crate) fn duration(ns: f64) -> String {
+/// `12.4 s`, `3.10 ms`.
+pub fn duration(ns: f64) -> String {
     let (value, unit) = match ns.abs() {
         n if n < 999.5 => (ns, "ns"),
         n if n < 999_500.0 => (ns / 1e3, "µs"),
@@ -37,7 +39,7 @@ pub(crate) fn duration(ns: f64) -> String {
 }
 
 /// `31,204`.
-pub(crate) fn count(n: u64) -> String {
+pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, d) in digits.chars().enumerate() {
@@ -50,7 +52,7 @@ pub(crate) fn count(n: u64) -> String {
 }
 
 /// `61.3 %`, with as many decimals as mean something.
-pub(crate) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     let p = share * 100.0;
     match p.abs() {
         v if v >= 99.95 || v == 0.0 => format!("{p:.0} %"),
@@ -61,7 +63,8 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
-pub(crate) fn bytes(n: u64) -> String {
+/// `1.2 MB`.
+pub fn bytes(n: u64) -> String {
     match n {
         0..=9_999 => format!("{n} B"),
         10_000..=9_999_999 => format!("{:.1} kB", n as f64 / 1e3),
@@ -71,7 +74,7 @@ pub(crate) fn bytes(n: u64) -> String {
 }
 
 /// The rate that a dataset's clock has.
-pub(crate) fn rate_of(clock: &Clock) -> Rate {
+pub fn rate_of(clock: &Clock) -> Rate {
     Rate(clock.tsc_hz.filter(|_| clock.tsc_hz_known))
 }
 
