@@ -16,7 +16,7 @@ use crate::changes::{Change, changes};
 use crate::finding::{Finding, Kind, Severity, Span, Who};
 use crate::names::Names;
 use crate::series::{Series, Track};
-use crate::steal::{Culprit, Steal};
+use crate::steal::{Culprit, Steal, Taken};
 use havana_rows::{Taker, TakerKind};
 
 /// Processes looked at: those that had most. A culprit is among them.
@@ -60,17 +60,55 @@ fn stretch(shares: &[f64]) -> Stretch {
     }
 }
 
+/// Who waited for a process.
+pub(crate) struct Harm<'a> {
+    /// Ticks, of all vCPUs together, of the time asked for.
+    ticks: f64,
+    /// What it took of each vCPU in all, most first.
+    victims: Vec<(i32, &'a Taken)>,
+    /// It is much, and its VM is not rather the victim.
+    pub(crate) paid: bool,
+}
+
+impl<'a> Harm<'a> {
+    /// That a process does in these buckets.
+    pub(crate) fn of(
+        process: i32,
+        track: &Track,
+        (from, to): (usize, usize),
+        series: &Series,
+        steal: &'a Steal,
+    ) -> Harm<'a> {
+        let culprit = Culprit { taker: Taker { kind: TakerKind::Vm, id: Some(track.vm_id) }, process: Some(process) };
+        let harm: f32 = steal.harm.get(&culprit).map_or(0.0, |harm| harm[from..to].iter().sum());
+        let (ticks, all) = (f64::from(harm), (series.grid.start(to) - series.grid.start(from)) as f64);
+        let victims = steal.of(culprit);
+        let rather_victim = victims.first().is_some_and(|(vcpu, _)| steal.is_victim(track.vm_id, *vcpu, series));
+        Harm { ticks, victims, paid: ticks >= PAID * all && !rather_victim }
+    }
+
+    /// `; VM 0 waited 1.38 s for it`, where it is worth a word in so many ticks.
+    pub(crate) fn told(&self, names: &Names, ticks: f64) -> String {
+        let Some((victim, taken)) = self.victims.first().filter(|_| self.ticks > 0.01 * ticks) else {
+            return String::new();
+        };
+        let at_most = if taken.observed < taken.ticks / 2.0 { "at most " } else { "" };
+        let others = match self.victims.len() - 1 {
+            0 => String::new(),
+            1 => " and another vCPU".into(),
+            n => format!(" and {n} other vCPUs"),
+        };
+        format!("; {}{others} waited {at_most}{} for it", names.vcpu(*victim), names.length(self.ticks))
+    }
+}
+
 fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &Names) -> Option<Finding> {
     let grid = series.grid;
     let shares = grid.shares(&track.on);
     let Stretch { rise, from, to, level } = stretch(&shares);
     let ticks = (grid.start(to) - grid.start(from)) as f64;
-    let culprit = Culprit { taker: Taker { kind: TakerKind::Vm, id: Some(track.vm_id) }, process: Some(process) };
-    let harm: f32 = steal.harm.get(&culprit).map_or(0.0, |harm| harm[from..to].iter().sum());
-    let harm = f64::from(harm);
-    let victims = steal.of(culprit);
-    let rather_victim = victims.first().is_some_and(|(vcpu, _)| steal.is_victim(track.vm_id, *vcpu, series));
-    let paid = harm >= PAID * ticks && !rather_victim;
+    let harm = Harm::of(process, track, (from, to), series, steal);
+    let paid = harm.paid;
     let severity = match () {
         () if to < shares.len() => Severity::Low,
         () if level > 0.5 && paid => Severity::High,
@@ -89,15 +127,7 @@ fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &
         (Some(_), true) => format!(" from {} to {}", names.moment(grid.start(from)), names.moment(grid.start(to))),
         (None, _) => " all along".into(),
     };
-    if let Some((victim, taken)) = victims.first().filter(|_| harm > 0.01 * ticks) {
-        let at_most = if taken.observed < taken.ticks / 2.0 { "at most " } else { "" };
-        let others = match victims.len() - 1 {
-            0 => String::new(),
-            1 => " and another vCPU".into(),
-            n => format!(" and {n} other vCPUs"),
-        };
-        title += &format!("; {}{others} waited {at_most}{} for it", names.vcpu(*victim), names.length(harm));
-    }
+    title += &harm.told(names, ticks);
     let mut finding = Finding::new(Kind::Consumption, severity, level * ticks / grid.span(), title);
     finding.sure = rise.map_or(1.0, |rise| rise.sure);
     finding.who = Who { vm_id: Some(track.vm_id), vcpu_id: Track::mostly(&track.vcpus), process_id: Some(process) };
@@ -110,7 +140,7 @@ fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &
         start_tsc: grid.start(from),
         end_tsc: grid.start(to),
     }];
-    finding.spans.extend(victims.iter().flat_map(|(_, taken)| taken.longest.first()).take(4));
+    finding.spans.extend(harm.victims.iter().flat_map(|(_, taken)| taken.longest.first()).take(4));
     Some(finding)
 }
 

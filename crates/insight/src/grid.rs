@@ -1,5 +1,7 @@
 //! Time in even buckets.
 
+use havana_store::Dataset;
+
 /// How many buckets a dataset's time has. Fine enough that the begin of something is told to 0.2 % of the time, coarse
 /// enough that a series of each process fits in memory, and that change points of many are found at once.
 pub(crate) const BUCKETS: usize = 512;
@@ -12,6 +14,12 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
+    /// Of all the time of a dataset.
+    pub(crate) fn of(dataset: &Dataset) -> Option<Grid> {
+        let manifest = dataset.manifest();
+        manifest.first_tsc.zip(manifest.last_tsc).and_then(|(from, to)| Grid::new(from, to))
+    }
+
     /// Of a time whose buckets all have a length.
     pub(crate) fn new(from: i64, to: i64) -> Option<Grid> {
         (to.saturating_sub(from) >= BUCKETS as i64).then_some(Grid { from, to })

@@ -21,6 +21,8 @@
 //! | `waiting` | who is stopped again and again? |
 //! | `period` | who comes again and again? |
 //! | `trouble` | what is wrong with the trace, which VM came or went? |
+//! | `fingerprint` | what is a process known by, and which is which of another dataset? |
+//! | `baseline` | what is normal, and what of a dataset is not? |
 //! | `rank` | what is read first? |
 //! | `words` | how do numbers read? |
 //!
@@ -29,6 +31,7 @@
 //! Memory does not grow with the rows, but for one series a guest process (2 kB).
 #![forbid(unsafe_code)]
 
+mod baseline;
 mod changes;
 mod consumption;
 mod exits;
@@ -45,15 +48,22 @@ mod trouble;
 mod waiting;
 pub mod words;
 
+pub use baseline::{
+    BaselineError, Metric, ProcessProfile, Profile, Spread, Usual, VmProfile, find_against, learn,
+};
 pub use finding::{Finding, Kind, Severity, Span, Who, rows};
 pub use fingerprint::{Fingerprint, Histogram, Pair, Print, Prints, fingerprints, pairs};
+
+use std::collections::BTreeMap;
 
 use havana_rows::parquet::NsClock;
 use havana_store::{Clock, Dataset, StoreError};
 
+use crate::exits::Exits;
 use crate::grid::Grid;
 use crate::names::Names;
 use crate::series::Series;
+use crate::slices::Slice;
 use crate::steal::Steal;
 use crate::waiting::Waits;
 
@@ -62,27 +72,48 @@ use crate::waiting::Waits;
 /// # Errors
 /// Those of reading it.
 pub fn find(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
-    let manifest = dataset.manifest();
-    let Some(grid) = manifest.first_tsc.zip(manifest.last_tsc).and_then(|(from, to)| Grid::new(from, to)) else {
-        return Ok(Vec::new());
-    };
-    let names = Names::read(dataset)?;
-    let (mut series, mut steal, mut waits) = (Series::new(grid), Steal::new(grid), Waits::default());
-    slices::each(dataset, grid, |slice| {
-        series.add(slice);
-        steal.add(slice);
-        waits.add(slice);
-    })?;
-    let exits = exits::count(dataset, grid)?;
-    let mut findings = trouble::findings(dataset, &series, &names)?;
-    findings.extend(exits::findings(&exits, &series, &names));
-    findings.extend(waiting::findings(&waits, grid, &names));
-    findings.extend(period::findings(&series, &names));
-    findings.extend(consumption::findings(&series, &steal, &names));
-    findings.extend(steal::findings(&steal, &series, &names));
+    let Some(grid) = Grid::of(dataset) else { return Ok(Vec::new()) };
+    let mut findings = Looked::at(dataset, grid, |_| {})?.findings(dataset)?;
     rank::rank(&mut findings);
-    dated(&mut findings, &manifest.clock);
+    dated(&mut findings, &dataset.manifest().clock);
     Ok(findings)
+}
+
+/// What findings are made of.
+struct Looked {
+    names: Names,
+    series: Series,
+    steal: Steal,
+    waits: Waits,
+    exits: BTreeMap<i32, Exits>,
+}
+
+impl Looked {
+    /// Reads a dataset; what else wants its slices gets them.
+    fn at(dataset: &Dataset, grid: Grid, mut also: impl FnMut(&Slice)) -> Result<Looked, StoreError> {
+        let names = Names::read(dataset)?;
+        let (mut series, mut steal, mut waits) = (Series::new(grid), Steal::new(grid), Waits::default());
+        slices::each(dataset, grid, |slice| {
+            series.add(slice);
+            steal.add(slice);
+            waits.add(slice);
+            also(slice);
+        })?;
+        let exits = exits::count(dataset, grid)?;
+        Ok(Looked { names, series, steal, waits, exits })
+    }
+
+    /// Findings of every kind, in no order.
+    fn findings(&self, dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
+        let Looked { names, series, steal, waits, exits } = self;
+        let mut findings = trouble::findings(dataset, series, names)?;
+        findings.extend(exits::findings(exits, series, names));
+        findings.extend(waiting::findings(waits, series.grid, names));
+        findings.extend(period::findings(series, names));
+        findings.extend(consumption::findings(series, steal, names));
+        findings.extend(steal::findings(steal, series, names));
+        Ok(findings)
+    }
 }
 
 /// What its tables say was found in a dataset; where nobody looked, what [`find`] finds.

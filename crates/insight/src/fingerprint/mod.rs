@@ -24,7 +24,7 @@ pub use histogram::Histogram;
 pub use pairs::{Pair, pairs};
 
 pub(crate) use gather::Gather;
-pub(crate) use pairs::{Match, match_up};
+pub(crate) use pairs::{match_up, role, roles_apart};
 
 use std::collections::BTreeMap;
 
@@ -145,17 +145,24 @@ pub struct Print {
 /// # Errors
 /// Those of reading it.
 pub fn fingerprints(dataset: &Dataset) -> Result<Prints, StoreError> {
-    let manifest = dataset.manifest();
-    let Some(grid) = manifest.first_tsc.zip(manifest.last_tsc).and_then(|(from, to)| Grid::new(from, to)) else {
-        return Ok(Prints::default());
-    };
-    let mut gather = Gather::new(manifest.clock.tsc_hz);
+    let Some(grid) = Grid::of(dataset) else { return Ok(Prints::default()) };
+    let mut gather = Gather::new(dataset.manifest().clock.tsc_hz);
     slices::each(dataset, grid, |slice| gather.add(slice, |process, _| process))?;
     let exits = exits::count(dataset, grid)?;
     Prints::of(dataset, grid, gather, &exits)
 }
 
 impl Prints {
+    /// Those of which enough was seen.
+    fn clear(&self) -> impl Iterator<Item = (i32, &Print)> {
+        self.processes.iter().filter(|(_, print)| print.fingerprint.is_clear()).map(|(id, print)| (*id, print))
+    }
+
+    /// Those of a VM.
+    pub(crate) fn clear_of(&self, vm: i32) -> impl Iterator<Item = (i32, &Print)> {
+        self.clear().filter(move |(_, print)| print.vm_id == vm)
+    }
+
     pub(crate) fn of(
         dataset: &Dataset,
         grid: Grid,

@@ -82,11 +82,7 @@ pub fn pairs(a: &Prints, b: &Prints) -> Vec<Pair> {
         return Vec::new();
     }
     let vms = vms(a, b);
-    let clear = |of: &Prints| -> Vec<(i32, Print)> {
-        let clear = of.processes.iter().filter(|(_, print)| print.fingerprint.is_clear());
-        clear.map(|(id, print)| (*id, print.clone())).collect()
-    };
-    let (mine, its) = (clear(a), clear(b));
+    let (mine, its): (Vec<_>, Vec<_>) = (a.clear().collect(), b.clear().collect());
     let theirs: BTreeSet<i32> = vms.values().copied().collect();
     let apart = |one: &Print, other: &Print| match vms.get(&one.vm_id) {
         Some(vm) if *vm != other.vm_id => 1.0,
@@ -112,27 +108,28 @@ fn vms(a: &Prints, b: &Prints) -> BTreeMap<i32, i32> {
     let known: BTreeSet<i32> = vms.values().copied().collect();
     let mine: Vec<i32> = a.vms.keys().copied().filter(|vm| !vms.contains_key(vm)).collect();
     let its: Vec<i32> = b.vms.keys().copied().filter(|vm| !known.contains(vm)).collect();
-    let of = |prints: &Prints, vm: i32| -> Vec<(f64, Fingerprint)> {
-        let mine = prints.processes.values().filter(|print| print.vm_id == vm && print.fingerprint.is_clear());
-        mine.map(|print| (print.share, print.fingerprint.clone())).collect()
-    };
-    let (one, other): (Vec<_>, Vec<_>) =
-        (mine.iter().map(|vm| of(a, *vm)).collect(), its.iter().map(|vm| of(b, *vm)).collect());
+    let one: Vec<_> = mine.iter().map(|vm| role(a, *vm)).collect();
+    let other: Vec<_> = its.iter().map(|vm| role(b, *vm)).collect();
     let distances: Vec<Vec<f64>> = one.iter().map(|a| other.iter().map(|b| roles_apart(a, b)).collect()).collect();
     vms.extend(match_up(&distances, RATIO).into_iter().map(|m| (mine[m.a], its[m.b])));
     vms
 }
 
+/// What runs in a VM.
+pub(crate) fn role(prints: &Prints, vm: i32) -> Vec<&Fingerprint> {
+    prints.clear_of(vm).map(|(_, print)| &print.fingerprint).collect()
+}
+
 /// How far apart the roles of two VMs are: the mean, over the processes of both, of how far the nearest of the other is (a
 /// Chamfer distance).
-pub(crate) fn roles_apart(a: &[(f64, Fingerprint)], b: &[(f64, Fingerprint)]) -> f64 {
-    let nearest = |one: &Fingerprint, of: &[(f64, Fingerprint)]| {
-        of.iter().filter_map(|(_, other)| one.distance(other)).fold(1.0, f64::min)
+pub(crate) fn roles_apart(a: &[&Fingerprint], b: &[&Fingerprint]) -> f64 {
+    let nearest = |one: &Fingerprint, of: &[&Fingerprint]| {
+        of.iter().filter_map(|other| one.distance(other)).fold(1.0, f64::min)
     };
     if a.is_empty() || b.is_empty() {
         return 1.0;
     }
-    let sum: f64 = a.iter().map(|(_, one)| nearest(one, b)).chain(b.iter().map(|(_, one)| nearest(one, a))).sum();
+    let sum: f64 = a.iter().map(|one| nearest(one, b)).chain(b.iter().map(|one| nearest(one, a))).sum();
     sum / (a.len() + b.len()) as f64
 }
 
