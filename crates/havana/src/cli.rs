@@ -64,6 +64,13 @@ Examples:
   havana report tuesday.havana
   havana report tuesday.havana --json | jq '.vms[].vcpus[].guest'")]
     Report(Report),
+    /// Datasets → a profile of what is normal, which findings can then be held against
+    #[command(after_help = "\
+Examples:
+  havana learn monday.havana tuesday.havana wednesday.havana -o normal.json
+  havana analyze perf.data --baseline normal.json
+  havana report thursday.havana --baseline normal.json --alert any:high")]
+    Learn(Learn),
     /// The interactive view of a dataset or a trace, in the browser
     #[command(after_help = "\
 Examples:
@@ -355,6 +362,9 @@ pub(crate) struct Analyze {
     /// What VMs are called: a VMM a line, as ps -eo pid,args prints them, or TOML
     #[arg(long, value_name = "FILE")]
     pub(crate) names: Option<PathBuf>,
+    /// Hold findings against this profile of what is normal (see learn)
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) baseline: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -398,6 +408,9 @@ pub(crate) struct Report {
     /// A dataset
     #[arg(value_name = "DATASET")]
     pub(crate) dataset: PathBuf,
+    /// Look for findings anew, against this profile of what is normal (see learn)
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) baseline: Option<PathBuf>,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -408,6 +421,19 @@ pub(crate) struct Report {
     /// Exit with status 1 where anything of the trace was lost
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Learn {
+    /// Datasets of a node on which all was as it should be; the more, the surer
+    #[arg(required = true, value_name = "DATASET")]
+    pub(crate) datasets: Vec<PathBuf>,
+    /// The profile to write; - for standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Replace a file that stands there
+    #[arg(short, long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -48,11 +48,9 @@ mod trouble;
 mod waiting;
 pub mod words;
 
-pub use baseline::{
-    BaselineError, Metric, ProcessProfile, Profile, Spread, Usual, VmProfile, find_against, learn,
-};
+pub use baseline::{BaselineError, Metric, ProcessProfile, Profile, Spread, Usual, VmProfile, find_against, learn};
 pub use finding::{Finding, Kind, Severity, Span, Who, rows};
-pub use fingerprint::{Fingerprint, Histogram, Pair, Print, Prints, fingerprints, pairs};
+pub use fingerprint::{Fingerprint, Histogram, Pair, Print, Prints, Rhythm, fingerprints, pairs};
 
 use std::collections::BTreeMap;
 

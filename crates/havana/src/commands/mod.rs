@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod doctor;
 mod identity;
+mod learn;
 mod names;
 mod overhead;
 mod packets;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Overhead(args) => overhead::run(&args),
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::View(args) => view::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Packets(args) => packets::run(&args),

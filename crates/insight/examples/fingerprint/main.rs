@@ -6,6 +6,7 @@
 //! Limits were set looking at seeds below 1,000 only; the table of the docs is of seeds from 1,000 on. With `-v`: what was
 //! paired wrong, and how far apart the same and different programs are.
 
+#[path = "../judge/again.rs"]
 mod again;
 #[allow(dead_code)]
 #[path = "../judge/case.rs"]
@@ -23,16 +24,8 @@ use case::{Result, analyze};
 use havana_insight::{Prints, fingerprints, pairs};
 use havana_sim::Scenario;
 
-const SCENARIOS: [&str; 8] = [
-    "quiet",
-    "noisy-neighbour",
-    "cron-burst",
-    "exit-storm",
-    "overcommit",
-    "throttled",
-    "migration",
-    "clock-jump",
-];
+const SCENARIOS: [&str; 8] =
+    ["quiet", "noisy-neighbour", "cron-burst", "exit-storm", "overcommit", "throttled", "migration", "clock-jump"];
 
 /// Of one scenario.
 #[derive(Default)]

@@ -7,9 +7,9 @@
 //!
 //! | what | severity |
 //! | --- | --- |
-//! | a process that is not known in a VM that is, since it began | high: a quarter of a cpu, and others waited for it ([`Harm`]); medium: a quarter; low: a tenth |
+//! | a process that is not known in a VM that is, since it began, where it is not told as severe anyway | high: a quarter of a cpu, and others waited for it ([`Harm`]); medium: a quarter; low: a tenth |
 //! | a known process that has more | the same, of what it has more; at least low |
-//! | a VM whose vCPUs are kept from their cpus more | high: half of what it wanted; medium: a quarter; else low |
+//! | a VM whose vCPUs are kept from their cpus more | medium: a quarter of what it wanted; else low. Who had them is told as `steal` |
 //! | a VM that is more in root | high: by a quarter of a cpu; medium: by a twentieth; else low |
 //! | exits that take longer | medium: four times as long; else low |
 //! | a known process that is gone | medium: it had a tenth; low: a hundredth |
@@ -59,7 +59,7 @@ pub fn find_against(dataset: &Dataset, profile: &Profile) -> Result<Vec<Finding>
     let against = Against { profile, looked: &looked, windows: &windows, prints: &prints, assigned: &assigned, scale };
     let mut findings = looked.findings(dataset)?;
     findings.iter_mut().for_each(|finding| against.judge(finding));
-    findings.extend(against.departures());
+    findings.extend(against.departures(&findings));
     rank::rank(&mut findings);
     dated(&mut findings, &manifest.clock);
     Ok(findings)
@@ -142,16 +142,17 @@ impl Against<'_> {
         }
     }
 
-    fn departures(&self) -> Vec<Finding> {
+    /// What departs, and is not among the findings as it is.
+    fn departures(&self, found: &[Finding]) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (process, track) in self.looked.series.largest(LARGEST) {
             // All of a VM that is not known is not.
             let Some(vm) = self.vm(track.vm_id) else { continue };
-            let found = match self.process(track.vm_id, process) {
+            let departed = match self.process(track.vm_id, process) {
                 Some(known) => self.changed(process, track, known),
-                None => self.unknown(process, track, vm),
+                None => self.unknown(process, track, vm, found),
             };
-            findings.extend(found);
+            findings.extend(departed);
         }
         for (vm, on) in &self.looked.series.vms {
             match self.vm(*vm) {
@@ -189,13 +190,9 @@ impl Against<'_> {
             let (start_tsc, end_tsc) = self.windows.span(window);
             match spans.last_mut() {
                 Some(last) if (start_tsc - last.end_tsc).abs() <= 1 => last.end_tsc = end_tsc,
-                _ => spans.push(Span {
-                    cpu: None,
-                    vcpu_id: who.vcpu_id,
-                    process_id: who.process_id,
-                    start_tsc,
-                    end_tsc,
-                }),
+                _ => {
+                    spans.push(Span { cpu: None, vcpu_id: who.vcpu_id, process_id: who.process_id, start_tsc, end_tsc })
+                }
             }
         }
         spans.sort_by_key(|span| span.start_tsc - span.end_tsc);
@@ -216,7 +213,7 @@ impl Against<'_> {
         }
     }
 
-    fn unknown(&self, process: i32, track: &Track, vm: &VmProfile) -> Option<Finding> {
+    fn unknown(&self, process: i32, track: &Track, vm: &VmProfile, found: &[Finding]) -> Option<Finding> {
         let (names, grid) = (&self.looked.names, self.looked.series.grid);
         let first = track.on.iter().position(|ticks| *ticks > 0.0)?;
         let since = (grid.to - grid.start(first)) as f64;
@@ -226,6 +223,13 @@ impl Against<'_> {
             return None;
         }
         let harm = Harm::of(process, track, (first, track.on.len()), &self.looked.series, &self.looked.steal);
+        let severity = self.severity(share, &harm);
+        let told = |other: &Finding| {
+            other.kind == Kind::Consumption && other.who.process_id == Some(process) && other.severity >= severity
+        };
+        if found.iter().any(told) {
+            return None;
+        }
         let title = format!(
             "{} is not known, and took {} of a cpu{}{}",
             names.process_of(track.vm_id, process),
@@ -233,7 +237,7 @@ impl Against<'_> {
             if first > 0 { format!(" from {} on", names.moment(grid.start(first))) } else { String::new() },
             harm.told(names, since),
         );
-        let mut finding = Finding::new(Kind::Baseline, self.severity(share, &harm), share * since / grid.span(), title);
+        let mut finding = Finding::new(Kind::Baseline, severity, share * since / grid.span(), title);
         finding.who = Against::who(track.vm_id, process, track);
         finding.start_tsc = (first > 0).then(|| grid.start(first));
         finding.spans = vec![Span {
@@ -285,7 +289,7 @@ impl Against<'_> {
                 Metric::Share => (Severity::Low, "had {} of a cpu", percent(now), percent(usual)),
                 Metric::Steal if more => {
                     let what = "was kept from its cpus for {} of what it wanted";
-                    (least(now >= 0.5, now >= 0.25), what, percent(now), percent(usual))
+                    (least(false, now >= 0.25), what, percent(now), percent(usual))
                 }
                 Metric::Root if more => {
                     let what = "left its guest's work to the hypervisor for {} of a cpu";
@@ -328,7 +332,11 @@ impl Against<'_> {
                 return None;
             }
             let severity = if median >= 0.1 { Severity::Medium } else { Severity::Low };
-            let title = format!("{}: a process that usually takes {} of a cpu is not there", names.vm(vm), names.percent(median));
+            let title = format!(
+                "{}: a process that usually takes {} of a cpu is not there",
+                names.vm(vm),
+                names.percent(median)
+            );
             let mut finding = Finding::new(Kind::Baseline, severity, median, title);
             finding.sure = 0.75;
             finding.who.vm_id = Some(vm);

@@ -79,12 +79,13 @@ impl Windows {
         let (from, to) = ((start - self.from) as f64, (end - self.from) as f64);
         let (stride, width, count) = (self.stride, self.width, self.count);
         let first = (from / stride).max(0.0) as usize;
-        (first..count).map(move |window| (window, window as f64 * stride)).take_while(move |(_, at)| *at < to).filter_map(
-            move |(window, at)| {
+        (first..count)
+            .map(move |window| (window, window as f64 * stride))
+            .take_while(move |(_, at)| *at < to)
+            .filter_map(move |(window, at)| {
                 let inside = to.min(at + width) - from.max(at);
                 (inside > 0.0).then_some((window, inside))
-            },
-        )
+            })
     }
 
     pub(super) fn add(&mut self, slice: &Slice) {

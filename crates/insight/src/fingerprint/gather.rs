@@ -1,7 +1,8 @@
 //! What guest processes did, as distributions: from the rows of vCPUs, in memory that does not grow with them.
 //!
 //! A *run* is guest time of one process on one vCPU until another process has it, or it waits. An exit does not end it, nor
-//! does the vCPU's being preempted: that is the host's doing, and what the process does is not to depend on it.
+//! does the vCPU's being preempted: that is the host's doing, and what the process does is not to depend on it. But where
+//! another VM has the cpu all the time that is only inferred, and a wait looks alike. A *turn* ends with either.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use havana_rows::VcpuStateKind as State;
 use rustc_hash::FxHashMap;
 
 use super::histogram::{CLASSES, Histogram};
-use super::{Fingerprint, LONGEST_NS};
+use super::{Fingerprint, LONGEST_NS, Rhythm};
 use crate::slices::Slice;
 
 /// All processes of a dataset, or of one side of a moment.
@@ -26,14 +27,43 @@ pub(crate) struct Process {
     /// On cpus, in the guest and in root for it; ticks.
     pub(crate) on: i64,
     print: Fingerprint,
-    /// Of runs of at least each class: the last one's start, and how long from one to the next.
-    ladder: Vec<(Option<i64>, Histogram)>,
+    runs: Ladder,
+    turns: Ladder,
+}
+
+/// Of runs, or turns, of at least each class: the last one's start, and how long from one to the next.
+struct Ladder(Vec<(Option<i64>, Histogram)>);
+
+impl Ladder {
+    fn new() -> Ladder {
+        Ladder(vec![(None, Histogram::default()); CLASSES])
+    }
+
+    /// One of this length, in nanoseconds or ticks, that began then.
+    fn add(&mut self, rhythm: &mut Rhythm, length: f64, start: i64, scale: f64) {
+        let length = length.min(LONGEST_NS);
+        rhythm.lengths.add(length, length.max(1.0));
+        rhythm.count += 1.0;
+        for (last, periods) in self.0.iter_mut().take(Histogram::class(length) + 1) {
+            if let Some(last) = last.replace(start) {
+                periods.add((start - last) as f64 * scale, 1.0);
+            }
+        }
+    }
+
+    /// From one to the next, of those that are not much less than the typical one: an idle guest's timer tick finds the page
+    /// table of who ran last.
+    fn periods(mut self, rhythm: &Rhythm) -> Histogram {
+        let typical = rhythm.lengths.quantile_class(0.5).unwrap_or(0);
+        self.0.swap_remove(typical.saturating_sub(3)).1
+    }
 }
 
 /// What a vCPU does.
 #[derive(Default)]
 struct OnVcpu {
     run: Option<Run>,
+    turn: Option<Run>,
     /// In the guest since its entry or the process' begin, and in root since its exit; ticks.
     guest: Option<i64>,
     root: Option<i64>,
@@ -66,17 +96,15 @@ impl Gather {
                     if let Some(root) = of.root.take() {
                         known.print.latencies.add(root as f64 * self.scale, 1.0);
                     }
-                    match &mut of.run {
-                        Some(run) if run.process == process => {
-                            run.guest += length;
-                            of.guest = Some(of.guest.unwrap_or(0) + length);
-                        }
-                        _ => {
-                            let ended = of.run.replace(Run { process, start: row.start_tsc, guest: length });
-                            of.guest = Some(length);
-                            self.end(ended, false);
-                        }
-                    }
+                    let goes_on = of.run.is_some_and(|run| run.process == process);
+                    let so_far = of.guest.filter(|_| goes_on).unwrap_or(0);
+                    of.guest = Some(so_far + length);
+                    let begins = Run { process, start: row.start_tsc, guest: 0 };
+                    let ended = if goes_on { (None, None) } else { (of.run.take(), of.turn.take()) };
+                    of.run.get_or_insert(begins).guest += length;
+                    of.turn.get_or_insert(begins).guest += length;
+                    self.end(ended.0, false);
+                    self.end_turn(ended.1);
                 }
                 (State::Hypervisor, Some(process)) => {
                     let Some(known) = self.processes.get_mut(&process) else { continue };
@@ -93,18 +121,23 @@ impl Gather {
                     }
                 }
                 (State::Waiting, _) => {
-                    let ended = of.run.take();
+                    let (ended, turn) = (of.run.take(), of.turn.take());
                     (of.guest, of.root) = (None, None);
                     if let Some(process) = ended.and_then(|run| self.processes.get_mut(&run.process)) {
                         process.print.waits.add(length as f64 * self.scale, 1.0);
                     }
                     self.end(ended, true);
+                    self.end_turn(turn);
                 }
                 // Its run goes on; what it is away is not the hypervisor's work.
-                (State::Preempted, _) => (of.guest, of.root) = (None, None),
+                (State::Preempted | State::OffCpu, _) => {
+                    (of.guest, of.root) = (None, None);
+                    let turn = of.turn.take();
+                    self.end_turn(turn);
+                }
                 _ => {
                     // Nobody knows whether that was its end.
-                    (of.run, of.guest, of.root) = (None, None, None);
+                    (of.run, of.turn, of.guest, of.root) = (None, None, None, None);
                 }
             }
         }
@@ -113,35 +146,36 @@ impl Gather {
     fn end(&mut self, run: Option<Run>, waits: bool) {
         let Some(run) = run else { return };
         let Some(process) = self.processes.get_mut(&run.process) else { return };
-        let guest = (run.guest as f64 * self.scale).min(LONGEST_NS);
-        process.print.runs.add(guest, guest.max(1.0));
-        process.print.count += 1.0;
+        process.runs.add(&mut process.print.runs, run.guest as f64 * self.scale, run.start, self.scale);
         process.print.waited += f64::from(u8::from(waits));
-        for (last, periods) in process.ladder.iter_mut().take(Histogram::class(guest) + 1) {
-            if let Some(last) = last.replace(run.start) {
-                periods.add((run.start - last) as f64 * self.scale, 1.0);
-            }
-        }
+    }
+
+    fn end_turn(&mut self, turn: Option<Run>) {
+        let Some(turn) = turn else { return };
+        let Some(process) = self.processes.get_mut(&turn.process) else { return };
+        process.turns.add(&mut process.print.turns, turn.guest as f64 * self.scale, turn.start, self.scale);
     }
 
     /// The fingerprint of each.
     pub(crate) fn finish(mut self) -> BTreeMap<i32, Process> {
-        let open: Vec<Run> = self.vcpus.values_mut().filter_map(|vcpu| vcpu.run.take()).collect();
-        open.into_iter().for_each(|run| self.end(Some(run), false));
+        let open: Vec<_> = self.vcpus.values_mut().map(|vcpu| (vcpu.run.take(), vcpu.turn.take())).collect();
+        for (run, turn) in open {
+            self.end(run, false);
+            self.end_turn(turn);
+        }
         self.processes
     }
 }
 
 impl Process {
     fn new(vm_id: i32) -> Process {
-        let ladder = vec![(None, Histogram::default()); CLASSES];
-        Process { vm_id, on: 0, print: Fingerprint::default(), ladder }
+        Process { vm_id, on: 0, print: Fingerprint::default(), runs: Ladder::new(), turns: Ladder::new() }
     }
 
-    pub(crate) fn fingerprint(mut self) -> Fingerprint {
-        // Runs that are not much less than the typical one: an idle guest's timer tick finds the page table of who ran last.
-        let typical = self.print.runs.quantile_class(0.5).unwrap_or(0);
-        self.print.periods = self.ladder.swap_remove(typical.saturating_sub(3)).1;
-        self.print
+    pub(crate) fn fingerprint(self) -> Fingerprint {
+        let Process { mut print, runs, turns, .. } = self;
+        print.runs.periods = runs.periods(&print.runs);
+        print.turns.periods = turns.periods(&print.turns);
+        print
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! | part | of what | says |
 //! | --- | --- | --- |
-//! | `runs` | guest time until another process has the vCPU or it waits, each weighted by itself | how long it works at once |
-//! | `periods` | from one such run to the next, of those that are not much less than the typical one | how often it comes |
+//! | `runs` | guest time until another process has the vCPU or it waits, each weighted by itself; and from one such run to the next, of those that are not much less than the typical one | how long it works at once, how often it comes |
+//! | `turns` | the same, where being preempted ends one, too | the same, where a neighbour hides that it waits |
 //! | `stretches` | guest time from entry to exit, weighted by itself | how often it exits |
 //! | `latencies` | time in root for each exit, where the vCPU stayed on its cpu | what its exits are |
 //! | `waits` | how long the vCPU waited after it | what follows on it |
@@ -12,7 +12,7 @@
 //!
 //! Each is a distribution over half octaves of nanoseconds (of ticks, where no rate is known). Two are as far apart as their parts
 //! are: the root of the weighted mean square of their Jensen-Shannon distances (Lin, *Divergence measures based on the Shannon
-//! entropy*, 1991; Endres and Schindelin, 2003), over the parts that both have.
+//! entropy*, 1991; Endres and Schindelin, 2003), over the parts that both have. Of runs and turns the nearer counts.
 //!
 //! How much a process ran is no part: one that does more of the same is the same.
 
@@ -40,23 +40,47 @@ const LONGEST_NS: f64 = 67e6;
 /// Fewer runs are no rhythm, nor is less guest time; unless it never ends.
 const LEAST_RUNS: f64 = 6.0;
 
+/// How long something takes, and how often it comes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rhythm {
+    /// Guest time at once, weighted by itself.
+    pub lengths: Histogram,
+    /// From one to the next.
+    pub periods: Histogram,
+    /// How many.
+    pub count: f64,
+}
+
+impl Rhythm {
+    fn distance(&self, other: &Rhythm) -> Option<f64> {
+        let lengths = self.lengths.distance(&other.lengths)?;
+        let periods = self.periods.distance(&other.periods).unwrap_or(lengths);
+        Some(lengths.hypot(periods) / 2.0_f64.sqrt())
+    }
+
+    fn merge(&mut self, other: &Rhythm) {
+        self.lengths.merge(&other.lengths);
+        self.periods.merge(&other.periods);
+        self.count += other.count;
+    }
+}
+
 /// What a guest process is known by.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Fingerprint {
-    /// Guest time at once, weighted by itself.
-    pub runs: Histogram,
-    /// From run to run.
-    pub periods: Histogram,
+    /// Until another has the vCPU, or it waits.
+    pub runs: Rhythm,
+    /// Until another has the vCPU, or it leaves its cpu.
+    pub turns: Rhythm,
     /// From entry to exit, weighted by itself.
     pub stretches: Histogram,
     /// In root for an exit.
     pub latencies: Histogram,
     /// What a vCPU waited after it.
     pub waits: Histogram,
-    /// Runs.
-    pub count: f64,
-    /// Of these, those that ended with a wait.
+    /// Runs that ended with a wait.
     pub waited: f64,
     /// Exits.
     pub exits: f64,
@@ -69,17 +93,18 @@ impl Fingerprint {
     pub fn distance(&self, other: &Fingerprint) -> Option<f64> {
         let of = |weight: f64, distance: Option<f64>| Some((weight, distance?));
         let waited = |of: &Fingerprint| {
-            let part = of.waited / of.count;
+            let part = of.waited / of.runs.count;
             [part, 1.0 - part]
         };
         let both = |of: fn(&Fingerprint) -> f64| of(self) > 0.0 && of(other) > 0.0;
+        let (runs, turns) = (self.runs.distance(&other.runs), self.turns.distance(&other.turns));
+        let rhythm = runs.map_or(turns, |runs| Some(turns.map_or(runs, |turns| turns.min(runs))));
         let parts = [
-            of(3.0, self.runs.distance(&other.runs)),
-            of(3.0, self.periods.distance(&other.periods)),
+            of(6.0, rhythm),
             of(1.0, self.stretches.distance(&other.stretches)),
             of(1.0, self.latencies.distance(&other.latencies)),
             of(1.0, self.waits.distance(&other.waits)),
-            both(|of| of.count).then(|| (1.0, histogram::jensen_shannon(&waited(self), &waited(other)))),
+            both(|of| of.runs.count).then(|| (1.0, histogram::jensen_shannon(&waited(self), &waited(other)))),
             of(1.0, self.reasons_apart(other)),
         ];
         let weights: f64 = parts.iter().flatten().map(|(weight, _)| weight).sum();
@@ -101,17 +126,16 @@ impl Fingerprint {
 
     /// Whether enough was seen to know it again.
     pub fn is_clear(&self) -> bool {
-        self.count >= LEAST_RUNS || self.runs.total() >= LONGEST_NS
+        self.turns.count >= LEAST_RUNS || self.turns.lengths.total() >= LONGEST_NS
     }
 
     /// Takes another capture of the same process in.
     pub fn merge(&mut self, other: &Fingerprint) {
         self.runs.merge(&other.runs);
-        self.periods.merge(&other.periods);
+        self.turns.merge(&other.turns);
         self.stretches.merge(&other.stretches);
         self.latencies.merge(&other.latencies);
         self.waits.merge(&other.waits);
-        self.count += other.count;
         self.waited += other.waited;
         self.exits += other.exits;
         other.reasons.iter().for_each(|(reason, count)| *self.reasons.entry(*reason).or_default() += count);

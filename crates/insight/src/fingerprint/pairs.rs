@@ -12,7 +12,7 @@ use super::{Fingerprint, Print, Prints};
 /// The nearest must be so much nearer than the next.
 const RATIO: f64 = 0.75;
 /// Farther apart is another program.
-pub(crate) const FAR: f64 = 0.55;
+pub(crate) const FAR: f64 = 0.4;
 
 /// A process of one capture that is one of another.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,7 +56,9 @@ pub(crate) fn match_up(distances: &[Vec<f64>], ratio: f64) -> Vec<Match> {
         };
         let mut found = Vec::new();
         for a in &rows {
-            let (Some(b), distance, next) = nearest(&mut columns.iter().map(|b| (*b, distances[*a][*b]))) else { continue };
+            let (Some(b), distance, next) = nearest(&mut columns.iter().map(|b| (*b, distances[*a][*b]))) else {
+                continue;
+            };
             let (back, _, next_back) = nearest(&mut rows.iter().map(|a| (*a, distances[*a][b])));
             let other = next.min(next_back);
             // What is too far is a bound, and no other process.
@@ -123,9 +125,8 @@ pub(crate) fn role(prints: &Prints, vm: i32) -> Vec<&Fingerprint> {
 /// How far apart the roles of two VMs are: the mean, over the processes of both, of how far the nearest of the other is (a
 /// Chamfer distance).
 pub(crate) fn roles_apart(a: &[&Fingerprint], b: &[&Fingerprint]) -> f64 {
-    let nearest = |one: &Fingerprint, of: &[&Fingerprint]| {
-        of.iter().filter_map(|other| one.distance(other)).fold(1.0, f64::min)
-    };
+    let nearest =
+        |one: &Fingerprint, of: &[&Fingerprint]| of.iter().filter_map(|other| one.distance(other)).fold(1.0, f64::min);
     if a.is_empty() || b.is_empty() {
         return 1.0;
     }
