@@ -26,6 +26,13 @@ pub(crate) struct Exits {
     pub(crate) count: u64,
     pub(crate) buckets: Vec<f32>,
     pub(crate) reasons: BTreeMap<Option<i32>, u64>,
+    /// Those that left an address of the guest's kernel.
+    pub(crate) of_kernel: u64,
+}
+
+/// Whether an address is of a kernel: in the upper half, of 48 bits or more.
+const fn is_of_kernel(ip: i64) -> bool {
+    ip >> 47 & 1 == 1
 }
 
 /// Counts the exits of each process.
@@ -36,9 +43,11 @@ pub(crate) fn count(dataset: &Dataset, grid: Grid) -> Result<BTreeMap<i32, Exits
             count: 0,
             buckets: vec![0.0; BUCKETS],
             reasons: BTreeMap::new(),
+            of_kernel: 0,
         });
         of.count += 1;
         of.buckets[grid.bucket(exit.exit_tsc)] += 1.0;
+        of.of_kernel += u64::from(exit.guest_ip.is_some_and(is_of_kernel));
         *of.reasons.entry(exit.reason).or_default() += 1;
     })?;
     Ok(all)

@@ -22,6 +22,7 @@
 //! | `period` | who comes again and again? |
 //! | `trouble` | what is wrong with the trace, which VM came or went? |
 //! | `fingerprint` | what is a process known by, and which is which of another dataset? |
+//! | `closer` | is it a guest's kernel alone, or two processes after another with one page table? |
 //! | `baseline` | what is normal, and what of a dataset is not? |
 //! | `rank` | what is read first? |
 //! | `words` | how do numbers read? |
@@ -33,6 +34,7 @@
 
 mod baseline;
 mod changes;
+mod closer;
 mod consumption;
 mod exits;
 mod finding;
@@ -57,6 +59,7 @@ use std::collections::BTreeMap;
 use havana_rows::parquet::NsClock;
 use havana_store::{Clock, Dataset, StoreError};
 
+use crate::closer::{Closer, Two};
 use crate::exits::Exits;
 use crate::grid::Grid;
 use crate::names::Names;
@@ -84,12 +87,12 @@ struct Looked {
     steal: Steal,
     waits: Waits,
     exits: BTreeMap<i32, Exits>,
+    two: Vec<Two>,
 }
 
 impl Looked {
     /// Reads a dataset; what else wants its slices gets them.
     fn at(dataset: &Dataset, grid: Grid, mut also: impl FnMut(&Slice)) -> Result<Looked, StoreError> {
-        let names = Names::read(dataset)?;
         let (mut series, mut steal, mut waits) = (Series::new(grid), Steal::new(grid), Waits::default());
         slices::each(dataset, grid, |slice| {
             series.add(slice);
@@ -98,18 +101,22 @@ impl Looked {
             also(slice);
         })?;
         let exits = exits::count(dataset, grid)?;
-        Ok(Looked { names, series, steal, waits, exits })
+        let Closer { kernels, two } = closer::look(dataset, &series, &exits)?;
+        let mut names = Names::read(dataset)?;
+        names.kernels = kernels;
+        Ok(Looked { names, series, steal, waits, exits, two })
     }
 
     /// Findings of every kind, in no order.
     fn findings(&self, dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
-        let Looked { names, series, steal, waits, exits } = self;
+        let Looked { names, series, steal, waits, exits, two } = self;
         let mut findings = trouble::findings(dataset, series, names)?;
         findings.extend(exits::findings(exits, series, names));
         findings.extend(waiting::findings(waits, series.grid, names));
         findings.extend(period::findings(series, names));
         findings.extend(consumption::findings(series, steal, names));
         findings.extend(steal::findings(steal, series, names));
+        findings.extend(closer::findings(two, series, names));
         Ok(findings)
     }
 }

@@ -1,6 +1,6 @@
 //! What VMs, processes and times are called in a title.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use havana_rows::{Process, Taker, TakerKind, Vcpu, Vm};
 use havana_store::{Dataset, StoreError};
@@ -13,6 +13,8 @@ pub(crate) struct Names {
     pub(crate) vms: HashMap<i32, Vm>,
     pub(crate) vcpus: HashMap<i32, Vcpu>,
     pub(crate) processes: HashMap<i32, Process>,
+    /// Those that are only a guest's kernel.
+    pub(crate) kernels: BTreeSet<i32>,
     rate: Rate,
     /// What titles count from.
     first_tsc: i64,
@@ -25,6 +27,7 @@ impl Names {
             vms: dataset.vms()?.into_iter().map(|vm| (vm.vm_id, vm)).collect(),
             vcpus: dataset.vcpus()?.into_iter().map(|vcpu| (vcpu.vcpu_id, vcpu)).collect(),
             processes: dataset.processes()?.into_iter().map(|process| (process.process_id, process)).collect(),
+            kernels: BTreeSet::new(),
             rate: rate_of(&manifest.clock),
             first_tsc: manifest.first_tsc.unwrap_or(0),
         })
@@ -54,6 +57,7 @@ impl Names {
     pub(crate) fn process(&self, process: i32) -> String {
         match self.processes.get(&process) {
             Some(Process { name: Some(name), .. }) => format!("process {name}"),
+            Some(row) if self.kernels.contains(&process) => format!("the guest's kernel ({:#x})", row.cr3),
             Some(row) => format!("process {:#x}", row.cr3),
             None => format!("process {process}"),
         }

@@ -22,8 +22,9 @@ use havana_insight::{Profile, Severity};
 use normal::{any, learnt, said};
 
 /// What is learnt, and what is held against it.
-const CASES: [(&str, &str); 6] = [
+const CASES: [(&str, &str); 7] = [
     ("quiet", "quiet"),
+    ("quiet", "quiet, runaway"),
     ("quiet", "noisy-neighbour"),
     ("noisy-neighbour", "noisy-neighbour"),
     ("noisy-neighbour", "noisy-neighbour, doubled"),

@@ -7,7 +7,8 @@ use havana_sim::scenario::Process;
 use crate::again::{again, programs};
 use crate::case::{Result, analyze};
 
-/// A scenario by its name; `X, doubled`: with a second runaway, in the other VM; `X, always`: what comes later has always been.
+/// A scenario by its name; `X, doubled`: with a second runaway, in the other VM; `X, runaway`: one
+/// that begins half-way; `X, always`: what comes later has always been.
 pub(crate) fn scenario(name: &str) -> Result<Scenario> {
     let (named, how) = name.split_once(", ").unwrap_or((name, ""));
     let mut scenario = Scenario::named(named).ok_or_else(|| format!("{named}: no such scenario"))?;
@@ -18,6 +19,11 @@ pub(crate) fn scenario(name: &str) -> Result<Scenario> {
                 scenario.vm.iter().flat_map(|vm| &vm.process).filter(runaway).take(1).cloned().collect();
             let other = scenario.vm.iter_mut().find(|vm| !vm.process.iter().any(|process| runaway(&process)));
             other.into_iter().for_each(|vm| vm.process.extend(second.clone()));
+        }
+        "runaway" => {
+            let from_ms = scenario.node.seconds * 500.0;
+            let runaway = Process { name: "runaway".into(), period_ms: 0.0, from_ms, ..Process::default() };
+            scenario.vm.iter_mut().take(1).for_each(|vm| vm.process.push(runaway.clone()));
         }
         "always" => scenario.vm.iter_mut().flat_map(|vm| &mut vm.process).for_each(|process| process.from_ms = 0.0),
         _ => {}

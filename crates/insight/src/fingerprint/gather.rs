@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use havana_rows::VcpuStateKind as State;
 use rustc_hash::FxHashMap;
 
-use super::histogram::{CLASSES, Histogram};
+use super::histogram::Histogram;
 use super::{Fingerprint, LONGEST_NS, Rhythm};
 use crate::slices::Slice;
 
@@ -31,31 +31,39 @@ pub(crate) struct Process {
     turns: Ladder,
 }
 
-/// Of runs, or turns, of at least each class: the last one's start, and how long from one to the next.
-struct Ladder(Vec<(Option<i64>, Histogram)>);
+/// Runs, or turns, so far.
+#[derive(Default)]
+struct Ladder {
+    /// Of those that take at least each octave: the last one's start, and how long from one to the next.
+    rungs: Vec<(i64, Histogram)>,
+    /// The last one's end.
+    end: Option<i64>,
+}
 
 impl Ladder {
-    fn new() -> Ladder {
-        Ladder(vec![(None, Histogram::default()); CLASSES])
-    }
-
-    /// One of this length, in nanoseconds or ticks, that began then.
-    fn add(&mut self, rhythm: &mut Rhythm, length: f64, start: i64, scale: f64) {
-        let length = length.min(LONGEST_NS);
+    /// One that took so many nanoseconds, or ticks, of guest time.
+    fn add(&mut self, rhythm: &mut Rhythm, run: Run, scale: f64) {
+        let length = (run.guest as f64 * scale).min(LONGEST_NS);
         rhythm.lengths.add(length, length.max(1.0));
         rhythm.count += 1.0;
-        for (last, periods) in self.0.iter_mut().take(Histogram::class(length) + 1) {
-            if let Some(last) = last.replace(start) {
-                periods.add((start - last) as f64 * scale, 1.0);
-            }
+        if let Some(end) = self.end.replace(run.end) {
+            let gap = (run.start - end) as f64 * scale;
+            rhythm.gaps.add(gap, gap.max(1.0));
+        }
+        let class = Histogram::class(length) / 2;
+        for (last, periods) in self.rungs.iter_mut().take(class + 1) {
+            periods.add((run.start - std::mem::replace(last, run.start)) as f64 * scale, 1.0);
+        }
+        while self.rungs.len() <= class {
+            self.rungs.push((run.start, Histogram::default()));
         }
     }
 
     /// From one to the next, of those that are not much less than the typical one: an idle guest's timer tick finds the page
     /// table of who ran last.
     fn periods(mut self, rhythm: &Rhythm) -> Histogram {
-        let typical = rhythm.lengths.quantile_class(0.5).unwrap_or(0);
-        self.0.swap_remove(typical.saturating_sub(3)).1
+        let typical = rhythm.lengths.quantile_class(0.5).unwrap_or(0).saturating_sub(3) / 2;
+        if typical < self.rungs.len() { self.rungs.swap_remove(typical).1 } else { Histogram::default() }
     }
 }
 
@@ -73,6 +81,7 @@ struct OnVcpu {
 struct Run {
     process: i32,
     start: i64,
+    end: i64,
     guest: i64,
 }
 
@@ -99,10 +108,12 @@ impl Gather {
                     let goes_on = of.run.is_some_and(|run| run.process == process);
                     let so_far = of.guest.filter(|_| goes_on).unwrap_or(0);
                     of.guest = Some(so_far + length);
-                    let begins = Run { process, start: row.start_tsc, guest: 0 };
+                    let begins = Run { process, start: row.start_tsc, end: row.end_tsc, guest: 0 };
                     let ended = if goes_on { (None, None) } else { (of.run.take(), of.turn.take()) };
-                    of.run.get_or_insert(begins).guest += length;
-                    of.turn.get_or_insert(begins).guest += length;
+                    for run in [&mut of.run, &mut of.turn].map(|run| run.get_or_insert(begins)) {
+                        run.guest += length;
+                        run.end = row.end_tsc;
+                    }
                     self.end(ended.0, false);
                     self.end_turn(ended.1);
                 }
@@ -146,14 +157,14 @@ impl Gather {
     fn end(&mut self, run: Option<Run>, waits: bool) {
         let Some(run) = run else { return };
         let Some(process) = self.processes.get_mut(&run.process) else { return };
-        process.runs.add(&mut process.print.runs, run.guest as f64 * self.scale, run.start, self.scale);
+        process.runs.add(&mut process.print.runs, run, self.scale);
         process.print.waited += f64::from(u8::from(waits));
     }
 
     fn end_turn(&mut self, turn: Option<Run>) {
         let Some(turn) = turn else { return };
         let Some(process) = self.processes.get_mut(&turn.process) else { return };
-        process.turns.add(&mut process.print.turns, turn.guest as f64 * self.scale, turn.start, self.scale);
+        process.turns.add(&mut process.print.turns, turn, self.scale);
     }
 
     /// The fingerprint of each.
@@ -169,7 +180,7 @@ impl Gather {
 
 impl Process {
     fn new(vm_id: i32) -> Process {
-        Process { vm_id, on: 0, print: Fingerprint::default(), runs: Ladder::new(), turns: Ladder::new() }
+        Process { vm_id, on: 0, print: Fingerprint::default(), runs: Ladder::default(), turns: Ladder::default() }
     }
 
     pub(crate) fn fingerprint(self) -> Fingerprint {

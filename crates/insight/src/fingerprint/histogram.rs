@@ -58,6 +58,11 @@ impl Histogram {
         self.weights.iter_mut().zip(&other.weights).for_each(|(a, b)| *a += b);
     }
 
+    /// The weight of what is longer than a class.
+    pub(crate) fn above(&self, class: usize) -> f64 {
+        self.weights.iter().skip(class + 1).sum()
+    }
+
     pub(crate) fn total(&self) -> f64 {
         self.weights.iter().sum()
     }

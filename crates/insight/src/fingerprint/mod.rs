@@ -4,6 +4,7 @@
 //! | part | of what | says |
 //! | --- | --- | --- |
 //! | `runs` | guest time until another process has the vCPU or it waits, each weighted by itself; and from one such run to the next, of those that are not much less than the typical one | how long it works at once, how often it comes |
+//! | | the gaps between them, weighted by themselves | where it is not |
 //! | `turns` | the same, where being preempted ends one, too | the same, where a neighbour hides that it waits |
 //! | `stretches` | guest time from entry to exit, weighted by itself | how often it exits |
 //! | `latencies` | time in root for each exit, where the vCPU stayed on its cpu | what its exits are |
@@ -24,7 +25,7 @@ pub use histogram::Histogram;
 pub use pairs::{Pair, pairs};
 
 pub(crate) use gather::Gather;
-pub(crate) use pairs::{match_up, role, roles_apart};
+pub(crate) use pairs::{FAR, FAR_VM, match_up, role, roles_apart};
 
 use std::collections::BTreeMap;
 
@@ -48,6 +49,8 @@ pub struct Rhythm {
     pub lengths: Histogram,
     /// From one to the next.
     pub periods: Histogram,
+    /// From the end of one to the next, each weighted by itself: where most of the time without it is.
+    pub gaps: Histogram,
     /// How many.
     pub count: f64,
 }
@@ -55,13 +58,15 @@ pub struct Rhythm {
 impl Rhythm {
     fn distance(&self, other: &Rhythm) -> Option<f64> {
         let lengths = self.lengths.distance(&other.lengths)?;
-        let periods = self.periods.distance(&other.periods).unwrap_or(lengths);
-        Some(lengths.hypot(periods) / 2.0_f64.sqrt())
+        let parts = [Some(lengths), self.periods.distance(&other.periods), self.gaps.distance(&other.gaps)];
+        let squares: f64 = parts.iter().flatten().map(|distance| distance * distance).sum();
+        Some((squares / parts.iter().flatten().count() as f64).sqrt())
     }
 
     fn merge(&mut self, other: &Rhythm) {
         self.lengths.merge(&other.lengths);
         self.periods.merge(&other.periods);
+        self.gaps.merge(&other.gaps);
         self.count += other.count;
     }
 }
@@ -100,7 +105,7 @@ impl Fingerprint {
         let (runs, turns) = (self.runs.distance(&other.runs), self.turns.distance(&other.turns));
         let rhythm = runs.map_or(turns, |runs| Some(turns.map_or(runs, |turns| turns.min(runs))));
         let parts = [
-            of(6.0, rhythm),
+            of(9.0, rhythm),
             of(1.0, self.stretches.distance(&other.stretches)),
             of(1.0, self.latencies.distance(&other.latencies)),
             of(1.0, self.waits.distance(&other.waits)),

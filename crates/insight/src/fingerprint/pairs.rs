@@ -11,11 +11,12 @@ use super::{Fingerprint, Print, Prints};
 
 /// The nearest must be so much nearer than the next.
 const RATIO: f64 = 0.75;
-/// Farther apart is another program.
+/// Farther apart is another program; and another VM, which may have a program more or less and still be the same.
 pub(crate) const FAR: f64 = 0.4;
+pub(crate) const FAR_VM: f64 = 0.55;
 
 /// A process of one capture that is one of another.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
     /// In the one: a process id.
     pub a: i32,
@@ -23,6 +24,8 @@ pub struct Pair {
     pub b: i32,
     /// How far apart they are ([`Fingerprint::distance`]).
     pub distance: f64,
+    /// Others of the other capture that it may be as well: the same program to all appearance, as where two VMs do the same.
+    pub or: Vec<i32>,
     /// How surely they are one, 0 to 1: how much nearer they are than any other, and than what is too far.
     pub sure: f64,
 }
@@ -37,14 +40,14 @@ pub(crate) struct Match {
 }
 
 /// Pairs of two lists by their distances (row by row), those that are sure; what is left open is not told.
-pub(crate) fn match_up(distances: &[Vec<f64>], ratio: f64) -> Vec<Match> {
+pub(crate) fn match_up(distances: &[Vec<f64>], ratio: f64, far: f64) -> Vec<Match> {
     let mut rows: BTreeSet<usize> = (0..distances.len()).collect();
     let mut columns: BTreeSet<usize> = (0..distances.first().map_or(0, Vec::len)).collect();
     let mut matches = Vec::new();
     loop {
         // The nearest, and how far the next is; what is too far is no other.
         let nearest = |of: &mut dyn Iterator<Item = (usize, f64)>| {
-            let mut best = (None, FAR, FAR);
+            let mut best = (None, far, far);
             for (at, distance) in of {
                 if distance < best.1 {
                     best = (Some(at), distance, best.1);
@@ -62,7 +65,7 @@ pub(crate) fn match_up(distances: &[Vec<f64>], ratio: f64) -> Vec<Match> {
             let (back, _, next_back) = nearest(&mut rows.iter().map(|a| (*a, distances[*a][b])));
             let other = next.min(next_back);
             // What is too far is a bound, and no other process.
-            let clear = other >= FAR || distance <= ratio * other;
+            let clear = other >= far || distance <= ratio * other;
             if back == Some(*a) && clear {
                 found.push(Match { a: *a, b, distance, sure: 1.0 - distance / other });
             }
@@ -78,7 +81,8 @@ pub(crate) fn match_up(distances: &[Vec<f64>], ratio: f64) -> Vec<Match> {
     }
 }
 
-/// Which process of `a` is which of `b`, by `a`'s ids. One that is not told is not known, or not surely.
+/// Which process of `a` is which of `b`, by `a`'s ids. One that is not told is not known, or not surely; one that is told with others
+/// is one of these.
 pub fn pairs(a: &Prints, b: &Prints) -> Vec<Pair> {
     if a.nanoseconds != b.nanoseconds {
         return Vec::new();
@@ -93,11 +97,32 @@ pub fn pairs(a: &Prints, b: &Prints) -> Vec<Pair> {
     };
     let distances: Vec<Vec<f64>> =
         mine.iter().map(|(_, one)| its.iter().map(|(_, other)| apart(one, other)).collect()).collect();
-    let matches = match_up(&distances, RATIO).into_iter();
-    let mut pairs: Vec<Pair> =
-        matches.map(|m| Pair { a: mine[m.a].0, b: its[m.b].0, distance: m.distance, sure: m.sure }).collect();
+    let matches = match_up(&distances, RATIO, FAR).into_iter();
+    let pair = |m: Match| Pair { a: mine[m.a].0, b: its[m.b].0, distance: m.distance, sure: m.sure, or: Vec::new() };
+    let mut pairs: Vec<Pair> = matches.map(pair).collect();
+    let taken: BTreeSet<i32> = pairs.iter().map(|pair| pair.b).collect();
+    let paired: BTreeSet<i32> = pairs.iter().map(|pair| pair.a).collect();
+    let free: Vec<usize> = (0..its.len()).filter(|at| !taken.contains(&its[*at].0)).collect();
+    for (at, (id, _)) in mine.iter().enumerate().filter(|(_, (id, _))| !paired.contains(id)) {
+        let near: Vec<(usize, f64)> = free.iter().map(|other| (*other, distances[at][*other])).collect();
+        pairs.extend(one_of(*id, &near, &its));
+    }
     pairs.sort_by_key(|pair| pair.a);
     pairs
+}
+
+/// One that is one of several that are alike: each as near to the nearest as that is to it, or nearly so, and all that are not are
+/// clearly farther.
+fn one_of(id: i32, near: &[(usize, f64)], its: &[(i32, &Print)]) -> Option<Pair> {
+    let (nearest, distance) = near.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, d)| *d < FAR)?;
+    let alike = |(other, apart): &(usize, f64)| {
+        let between = its[nearest].1.fingerprint.distance(&its[*other].1.fingerprint).unwrap_or(1.0);
+        *other == nearest || between <= distance / RATIO && *apart <= distance / RATIO
+    };
+    let next = near.iter().filter(|one| !alike(one)).map(|(_, apart)| *apart).fold(FAR, f64::min);
+    let or: Vec<i32> = near.iter().filter(|one| one.0 != nearest && alike(one)).map(|one| its[one.0].0).collect();
+    let clear = !or.is_empty() && (next >= FAR || distance <= RATIO * next);
+    clear.then(|| Pair { a: id, b: its[nearest].0, distance, or, sure: 1.0 - distance / next })
 }
 
 /// Which VM of `a` is which of `b`.
@@ -113,7 +138,7 @@ fn vms(a: &Prints, b: &Prints) -> BTreeMap<i32, i32> {
     let one: Vec<_> = mine.iter().map(|vm| role(a, *vm)).collect();
     let other: Vec<_> = its.iter().map(|vm| role(b, *vm)).collect();
     let distances: Vec<Vec<f64>> = one.iter().map(|a| other.iter().map(|b| roles_apart(a, b)).collect()).collect();
-    vms.extend(match_up(&distances, RATIO).into_iter().map(|m| (mine[m.a], its[m.b])));
+    vms.extend(match_up(&distances, RATIO, FAR_VM).into_iter().map(|m| (mine[m.a], its[m.b])));
     vms
 }
 
@@ -141,7 +166,7 @@ mod tests {
     #[test]
     fn what_is_not_clear_is_left_open() {
         let pairs = |distances: &[Vec<f64>]| -> Vec<(usize, usize)> {
-            match_up(distances, RATIO).into_iter().map(|m| (m.a, m.b)).collect()
+            match_up(distances, RATIO, FAR).into_iter().map(|m| (m.a, m.b)).collect()
         };
         assert_eq!(pairs(&[vec![0.1, 0.4], vec![0.5, 0.1]]), [(0, 0), (1, 1)]);
         // Two alike.
