@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use havana_store::Dataset;
+use havana_store::{Dataset, Manifest};
 
 use super::profile::{ProcessProfile, Profile, Spread, Usual, VmProfile};
 use super::windows::{Values, Windows};
@@ -13,7 +13,7 @@ use crate::grid::Grid;
 use crate::slices;
 
 /// Windows of the shortest dataset.
-const WINDOWS: f64 = 16.0;
+const WINDOWS: f64 = 32.0;
 /// A process that is not clear, and has less of a cpu, is not learnt.
 const LEAST_SHARE: f64 = 0.001;
 
@@ -81,7 +81,10 @@ fn usual(values: Values) -> Usual {
 /// Where there is none, one has no time or another unit of time than the others, or cannot be read.
 pub fn learn(datasets: &[Dataset]) -> Result<Profile, BaselineError> {
     let mut datasets: Vec<&Dataset> = datasets.iter().collect();
-    datasets.sort_by_key(|dataset| (&dataset.manifest().node, &dataset.manifest().capture));
+    datasets.sort_by_key(|dataset| {
+        let Manifest { node, capture, first_tsc, last_tsc, .. } = dataset.manifest();
+        (node, capture, *first_tsc, *last_tsc)
+    });
     let first = datasets.first().ok_or(BaselineError::Nothing)?;
     let nanoseconds = first.manifest().clock.tsc_hz.is_some();
     let mut shortest = f64::INFINITY;
@@ -91,7 +94,7 @@ pub fn learn(datasets: &[Dataset]) -> Result<Profile, BaselineError> {
         }
         shortest = shortest.min(Seen::grid(dataset)?.span() * Seen::scale(dataset));
     }
-    let window = (shortest / WINDOWS).max(1.0);
+    let window = (shortest / WINDOWS).floor().max(1.0);
     let mut profile = Profile::new(nanoseconds, window, u32::try_from(datasets.len()).unwrap_or(u32::MAX));
     let (mut vms, mut node): (Vec<Vm>, Values) = (Vec::new(), BTreeMap::new());
     for dataset in datasets {
@@ -154,8 +157,9 @@ fn take(vms: &mut Vec<Vm>, windows: &Windows, prints: Prints) {
 impl Vm {
     fn profile(self) -> VmProfile {
         let Vm { name, datasets, values, processes, .. } = self;
-        let process = |Process { datasets, values, fingerprint }| {
+        let process = |Process { datasets, values, mut fingerprint }| {
             let usual = usual(values);
+            fingerprint.round();
             ProcessProfile { datasets, usual, fingerprint }
         };
         VmProfile { name, datasets, usual: usual(values), processes: processes.into_iter().map(process).collect() }

@@ -54,6 +54,10 @@ impl Histogram {
         self.weights[Histogram::class(length)] += weight;
     }
 
+    pub(crate) fn round(&mut self) {
+        self.weights.iter_mut().for_each(|weight| *weight = weight.round());
+    }
+
     pub(crate) fn merge(&mut self, other: &Histogram) {
         self.weights.iter_mut().zip(&other.weights).for_each(|(a, b)| *a += b);
     }

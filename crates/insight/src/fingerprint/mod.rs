@@ -121,7 +121,7 @@ impl Fingerprint {
         let parts = |of: &Fingerprint| {
             let all: f64 = of.reasons.values().sum();
             let of = of.reasons.clone();
-            (all > 0.0).then(|| move |reason: &i32| of.get(reason).copied().unwrap_or(0.0) / all)
+            (all > 0.0).then_some(move |reason: &i32| of.get(reason).copied().unwrap_or(0.0) / all)
         };
         let (mine, its) = (parts(self)?, parts(other)?);
         let all: std::collections::BTreeSet<i32> = self.reasons.keys().chain(other.reasons.keys()).copied().collect();
@@ -132,6 +132,16 @@ impl Fingerprint {
     /// Whether enough was seen to know it again.
     pub fn is_clear(&self) -> bool {
         self.turns.count >= LEAST_RUNS || self.turns.lengths.total() >= LONGEST_NS
+    }
+
+    /// To whole numbers, which a file keeps as they are.
+    pub(crate) fn round(&mut self) {
+        for rhythm in [&mut self.runs, &mut self.turns] {
+            rhythm.lengths.round();
+            rhythm.periods.round();
+            rhythm.gaps.round();
+        }
+        [&mut self.stretches, &mut self.latencies, &mut self.waits].map(Histogram::round);
     }
 
     /// Takes another capture of the same process in.
