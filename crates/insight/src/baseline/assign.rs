@@ -34,7 +34,7 @@ pub(super) fn assign(known: &[(Option<&str>, Vec<&Fingerprint>)], seen: &Prints)
         roles_apart(&role(seen, *id), &known[at].1)
     };
     let distances: Vec<Vec<f64>> = open.iter().map(|id| free.iter().map(|at| apart(id, *at)).collect()).collect();
-    vms.extend(match_up(&distances, 1.0, FAR_VM).into_iter().map(|m| (open[m.a], free[m.b])));
+    vms.extend(match_up(&distances, FAR_VM, |_, _| true).into_iter().map(|m| (open[m.a], free[m.b])));
     let mut processes = BTreeMap::new();
     for (id, at) in &vms {
         let mine: Vec<(i32, &Print)> = seen.clear_of(*id).collect();
@@ -42,7 +42,7 @@ pub(super) fn assign(known: &[(Option<&str>, Vec<&Fingerprint>)], seen: &Prints)
             known[*at].1.iter().map(|known| print.fingerprint.distance(known).unwrap_or(1.0)).collect()
         };
         let distances: Vec<Vec<f64>> = mine.iter().map(|(_, print)| row(print)).collect();
-        processes.extend(match_up(&distances, 1.0, FAR).into_iter().map(|m| (mine[m.a].0, m.b)));
+        processes.extend(match_up(&distances, FAR, |_, _| true).into_iter().map(|m| (mine[m.a].0, m.b)));
     }
     Assigned { vms, processes }
 }

@@ -1,7 +1,7 @@
 //! Which process of one capture is which of another.
 //!
 //! Two are a pair where each is the other's nearest, none other is nearly as near (the ratio test of Lowe, *Distinctive
-//! image features*, 2004: nearest to next nearest, of both), and they are not too far apart in any case. What is paired is taken
+//! image features*, 2004: nearest to next nearest, of both; and by more than chance makes), and they are not too far apart in any case. What is paired is taken
 //! out, and the rest is looked at again, as long as that gives pairs; what then stays is left open. VMs first, by what runs
 //! in them: processes of paired VMs are looked for there alone. VMs that both captures know by uuid or name need no looking.
 
@@ -11,6 +11,10 @@ use super::{Fingerprint, Print, Prints};
 
 /// The nearest must be so much nearer than the next.
 const RATIO: f64 = 0.75;
+/// And by so much: two captures of one program are apart by half as much, up to twice.
+const MARGIN: f64 = 0.1;
+/// What is not farther apart may be one program by chance.
+const CHANCE: f64 = 0.15;
 /// Farther apart is another program; and another VM, which may have a program more or less and still be the same.
 pub(crate) const FAR: f64 = 0.4;
 pub(crate) const FAR_VM: f64 = 0.55;
@@ -39,8 +43,13 @@ pub(crate) struct Match {
     pub(crate) sure: f64,
 }
 
-/// Pairs of two lists by their distances (row by row), those that are sure; what is left open is not told.
-pub(crate) fn match_up(distances: &[Vec<f64>], ratio: f64, far: f64) -> Vec<Match> {
+/// Whether the nearest is clearly nearer than the next.
+fn clearly(nearest: f64, next: f64) -> bool {
+    nearest <= RATIO * next && nearest + MARGIN <= next
+}
+
+/// Pairs of two lists by their distances (row by row), those that are clear; what is left open is not told.
+pub(crate) fn match_up(distances: &[Vec<f64>], far: f64, is_clear: impl Fn(f64, f64) -> bool) -> Vec<Match> {
     let mut rows: BTreeSet<usize> = (0..distances.len()).collect();
     let mut columns: BTreeSet<usize> = (0..distances.first().map_or(0, Vec::len)).collect();
     let mut matches = Vec::new();
@@ -65,7 +74,7 @@ pub(crate) fn match_up(distances: &[Vec<f64>], ratio: f64, far: f64) -> Vec<Matc
             let (back, _, next_back) = nearest(&mut rows.iter().map(|a| (*a, distances[*a][b])));
             let other = next.min(next_back);
             // What is too far is a bound, and no other process.
-            let clear = other >= far || distance <= ratio * other;
+            let clear = other >= far || is_clear(distance, other);
             if back == Some(*a) && clear {
                 found.push(Match { a: *a, b, distance, sure: 1.0 - distance / other });
             }
@@ -97,7 +106,7 @@ pub fn pairs(a: &Prints, b: &Prints) -> Vec<Pair> {
     };
     let distances: Vec<Vec<f64>> =
         mine.iter().map(|(_, one)| its.iter().map(|(_, other)| apart(one, other)).collect()).collect();
-    let matches = match_up(&distances, RATIO, FAR).into_iter();
+    let matches = match_up(&distances, FAR, clearly).into_iter();
     let pair = |m: Match| Pair { a: mine[m.a].0, b: its[m.b].0, distance: m.distance, sure: m.sure, or: Vec::new() };
     let mut pairs: Vec<Pair> = matches.map(pair).collect();
     let taken: BTreeSet<i32> = pairs.iter().map(|pair| pair.b).collect();
@@ -115,13 +124,14 @@ pub fn pairs(a: &Prints, b: &Prints) -> Vec<Pair> {
 /// clearly farther.
 fn one_of(id: i32, near: &[(usize, f64)], its: &[(i32, &Print)]) -> Option<Pair> {
     let (nearest, distance) = near.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, d)| *d < FAR)?;
+    let limit = (distance / RATIO).max(CHANCE);
     let alike = |(other, apart): &(usize, f64)| {
         let between = its[nearest].1.fingerprint.distance(&its[*other].1.fingerprint).unwrap_or(1.0);
-        *other == nearest || between <= distance / RATIO && *apart <= distance / RATIO
+        *other == nearest || between <= limit && *apart <= limit
     };
     let next = near.iter().filter(|one| !alike(one)).map(|(_, apart)| *apart).fold(FAR, f64::min);
     let or: Vec<i32> = near.iter().filter(|one| one.0 != nearest && alike(one)).map(|one| its[one.0].0).collect();
-    let clear = !or.is_empty() && (next >= FAR || distance <= RATIO * next);
+    let clear = !or.is_empty() && (next >= FAR || clearly(distance, next));
     clear.then(|| Pair { a: id, b: its[nearest].0, distance, or, sure: 1.0 - distance / next })
 }
 
@@ -138,7 +148,7 @@ fn vms(a: &Prints, b: &Prints) -> BTreeMap<i32, i32> {
     let one: Vec<_> = mine.iter().map(|vm| role(a, *vm)).collect();
     let other: Vec<_> = its.iter().map(|vm| role(b, *vm)).collect();
     let distances: Vec<Vec<f64>> = one.iter().map(|a| other.iter().map(|b| roles_apart(a, b)).collect()).collect();
-    vms.extend(match_up(&distances, RATIO, FAR_VM).into_iter().map(|m| (mine[m.a], its[m.b])));
+    vms.extend(match_up(&distances, FAR_VM, clearly).into_iter().map(|m| (mine[m.a], its[m.b])));
     vms
 }
 
@@ -166,7 +176,7 @@ mod tests {
     #[test]
     fn what_is_not_clear_is_left_open() {
         let pairs = |distances: &[Vec<f64>]| -> Vec<(usize, usize)> {
-            match_up(distances, RATIO, FAR).into_iter().map(|m| (m.a, m.b)).collect()
+            match_up(distances, FAR, clearly).into_iter().map(|m| (m.a, m.b)).collect()
         };
         assert_eq!(pairs(&[vec![0.1, 0.4], vec![0.5, 0.1]]), [(0, 0), (1, 1)]);
         // Two alike.
