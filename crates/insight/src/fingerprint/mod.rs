@@ -141,7 +141,7 @@ impl Fingerprint {
             rhythm.periods.round();
             rhythm.gaps.round();
         }
-        [&mut self.stretches, &mut self.latencies, &mut self.waits].map(Histogram::round);
+        [&mut self.stretches, &mut self.latencies, &mut self.waits].into_iter().for_each(Histogram::round);
     }
 
     /// Takes another capture of the same process in.
