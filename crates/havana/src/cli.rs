@@ -365,6 +365,10 @@ pub(crate) struct Analyze {
     /// Hold findings against this profile of what is normal (see learn)
     #[arg(long, value_name = "PROFILE")]
     pub(crate) baseline: Option<PathBuf>,
+    /// The host's /proc/kallsyms, of the boot that was recorded: of a trace with branches it tells why exits were, by the
+    /// handler that KVM went to [default: that of perf record --kcore]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kallsyms: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,

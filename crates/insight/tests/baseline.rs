@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use again::{again, programs};
 use havana_insight::{Finding, Kind, Prints, Profile, Severity, find, fingerprints, pairs};
-use havana_sim::Scenario;
+use havana_sim::{Rng, Scenario};
 use normal::{any, learnt, said};
 
 fn lines(findings: &[Finding]) -> String {
@@ -27,7 +27,7 @@ fn lines(findings: &[Finding]) -> String {
 fn capture(name: &str, seed: u64) -> (Prints, BTreeMap<i32, String>) {
     let scenario = again(Scenario::named(name).unwrap(), seed);
     let dir = tempfile::tempdir().unwrap();
-    let dataset = case::analyze(&scenario, dir.path()).unwrap();
+    let dataset = case::analyze(&scenario, dir.path(), &mut Rng::new(seed)).unwrap();
     (fingerprints(&dataset).unwrap(), programs(&scenario, &dataset).unwrap())
 }
 
@@ -119,7 +119,7 @@ cpuids = 0
 fn a_page_table_that_two_had_is_said_to_be() {
     let two = |scenario: &Scenario| -> Vec<Finding> {
         let dir = tempfile::tempdir().unwrap();
-        let found = find(&case::analyze(scenario, dir.path()).unwrap()).unwrap();
+        let found = find(&case::analyze(scenario, dir.path(), &mut Rng::new(1)).unwrap()).unwrap();
         found.into_iter().filter(|finding| finding.title.contains("is probably two")).collect()
     };
     for seed in 1..4 {

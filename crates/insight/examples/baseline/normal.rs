@@ -1,8 +1,8 @@
 //! What is learnt of a scenario, and what is said of another against it.
 
 use havana_insight::{Finding, Kind, Profile, Severity, find, find_against, learn};
-use havana_sim::Scenario;
 use havana_sim::scenario::Process;
+use havana_sim::{Rng, Scenario};
 
 use crate::again::{again, programs};
 use crate::case::{Result, analyze};
@@ -37,7 +37,7 @@ pub(crate) fn learnt(name: &str, seeds: impl Iterator<Item = u64>) -> Result<Pro
     let one = |seed: u64| -> Result<_> {
         let to = dir.path().join(seed.to_string());
         std::fs::create_dir(&to)?;
-        analyze(&again(scenario(name)?, seed), &to)
+        analyze(&again(scenario(name)?, seed), &to, &mut Rng::new(seed))
     };
     let datasets = seeds.map(one).collect::<Result<Vec<_>>>()?;
     Ok(learn(&datasets)?)
@@ -54,7 +54,7 @@ pub(crate) struct Said {
 pub(crate) fn said(name: &str, seed: u64, profile: &Profile) -> Result<Said> {
     let dir = tempfile::tempdir()?;
     let scenario = again(scenario(name)?, seed);
-    let dataset = analyze(&scenario, dir.path())?;
+    let dataset = analyze(&scenario, dir.path(), &mut Rng::new(seed))?;
     let programs = programs(&scenario, &dataset)?.into_iter();
     let culprits = programs.filter(|(_, name)| name.ends_with(" runaway")).map(|(id, _)| id).collect();
     Ok(Said { alone: find(&dataset)?, against: find_against(&dataset, profile)?, culprits })

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use again::{again, programs};
 use case::{Result, analyze};
 use havana_insight::{Prints, fingerprints, pairs};
-use havana_sim::Scenario;
+use havana_sim::{Rng, Scenario};
 
 const SCENARIOS: [&str; 8] =
     ["quiet", "noisy-neighbour", "cron-burst", "exit-storm", "overcommit", "throttled", "migration", "clock-jump"];
@@ -88,7 +88,7 @@ fn main() -> Result<()> {
 fn capture(name: &str, seed: u64) -> Result<(Prints, BTreeMap<i32, String>)> {
     let scenario = again(Scenario::named(name).ok_or("no such scenario")?, seed);
     let dir = tempfile::tempdir()?;
-    let dataset = analyze(&scenario, dir.path())?;
+    let dataset = analyze(&scenario, dir.path(), &mut Rng::new(seed))?;
     Ok((fingerprints(&dataset)?, programs(&scenario, &dataset)?))
 }
 

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use havana_sim::{Rng, Scenario};
+
+use crate::vary::shuffle;
 use havana_store::{Dataset, StoreError};
 
 /// Where the simulator has the page tables of VMMs, and of guest processes.
@@ -21,12 +23,6 @@ pub(crate) fn again(mut scenario: Scenario, seed: u64) -> Scenario {
         shuffle(&mut vm.process, &mut rng);
     }
     scenario
-}
-
-fn shuffle<T>(of: &mut [T], rng: &mut Rng) {
-    for i in (1..of.len()).rev() {
-        of.swap(i, rng.below(i as u64 + 1) as usize);
-    }
 }
 
 /// What each process of the dataset is: VM and program, as the scenario calls them.
