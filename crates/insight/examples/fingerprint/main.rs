@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release --example fingerprint -p havana-insight -- [RUNS [FIRST_SEED [-v]]]`
 //!
-//! Limits were set looking at seeds below 1,000 only; the table of the docs is of seeds from 1,000 on. With `-v`: what was
+//! Limits were set looking at seeds below 2,000 only; the table of the docs is of seeds from 2,000 on. With `-v`: what was
 //! paired wrong, and how far apart the same and different programs are.
 
 #[path = "../judge/again.rs"]
