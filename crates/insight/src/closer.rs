@@ -144,6 +144,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_kernel_alone_wakes_for_a_moment() {
+        let print = |runs: &[(f64, f64)], waited: f64| {
+            let mut print = Fingerprint { waited, ..Fingerprint::default() };
+            for (length, count) in runs {
+                print.runs.lengths.add(*length, length * count);
+                print.runs.count += count;
+                print.turns.count += count;
+            }
+            print
+        };
+        assert!(is_idle(&print(&[(20e3, 200.0), (60e3, 50.0)], 250.0)));
+        assert!(!is_idle(&print(&[(20e3, 200.0), (400e3, 20.0)], 220.0)), "a program between ticks");
+        assert!(!is_idle(&print(&[(20e3, 200.0)], 100.0)), "others go on after it");
+        assert!(!is_idle(&print(&[(20e3, 3.0)], 3.0)), "too little is seen");
+    }
+
+    #[test]
     fn an_absence_is_far_longer_than_any_other() {
         let on = |stretches: &[(usize, usize)]| {
             let mut on = vec![0.0; BUCKETS];

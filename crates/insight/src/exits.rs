@@ -102,3 +102,15 @@ pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, names: &Na
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upper_half_is_the_kernels() {
+        let upper = [0xffff_ffff_8107_3914_u64, 0xffff_8107_3914, 0xff11_8000_0000_1000];
+        assert!(upper.iter().all(|ip| is_of_kernel(*ip as i64)));
+        assert!([0x40_1000, 0x7fff_f7dd_1000].iter().all(|ip| !is_of_kernel(*ip)));
+    }
+}
