@@ -103,3 +103,26 @@ impl Names {
         if percent >= 9.95 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_called_so_unless_it_has_a_name() {
+        let row = |process_id, name: Option<&str>| Process {
+            process_id,
+            vm_id: Some(0),
+            cr3: 0x540_4000,
+            first_tsc: 0,
+            last_tsc: 9,
+            evidence: havana_rows::Evidence::Observed,
+            name: name.map(ToString::to_string),
+        };
+        let rows = [row(1, None), row(2, None), row(3, Some("init"))];
+        let processes = rows.into_iter().map(|row| (row.process_id, row)).collect();
+        let names = Names { processes, kernels: [1, 3].into(), ..Names::default() };
+        let said = [1, 2, 3].map(|process| names.process(process));
+        assert_eq!(said, ["the guest's kernel (0x5404000)", "process 0x5404000", "process init"]);
+    }
+}
