@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(share(&[0.0; 16], &usual), Some((false, 0.0)));
         // Half of the time, and now always.
         let half: Vec<f64> = (0..160).map(|i| if i % 2 == 0 { 0.0 } else { 0.7 }).collect();
-        assert_eq!(share(&[0.69; 32], &half), Some((true, 0.69)));
+        assert_eq!(share(&[0.7; 32], &half), Some((true, 0.7)));
         assert_eq!(share(&half[..32], &half), None);
     }
 }
