@@ -1,6 +1,8 @@
 //! Programs are found again in another capture; what was learnt is usual, and what departs from it is told; a page table that
 //! two processes had is said to be, and no other.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
+
 #[path = "../examples/judge/again.rs"]
 mod again;
 #[allow(dead_code)]
