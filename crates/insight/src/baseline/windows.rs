@@ -205,7 +205,7 @@ mod tests {
             process_id: Some(7),
             taken_by: None,
         };
-        let rows = vec![
+        let rows = [
             row((0, 300), State::Guest),
             row((300, 320), State::Hypervisor),
             row((320, 400), State::Guest),
