@@ -16,6 +16,7 @@
 //! | [`often`] | how often each state and evidence is right, and how much is told so |
 //! | [`rules`] | each rule of the hardware, taken away: its loss is noticed |
 //! | [`skylake`] | traces of real processors |
+//! | [`baseline`] | a profile of normal; the same program in another capture |
 //! | [`cli`] | what is printed, exit statuses, errors |
 //! | [`common`] | the truth's format, the comparison, where things are |
 //!
@@ -25,6 +26,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
 
+mod baseline;
 mod cli;
 mod common;
 mod diff;

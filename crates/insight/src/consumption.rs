@@ -13,11 +13,13 @@
 //! others paid; and whatever came and went, since it is over.
 //! Whatever is less is not told.
 
+use std::ops::Range;
+
 use crate::changes::{Change, changes, onset};
 use crate::finding::{Finding, Kind, Severity, Span, Who};
 use crate::names::Names;
 use crate::series::{Series, Track};
-use crate::steal::{Culprit, Steal};
+use crate::steal::{Culprit, Steal, Taken};
 
 /// Processes looked at: those that had most. A culprit is among them.
 pub(crate) const LARGEST: usize = 64;
@@ -67,15 +69,55 @@ fn stretch(shares: &[f64]) -> Stretch {
     }
 }
 
+/// Who waited for a process.
+pub(crate) struct Harm<'a> {
+    /// Ticks, of all vCPUs together, of the time asked for.
+    ticks: f64,
+    /// What it took of each vCPU in all, most first.
+    victims: Vec<(i32, &'a Taken)>,
+    /// It is much, and its VM is not rather the victim.
+    pub(crate) paid: bool,
+}
+
+impl<'a> Harm<'a> {
+    /// That a process does in these buckets.
+    pub(crate) fn of(
+        process: i32,
+        track: &Track,
+        buckets: Range<usize>,
+        series: &Series,
+        steal: &'a Steal,
+    ) -> Harm<'a> {
+        let culprit = Culprit::process(track.vm_id, process);
+        let all = (series.grid.start(buckets.end) - series.grid.start(buckets.start)) as f64;
+        let ticks = steal.harm_of(track.vm_id, process, buckets);
+        let victims = steal.of(culprit);
+        let rather_victim = victims.first().is_some_and(|(vcpu, _)| steal.is_victim(track.vm_id, *vcpu, series));
+        Harm { ticks, victims, paid: ticks >= PAID * all && !rather_victim }
+    }
+
+    /// `; VM 0 waited 1.38 s for it`, where it is worth a word in so many ticks.
+    pub(crate) fn told(&self, names: &Names, ticks: f64) -> String {
+        let Some((victim, taken)) = self.victims.first().filter(|_| self.ticks > 0.01 * ticks) else {
+            return String::new();
+        };
+        let at_most = if taken.observed < taken.ticks / 2.0 { "at most " } else { "" };
+        let others = match self.victims.len() - 1 {
+            0 => String::new(),
+            1 => " and another vCPU".into(),
+            n => format!(" and {n} other vCPUs"),
+        };
+        format!("; {}{others} waited {at_most}{} for it", names.vcpu(*victim), names.length(self.ticks))
+    }
+}
+
 fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &Names) -> Option<Finding> {
     let grid = series.grid;
     let shares = grid.shares(&track.on);
     let Stretch { rise, from, to, level } = stretch(&shares);
     let ticks = (grid.start(to) - grid.start(from)) as f64;
-    let harm = steal.harm_of(track.vm_id, process, from..to);
-    let victims = steal.of(Culprit::process(track.vm_id, process));
-    let rather_victim = victims.first().is_some_and(|(vcpu, _)| steal.is_victim(track.vm_id, *vcpu, series));
-    let paid = harm >= PAID * ticks && !rather_victim;
+    let harm = Harm::of(process, track, from..to, series, steal);
+    let paid = harm.paid;
     let lasts = rise.is_none() || shares.len() - from >= shares.len() / LASTS;
     let severity = match () {
         () if to < shares.len() => Severity::Low,
@@ -97,15 +139,7 @@ fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &
         (Some(_), true) => format!(" from {} to {}", names.moment(grid.start(from)), names.moment(grid.start(to))),
         (None, _) => " all along".into(),
     };
-    if let Some((victim, taken)) = victims.first().filter(|_| harm > 0.01 * ticks) {
-        let at_most = if taken.observed < taken.ticks / 2.0 { "at most " } else { "" };
-        let others = match victims.len() - 1 {
-            0 => String::new(),
-            1 => " and another vCPU".into(),
-            n => format!(" and {n} other vCPUs"),
-        };
-        title += &format!("; {}{others} waited {at_most}{} for it", names.vcpu(*victim), names.length(harm));
-    }
+    title += &harm.told(names, ticks);
     let mut finding = Finding::new(Kind::Consumption, severity, level * ticks / grid.span(), title);
     finding.cost = steal.cost(track.vm_id, process, series);
     finding.sure = rise.map_or(1.0, |rise| rise.sure);
@@ -119,7 +153,7 @@ fn finding(process: i32, track: &Track, series: &Series, steal: &Steal, names: &
         start_tsc: grid.start(from),
         end_tsc: grid.start(to),
     }];
-    finding.spans.extend(victims.iter().flat_map(|(_, taken)| taken.longest.first()).take(4));
+    finding.spans.extend(harm.victims.iter().flat_map(|(_, taken)| taken.longest.first()).take(4));
     Some(finding)
 }
 

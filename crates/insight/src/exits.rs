@@ -28,16 +28,24 @@ pub(crate) struct Exits {
     pub(crate) count: u64,
     pub(crate) buckets: Vec<f32>,
     pub(crate) reasons: BTreeMap<Option<i32>, u64>,
+    /// Those that left an address of the guest's kernel.
+    pub(crate) of_kernel: u64,
+}
+
+/// Whether an address is of a kernel: in the upper half, of 48 bits or more.
+const fn is_of_kernel(ip: i64) -> bool {
+    ip >> 47 & 1 == 1
 }
 
 /// Counts the exits of each process.
 pub(crate) fn count(dataset: &Dataset, grid: Grid) -> Result<ById<Exits>, StoreError> {
     let mut all: ById<Exits> = ById::default();
-    let new = || Exits { count: 0, buckets: vec![0.0; BUCKETS], reasons: BTreeMap::new() };
+    let new = || Exits { count: 0, buckets: vec![0.0; BUCKETS], reasons: BTreeMap::new(), of_kernel: 0 };
     dataset.scan(Table::Exits).each(|exit: &ExitOf| {
         let of = all.or_insert_with(exit.process_id, new);
         of.count += 1;
         of.buckets[grid.bucket(exit.exit_tsc)] += 1.0;
+        of.of_kernel += u64::from(exit.guest_ip.is_some_and(is_of_kernel));
         *of.reasons.entry(exit.reason).or_default() += 1;
     })?;
     Ok(all)
@@ -128,4 +136,16 @@ fn vms(told: &[Finding], series: &Series, names: &Names) -> Vec<Finding> {
         findings.push(finding);
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upper_half_is_the_kernels() {
+        let upper = [0xffff_ffff_8107_3914_u64, 0xffff_8107_3914, 0xff11_8000_0000_1000];
+        assert!(upper.iter().all(|ip| is_of_kernel(*ip as i64)));
+        assert!([0x40_1000, 0x7fff_f7dd_1000].iter().all(|ip| !is_of_kernel(*ip)));
+    }
 }

@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 
-use super::columns::{Column, Form, Id, MaybeId, MaybeTaker, Name, Quantity};
+use super::columns::{Column, Form, Id, MaybeAddress, MaybeId, MaybeTaker, Name, Quantity};
 use super::{Error, Row, Table};
 use crate::{CpuStateKind, Evidence, Taker, VcpuStateKind};
 
@@ -135,6 +135,7 @@ views! {
         exit_tsc: i64 = Quantity,
         process_id: i32 = Id,
         reason: Option<i32> = MaybeId,
+        guest_ip: Option<i64> = MaybeAddress,
     }
 }
 
