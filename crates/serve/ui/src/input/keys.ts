@@ -18,6 +18,13 @@ export const KEYS: [string, [string, string][]][] = [
     ],
   ],
   [
+    'Findings',
+    [
+      ['N  Shift + N', 'next, previous finding'],
+      ['V  Shift + V', 'next, previous interval that proves it'],
+    ],
+  ],
+  [
     'Selection',
     [
       ['drag', 'select a range'],
@@ -87,6 +94,14 @@ export function attachKeys(app: App, timeline: Timeline, act: Actions): void {
         return true;
       case 'E':
         act.svg();
+        return true;
+      case 'n':
+      case 'N':
+        app.stepFinding(e.key === 'n' ? 1 : -1);
+        return true;
+      case 'v':
+      case 'V':
+        app.stepProof(e.key === 'v' ? 1 : -1);
         return true;
     }
     if (/^[1-5]$/.test(e.key)) {

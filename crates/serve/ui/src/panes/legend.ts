@@ -17,6 +17,7 @@ import {
   WAITING,
 } from '../model/states';
 import { fill, h } from '../util/dom';
+import { severityHead } from './severity';
 import { swatch } from './swatch';
 
 /** VMs of a moment that the server tells apart. */
@@ -51,9 +52,9 @@ export function legendPane(app: App): Part & { el: HTMLElement } {
         vms.length > TOLD_APART
           ? h('li', { title: 'more VMs had a part of this moment than can be told apart' }, swatch(p, p.style(NO_HUE, GUEST, OBSERVED, NO_HUE)), 'several VMs')
           : null,
-        app.findings.findings.length
-          ? h('li', { title: 'above the map of the whole capture' }, h('span', { class: 'mark' }, '▼'), 'finding')
-          : null,
+        app.findings.counts.map(([severity]) =>
+          h('li', { title: `a finding of severity ${severity}: above the map of the whole capture, and on the axis` }, severityHead(severity), severity),
+        ),
         app.data.info.losses.count
           ? h('li', { title: 'above the map of the whole capture: trace was lost here' }, h('span', { class: 'mark lost' }, '✕'), 'loss')
           : null,
