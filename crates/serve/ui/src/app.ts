@@ -242,11 +242,7 @@ export class App {
     if (!exists(kind, id, this.data)) return {};
     const patch: Partial<View> = { row: key };
     const tab =
-      kind === 'process'
-        ? 'processes'
-        : kind === 'vm' && (seen.tab === 'processes' || seen.tab === 'resources')
-          ? seen.tab
-          : 'resources';
+      kind === 'process' ? 'processes' : kind === 'vm' && (seen.tab === 'processes' || seen.tab === 'resources') ? seen.tab : 'resources';
     patch.tab = tab;
     const vm = this.data.vmOf(kind, id);
     if (seen.only !== null && seen.only !== vm) patch.only = null;
@@ -271,7 +267,9 @@ export class App {
       Object.assign(
         patch,
         wholeTicks(
-          place.zoom === false ? bringIntoView(this.sight, place.start, place.end, this.span) : around(place.start, place.end, this.span, 1),
+          place.zoom === false
+            ? bringIntoView(this.sight, place.start, place.end, this.span)
+            : around(place.start, place.end, this.span, 1),
         ),
       );
     }
@@ -343,7 +341,9 @@ export class App {
       },
       'push',
     );
-    this.announce(`Evidence ${n + 1} of ${f.spans.length}: ${key ? this.data.fullName(...splitKey(key)) : ''} ${this.clock.range(s.start, s.end)}`);
+    this.announce(
+      `Evidence ${n + 1} of ${f.spans.length}: ${key ? this.data.fullName(...splitKey(key)) : ''} ${this.clock.range(s.start, s.end)}`,
+    );
   }
 
   /** The next interval that proves the finding at hand, or the one before. */

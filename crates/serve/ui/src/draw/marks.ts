@@ -9,7 +9,13 @@ export const HEADS: Record<Severity, string> = { high: '▼', medium: '◆', low
 const COLOUR: Record<Severity, string> = { high: '--lost', medium: '--warn', low: '--dim' };
 const LINE: Record<Severity, number> = { high: 2, medium: 2, low: 1 };
 
-export function drawMarks(g: CanvasRenderingContext2D, marks: readonly Drawn[], width: number, css: CSSStyleDeclaration, chosen: number | null): void {
+export function drawMarks(
+  g: CanvasRenderingContext2D,
+  marks: readonly Drawn[],
+  width: number,
+  css: CSSStyleDeclaration,
+  chosen: number | null,
+): void {
   const colour = (m: Drawn) => css.getPropertyValue(COLOUR[m.finding.severity]).trim();
   // The first finding is drawn last: nothing lies over it.
   const order = [...marks].reverse();

@@ -49,8 +49,6 @@ export function drawOverlay(
     }
   }
 
-  if (view.finding !== null) evidence(g, app, scale, rows, scrollTop, css.getPropertyValue('--finding'));
-
   if (view.sel) {
     const a = Math.round(scale.x(view.sel[0]));
     const b = Math.max(a + 1, Math.round(scale.x(view.sel[1])));
@@ -73,6 +71,7 @@ export function drawOverlay(
     g.fillRect(0, focused.top - scrollTop - 1, scale.width, 1);
     g.fillRect(0, focused.top - scrollTop + focused.height - 1, scale.width, 1);
   }
+  if (view.finding !== null) evidence(g, app, scale, rows, scrollTop, css.getPropertyValue('--finding'));
   if (pointer) {
     g.fillStyle = css.getPropertyValue('--ink');
     g.globalAlpha = 0.35;

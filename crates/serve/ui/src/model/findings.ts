@@ -85,7 +85,8 @@ function longestOf(spans: readonly FindingSpan[]): FindingSpan | null {
 /** The rows that an interval belongs to, the one that says most first. */
 export function rowsOfSpan(f: Finding, s: FindingSpan, data: Dataset): string[] {
   const keys: string[] = [];
-  const put = (kind: 'process' | 'vcpu' | 'cpu' | 'vm', id: number | null) => id !== null && exists(kind, id, data) && keys.push(`${kind}.${id}`);
+  const put = (kind: 'process' | 'vcpu' | 'cpu' | 'vm', id: number | null) =>
+    id !== null && exists(kind, id, data) && keys.push(`${kind}.${id}`);
   put('process', s.process_id);
   put('vcpu', s.vcpu_id);
   put('cpu', s.cpu);
@@ -116,7 +117,8 @@ export function severityWords(f: Finding): string {
 export function whenWords(f: Finding, place: Place, clock: Clock, span: number): string {
   if (f.start === null && f.end === null) return 'all along';
   const moment = (t: number) => clock.moment(t, span / 500);
-  if (place.is === 'moment') return place.to > place.from ? `between ${clock.range(place.from, place.to)}` : `at ${moment(place.from)}`;
+  if (place.is === 'moment')
+    return place.to > place.from ? `between ${clock.range(place.from, place.to).replace('–', ' and ')}` : `at ${moment(place.from)}`;
   if (f.start === null) return `until ${moment(place.to)}`;
   return f.end === null ? `from ${moment(place.from)} on` : clock.range(place.from, place.to);
 }

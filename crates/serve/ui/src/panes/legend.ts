@@ -50,11 +50,21 @@ export function legendPane(app: App): Part & { el: HTMLElement } {
         h('li', { class: 'dim' }, 'hue = VM'),
         items.map(([hue, s, e, t, word, title]) => h('li', { title }, swatch(p, p.style(hue, s, e, t), s === IDLE || s === WAITING), word)),
         vms.length > TOLD_APART
-          ? h('li', { title: 'more VMs had a part of this moment than can be told apart' }, swatch(p, p.style(NO_HUE, GUEST, OBSERVED, NO_HUE)), 'several VMs')
+          ? h(
+              'li',
+              { title: 'more VMs had a part of this moment than can be told apart' },
+              swatch(p, p.style(NO_HUE, GUEST, OBSERVED, NO_HUE)),
+              'several VMs',
+            )
           : null,
-        app.findings.counts.map(([severity]) =>
-          h('li', { title: `a finding of severity ${severity}: above the map of the whole capture, and on the axis` }, severityHead(severity), severity),
-        ),
+        app.findings.list.length
+          ? h(
+              'li',
+              { title: 'above the map of the whole capture, and on the axis: a finding of severity high ▼, medium ◆, low ○' },
+              app.findings.counts.map(([severity]) => severityHead(severity)),
+              'finding',
+            )
+          : null,
         app.data.info.losses.count
           ? h('li', { title: 'above the map of the whole capture: trace was lost here' }, h('span', { class: 'mark lost' }, '✕'), 'loss')
           : null,

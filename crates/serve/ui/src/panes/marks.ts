@@ -3,7 +3,6 @@
 import type { App } from '../app';
 import { drawnMarks, marksAt, type Drawn } from '../layout/marks';
 import type { Scale } from '../layout/scale';
-import { whenWords } from '../model/findings';
 import { fill, h } from '../util/dom';
 import { severityBadge } from './severity';
 
@@ -32,8 +31,8 @@ export function attachMarks(app: App, el: HTMLElement, strip: { scale(): Scale; 
       tip,
       marks
         .slice(0, TOLD)
-        .map(({ finding: f, place }) =>
-          h('div', { class: 'tipfinding' }, severityBadge(f), h('span', null, f.title, h('span', { class: 'dim' }, ` · ${whenWords(f, place, app.clock, app.span)}`))),
+        .map(({ finding: f }) =>
+          h('div', { class: 'tipfinding' }, severityBadge(f), h('span', null, f.title, h('span', { class: 'dim' }, ` · ${f.kind}`))),
         ),
       marks.length > TOLD ? h('div', { class: 'dim' }, `and ${marks.length - TOLD} more`) : null,
     );

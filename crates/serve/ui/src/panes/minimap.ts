@@ -89,7 +89,7 @@ export function minimapPane(app: App): Part & { el: HTMLElement } {
     if (app.view.sel) {
       const s = small.x(app.view.sel[0]);
       g.fillStyle = css.getPropertyValue('--accent');
-      g.fillRect(s, MARKS - 2, Math.max(2, small.x(app.view.sel[1]) - s), 2);
+      g.fillRect(s, MARKS + HEIGHT - 3, Math.max(2, small.x(app.view.sel[1]) - s), 3);
     }
     g.strokeStyle = css.getPropertyValue('--ink');
     g.lineWidth = 1;

@@ -27,14 +27,36 @@ export class FindingsView implements Part {
     if (!known) {
       return fill(
         this.el,
-        h('p', { class: 'note' }, 'Nobody has looked for findings in this dataset. ', h('code', null, 'havana analyze'), ' looks for them; analyze the trace again.'),
+        h(
+          'p',
+          { class: 'note' },
+          'Nobody has looked for findings in this dataset. ',
+          h('code', null, 'havana analyze'),
+          ' looks for them; analyze the trace again.',
+        ),
       );
     }
-    if (!list.length) return fill(this.el, h('p', { class: 'note' }, h('span', { class: 'good', 'aria-hidden': 'true' }, '✓ '), 'Nothing unexpected was found.'));
+    if (!list.length)
+      return fill(
+        this.el,
+        h('p', { class: 'note' }, h('span', { class: 'good', 'aria-hidden': 'true' }, '✓ '), 'Nothing unexpected was found.'),
+      );
     fill(
       this.el,
-      h('p', { class: 'note' }, `${counts.map(([severity, n]) => `${n} ${severity}`).join(', ')}. `, h('kbd', null, 'N'), ' leads from one to the next, ', h('kbd', null, 'V'), ' through what proves it.'),
-      h('ol', null, list.map((f) => this.item(f, now))),
+      h(
+        'p',
+        { class: 'note' },
+        `${counts.map(([severity, n]) => `${n} ${severity}`).join(', ')}. `,
+        h('kbd', null, 'N'),
+        ' leads from one to the next, ',
+        h('kbd', null, 'V'),
+        ' through what proves it.',
+      ),
+      h(
+        'ol',
+        null,
+        list.map((f) => this.item(f, now)),
+      ),
     );
     this.el.querySelector('li.chosen')?.scrollIntoView({ block: 'nearest' });
   }
@@ -45,7 +67,12 @@ export class FindingsView implements Part {
     const facts = [
       h('span', { title: KIND_MEANING[f.kind] ?? null }, f.kind),
       f.vm_id !== null && app.data.vm.has(f.vm_id)
-        ? h('span', null, swatch(app.palette, app.palette.style(hueOfVm(f.vm_id), GUEST, OBSERVED, NO_HUE)), ` ${app.data.vmName(f.vm_id)}${markOf(f.vm_id)}`)
+        ? h(
+            'span',
+            null,
+            swatch(app.palette, app.palette.style(hueOfVm(f.vm_id), GUEST, OBSERVED, NO_HUE)),
+            ` ${app.data.vmName(f.vm_id)}${markOf(f.vm_id)}`,
+          )
         : null,
       h('span', null, whenWords(f, app.findings.placeOf(f), app.clock, app.span)),
       h('span', null, proofWords(f)),
@@ -75,14 +102,18 @@ export class FindingsView implements Part {
         h(
           'li',
           null,
-          button(`${app.clock.range(s.start, s.end)}`, () => app.showProof(f, n), { class: 'link', title: 'Show its place in time', 'aria-current': n === at ? 'true' : null }),
+          button(`${app.clock.range(s.start, s.end)}`, () => app.showProof(f, n), {
+            class: 'link',
+            title: 'Show its place in time',
+            'aria-current': n === at ? 'true' : null,
+          }),
           h(
             'span',
             { class: 'dim' },
             ` ${app.clock.duration(s.end - s.start)} · ${rowsOfSpan(f, s, app.data)
               .reverse()
               .map((key) => app.data.fullName(...splitKey(key)))
-              .join(' · ')}`,
+              .join(', ')}`,
           ),
         ),
       ),
