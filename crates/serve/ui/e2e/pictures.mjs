@@ -19,9 +19,9 @@ const to = process.argv[2] ?? docs;
 
 /** Of which node, how large, at which link, and what is pressed then; from which part of the page on. */
 const PICTURES = [
-  { file: "case-study/first.png", node: "case-study", width: 1080, height: 646, link: "#theme=light&pane=0", press: [] },
-  { file: "case-study/finding.png", node: "case-study", width: 1256, height: 716, link: "#theme=light&height=172", press: ["n"], from: ".strip" },
-  { file: "case-study/evidence.png", node: "case-study", width: 1200, height: 700, link: "#theme=light&pane=0", press: ["n", "V", "1"], from: ".strip" },
+  { file: "case-study/first.png", node: "case-study", width: 1040, height: 640, link: "#theme=light&pane=0", press: [] },
+  { file: "case-study/finding.png", node: "case-study", width: 1240, height: 730, link: "#theme=light&height=166", press: ["n"], from: ".strip" },
+  { file: "case-study/evidence.png", node: "case-study", width: 1200, height: 684, link: "#theme=light&pane=0", press: ["n", "V", "1"], from: ".strip" },
   { file: "images/first-sight.png", node: "noisy-neighbour", width: 1280, height: 800, link: "#theme=light", press: [] },
 ];
 
