@@ -11,6 +11,7 @@
 //! | [`top`] | frames of recorded traces, and what is refused |
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
+//! | [`case_study`] | docs/case-study.md: what is typed there prints what stands there |
 //! | [`often`] | how often each state and evidence is right, and how much is told so |
 //! | [`rules`] | each rule of the hardware, taken away: its loss is noticed |
 //! | [`skylake`] | traces of real processors |
@@ -23,6 +24,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
 
+mod case_study;
 mod cli;
 mod common;
 mod doctor;

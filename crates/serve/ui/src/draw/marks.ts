@@ -21,7 +21,8 @@ export function drawMarks(
   const order = [...marks].reverse();
   for (const m of order) {
     const [a, b] = [Math.max(0, Math.round(m.head)), Math.min(width, Math.round(m.end))];
-    if (b <= a) continue;
+    // What is shorter than its head is the head alone.
+    if (b - a <= HEAD) continue;
     const thick = LINE[m.finding.severity] + (m.finding.finding_id === chosen ? 1 : 0);
     g.fillStyle = colour(m);
     g.fillRect(a, Math.round(m.y - thick / 2), b - a, thick);

@@ -18,13 +18,6 @@ export const KEYS: [string, [string, string][]][] = [
     ],
   ],
   [
-    'Findings',
-    [
-      ['N  Shift + N', 'next, previous finding'],
-      ['V  Shift + V', 'next, previous interval that proves it'],
-    ],
-  ],
-  [
     'Selection',
     [
       ['drag', 'select a range'],
@@ -51,6 +44,8 @@ export const KEYS: [string, [string, string][]][] = [
     [
       ['1 – 5', 'tabs'],
       ['/', 'find'],
+      ['N  Shift + N', 'next, previous finding'],
+      ['V  Shift + V', 'next, previous proof of it'],
       ['E, Shift + E', 'save as PNG, SVG'],
       ['?', 'this help'],
     ],

@@ -51,26 +51,30 @@ export function stripPane(app: App): Part & { el: HTMLElement } {
         'div',
         { class: 'finding' },
         h('p', null, severityBadge(f), ' ', f.title),
-        chosen
-          ? chosen.spans.length
-            ? button(
-                at < 0 ? `evidence (${chosen.spans.length})` : `evidence ${at + 1} of ${chosen.spans.length}`,
-                () => app.stepProof(1),
-                {
-                  class: 'link',
-                  title: 'To the next interval that proves it (V)',
-                  'aria-label': 'Next evidence',
-                },
-              )
-            : null
-          : button('show', () => app.showFinding(f), {
-              class: 'link',
-              title: 'Show where and when (N)',
-              'aria-label': 'Show the first finding',
-            }),
-        h('span', { class: 'grow' }),
-        all(),
-        list.length > 1 ? h('span', { class: 'steps' }, step(-1, n <= 0), step(1, n >= list.length - 1 && chosen !== null)) : null,
+        h(
+          'div',
+          { class: 'ways' },
+          chosen
+            ? chosen.spans.length
+              ? button(
+                  at < 0 ? `evidence (${chosen.spans.length})` : `evidence ${at + 1} of ${chosen.spans.length}`,
+                  () => app.stepProof(1),
+                  {
+                    class: 'link',
+                    title: 'To the next interval that proves it (V)',
+                    'aria-label': 'Next evidence',
+                  },
+                )
+              : null
+            : button('show', () => app.showFinding(f), {
+                class: 'link',
+                title: 'Show where and when (N)',
+                'aria-label': 'Show the first finding',
+              }),
+          h('span', { class: 'grow' }),
+          all(),
+          list.length > 1 ? h('span', { class: 'steps' }, step(-1, n <= 0), step(1, n >= list.length - 1 && chosen !== null)) : null,
+        ),
       ),
     );
     // Whoever presses a button of this line again and again stays on it.
