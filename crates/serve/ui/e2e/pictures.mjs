@@ -19,7 +19,7 @@ const to = process.argv[2] ?? docs;
 
 /** Of which node, how large, at which link, and what is pressed then; from which part of the page on. */
 const PICTURES = [
-  { file: "case-study/first.png", node: "case-study", width: 1060, height: 656, link: "#theme=light&pane=0", press: [] },
+  { file: "case-study/first.png", node: "case-study", width: 1060, height: 642, link: "#theme=light&pane=0", press: [] },
   { file: "case-study/finding.png", node: "case-study", width: 1240, height: 730, link: "#theme=light&height=166", press: ["n"], from: ".strip" },
   { file: "case-study/evidence.png", node: "case-study", width: 1200, height: 684, link: "#theme=light&pane=0", press: ["n", "V", "1"], from: ".strip" },
   { file: "images/first-sight.png", node: "noisy-neighbour", width: 1280, height: 800, link: "#theme=light", press: [] },
