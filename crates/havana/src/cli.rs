@@ -355,6 +355,10 @@ pub(crate) struct Analyze {
     /// What VMs are called: a VMM a line, as ps -eo pid,args prints them, or TOML
     #[arg(long, value_name = "FILE")]
     pub(crate) names: Option<PathBuf>,
+    /// The host's /proc/kallsyms, of the boot that was recorded: of a trace with branches it tells why exits were, by the
+    /// handler that KVM went to [default: that of perf record --kcore]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kallsyms: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,10 +3,13 @@
 //! Each was made on an emulated processor that wrote down every VM entry and exit to the tick. The limits are what is
 //! reached, and some room.
 
+use havana_rows::{Evidence, Exit};
+use havana_store::Dataset;
+
 use crate::common::compare::Comparison;
 use crate::common::rows::Rows;
 use crate::common::truth::Truth;
-use crate::common::{analyze, bundled};
+use crate::common::{analyze, at_hand, bundled, havana};
 
 struct Limits {
     stretches: usize,
@@ -56,6 +59,38 @@ fn smp_idle() {
     let limits =
         Limits { stretches: 7613, vms: 3, width: [21_600; 2], error: 9_000, shares: 0.15, sure: 3.0, states: 0.8 };
     holds("smp-idle", &limits);
+}
+
+/// Branches and the host's symbols tell why most exits were, and nothing wrong of any; all else stays as it is.
+#[test]
+fn where_kvm_goes_tells_why_an_exit_was() {
+    for name in ["idle-branch", "kpti-hog-branch"] {
+        let Some(capture) = at_hand("where_kvm_goes_tells_why_an_exit_was", &format!("captures/{name}")) else {
+            return;
+        };
+        let out = tempfile::tempdir().unwrap();
+        let (with, without) = (out.path().join("with"), out.path().join("without"));
+        let done = havana()
+            .args(["analyze", "--quiet", "--kallsyms"])
+            .arg(capture.join("kallsyms.zst"))
+            .arg(&capture)
+            .arg("--output")
+            .arg(&with)
+            .status();
+        assert!(done.unwrap().success());
+        let rows = Rows::read(&Dataset::open(&with).unwrap());
+        let found = Comparison::of(&rows, &Truth::read(&capture.join("truth.zst")));
+        println!("{name}: reasons of {} of {} exits\n{found}", found.reasons, found.stretches);
+        assert!(found.wrong.is_empty(), "{name}\n{found}");
+        assert!(5 * found.reasons > 3 * found.stretches, "{name}: {} of {}", found.reasons, found.stretches);
+        let evidence = |exit: &Exit| exit.reason.map(|_| Evidence::Inferred);
+        assert!(rows.exits.iter().all(|exit| exit.reason_evidence == evidence(exit)));
+        let mut plain = Rows::read(&analyze(&capture, &without));
+        for (plain, told) in plain.exits.iter_mut().zip(&rows.exits) {
+            (plain.reason, plain.reason_evidence) = (told.reason, told.reason_evidence);
+        }
+        assert_eq!(plain.exits, rows.exits, "{name}");
+    }
 }
 
 /// TSC at PSB+ only: thousands of exits between two known times.

@@ -190,7 +190,7 @@ mod tests {
         let offsets = [offset(0, -1000, 3), offset(100, -1005, 3), offset(200, -7000, 3)];
         let found = clocks(&offsets, &series, &Names::default());
         let [found] = &found[..] else { panic!("{found:?}") };
-        assert_eq!(found.title, "VM 3: its clock was set back by 5995 ticks between 180 ticks and 200 ticks");
+        assert_eq!(found.title, "VM 3: its clock was set back by 5,995 ticks between 180 ticks and 200 ticks");
         assert_eq!((found.severity, found.start_tsc, found.end_tsc), (Severity::High, Some(180), Some(200)));
     }
 }

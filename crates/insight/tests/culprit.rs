@@ -10,8 +10,8 @@ use havana_insight::Severity;
 
 #[test]
 fn the_culprit_is_first() {
-    // A guest's clock is seen in PSB+ only, and these are too rare there.
-    for name in vary::SCENARIOS.iter().filter(|name| **name != "clock-jump") {
+    // A guest's clock is seen in PSB+ only, and these are too rare where they come each 16 KiB.
+    for name in vary::SCENARIOS.iter().filter(|name| !name.contains(',')) {
         let case::Case { varied, findings, is } = case::case(name, 7).unwrap();
         let said: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
         if *name == "quiet" {

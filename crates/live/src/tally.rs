@@ -270,6 +270,7 @@ mod tests {
             guest_cr3: 0,
             process_id: 5,
             reason: (at == 150).then_some(12),
+            reason_evidence: None,
             guest_ip: None,
             evidence: Evidence::Observed,
         };

@@ -302,6 +302,8 @@ pub struct Exit {
     pub process_id: i32,
     /// SDM basic exit reason.
     pub reason: Option<i32>,
+    /// `observed`: an event says so. `inferred`: KVM went to the handler of that reason.
+    pub reason_evidence: Option<Evidence>,
     pub guest_ip: Option<i64>,
     pub evidence: Evidence,
 }

@@ -288,6 +288,7 @@ impl<S: Sink> Tables<S> {
             guest_cr3: cr3 as i64,
             process_id,
             reason: Some(i32::from(reason)),
+            reason_evidence: Some(Evidence::Observed),
             guest_ip: Some(ip as i64),
             evidence: Evidence::Observed,
         });

@@ -41,8 +41,8 @@ fn state(cpu: i32, tsc: i64) -> CpuState {
     }
 }
 
-/// A dataset with a row or two in every table.
-fn write_small(dir: &Path, options: WriterOptions) -> Result<(), StoreError> {
+/// A dataset with a row or two in every table but those of findings.
+fn write_small(dir: &Path, options: WriterOptions) -> Result<Dataset, StoreError> {
     let mut writer = DatasetWriter::create(dir, options)?;
     writer.cpu_state(state(3, 20))?;
     writer.cpu_state(state(0, 10))?;
@@ -70,6 +70,7 @@ fn write_small(dir: &Path, options: WriterOptions) -> Result<(), StoreError> {
         guest_cr3: 0x2000,
         process_id: 4,
         reason: None,
+        reason_evidence: Some(Evidence::Observed),
         guest_ip: Some(-1),
         evidence: Evidence::Observed,
     })?;
@@ -180,9 +181,48 @@ fn tables_without_rows_have_their_columns() {
     DatasetWriter::create(&dir, options()).unwrap().finish(Manifest::default()).unwrap();
     let dataset = Dataset::open(&dir).unwrap();
     for &table in Table::ALL {
-        assert_eq!(dataset.files(table).unwrap().len(), 1);
+        let files = if super::write::FOUND.contains(&table) { 0 } else { 1 };
+        assert_eq!(dataset.files(table).unwrap().len(), files);
         assert_eq!(dataset.scan(table).columns(&[table.start_column()]).batches().unwrap().count(), 0);
     }
+    assert_eq!(dataset.findings().unwrap(), None);
+}
+
+#[test]
+fn what_is_found_in_a_dataset_comes_with_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("x");
+    let mut writer = DatasetWriter::create(&dir, options()).unwrap();
+    writer.cpu_state(state(3, 20)).unwrap();
+    let ended = writer.end(Manifest::default()).unwrap();
+    // It can be read, and is in its place for nobody else.
+    assert_eq!(ended.dataset().cpu_states().unwrap().count(), 1);
+    assert!(!dir.exists());
+    let finding = Finding {
+        finding_id: 0,
+        kind: FindingKind::Steal,
+        severity: Severity::High,
+        score: 0.5,
+        sure: 1.0,
+        title: "somebody waited".into(),
+        vm_id: None,
+        vcpu_id: Some(2),
+        process_id: None,
+        start_tsc: Some(20),
+        end_tsc: None,
+    };
+    let span = FindingSpan { finding_id: 0, cpu: Some(3), vcpu_id: None, process_id: None, start_tsc: 20, end_tsc: 25 };
+    let dataset = ended.put(Some((vec![finding.clone()], vec![span]))).unwrap();
+    assert_eq!(dataset.dir(), dir);
+    for dataset in [dataset, Dataset::open(&dir).unwrap()] {
+        assert_eq!(dataset.findings().unwrap(), Some(vec![finding.clone()]));
+        assert_eq!(dataset.finding_spans().unwrap(), [span]);
+        assert_eq!(dataset.manifest().tables["findings"].rows, 1);
+    }
+    // One that is ended, and not put in its place, leaves nothing.
+    let other = root.path().join("y");
+    drop(DatasetWriter::create(&other, options()).unwrap().end(Manifest::default()).unwrap());
+    assert_eq!(names(root.path()), ["x"]);
 }
 
 #[test]

@@ -167,7 +167,7 @@ impl DatasetWriter {
 }
 
 /// Tables of what is found in the others.
-const FOUND: [Table; 2] = [Table::Findings, Table::FindingSpans];
+pub(crate) const FOUND: [Table; 2] = [Table::Findings, Table::FindingSpans];
 
 impl Ended {
     /// What is in it.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 
 use havana_packet::{Errata, Kind as PacketKind};
 use havana_rows::{Sink, Time, Vm, VmOffset};
@@ -9,6 +10,7 @@ use havana_trace::{CpuModel, Said, Sideband, Trace};
 
 use crate::event::{Told, What};
 use crate::feed::Feed;
+use crate::handlers::Handlers;
 use crate::machine::{Machine, Options};
 use crate::offset::Offsets;
 use crate::rule::{Rule, holds};
@@ -77,19 +79,26 @@ pub struct Survey {
     clocks: Clocks,
     errata: Errata,
     every_packet: bool,
+    handlers: Option<Arc<Handlers>>,
 }
 
 impl Survey {
     /// Finds out what must be known of the clocks before the first event.
     pub fn of(trace: &Trace) -> Survey {
         let errata = errata_of(trace.facts.cpu);
-        Survey { clocks: survey(trace, errata), errata, every_packet: false }
+        Survey { clocks: survey(trace, errata), errata, every_packet: false, handlers: None }
     }
 
     /// The analysis is to read every packet, and not the envelope alone: for tests, which hold one against the other.
     #[must_use]
     pub fn every_packet(self) -> Survey {
         Survey { every_packet: true, ..self }
+    }
+
+    /// The analysis is to read every branch, and to tell why exits were by where KVM went then.
+    #[must_use]
+    pub fn with_handlers(self, handlers: Handlers) -> Survey {
+        Survey { every_packet: true, handlers: Some(Arc::new(handlers)), ..self }
     }
 }
 
@@ -98,13 +107,16 @@ impl<'a> Analysis<'a> {
     /// time in the guest; rows are told whole.
     pub fn new(trace: &'a Trace, survey: &'a Survey, window: Option<(i64, i64)>) -> Self {
         let window = window.map_or(Span::ANY, |(lo, hi)| Span { lo, hi });
-        let Survey { clocks, errata, every_packet } = survey;
+        let Survey { clocks, errata, every_packet, handlers } = survey;
         let feed = if *every_packet { Feed::new } else { Feed::envelope };
         let tracks: Vec<Track<'_>> = trace
             .streams
             .iter()
             .zip(&clocks.starts)
-            .map(|(stream, start)| Track::new(feed(stream, *errata), *errata, clocks, start, window))
+            .map(|(stream, start)| {
+                let track = Track::new(feed(stream, *errata), *errata, clocks, start, window);
+                track.with_handlers(handlers.clone())
+            })
             .collect();
         let sleep_shows = tracks.iter().any(Track::has_crystal);
         let mut machine = Machine::new(tracks.iter().map(|t| (t.cpu, t.source.to_owned())), Options { sleep_shows });

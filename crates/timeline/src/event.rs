@@ -23,6 +23,15 @@ impl Loaded {
     }
 }
 
+/// Why an exit was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Why {
+    /// Basic exit reason (SDM, appendix C).
+    pub(crate) reason: u16,
+    /// An event says so; else KVM went to the handler of that reason.
+    pub(crate) seen: bool,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum What {
@@ -36,7 +45,7 @@ pub(crate) enum What {
     Exit {
         host_cr3: u64,
         guest_ip: Option<u64>,
-        reason: Option<u16>,
+        reason: Option<Why>,
     },
     GuestCr3(u64),
     HostCr3(u64),

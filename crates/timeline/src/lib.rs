@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | `feed` | which packets does this cpu's stream hold, across its segments? |
 //! | `walk` | what do they mean: entry, exit, CR3 write, time? |
+//! | `handlers` | where did KVM go with an exit, so why was it? |
 //! | `survey` | what must be known of the clocks before the first event? |
 //! | `ctc` | which host time is this MTC, or this guest's TMA? |
 //! | `cyc` | where between two known times, by core cycles? |
@@ -30,6 +31,7 @@ mod ctc;
 mod cyc;
 mod event;
 mod feed;
+mod handlers;
 mod line;
 mod machine;
 mod offset;
@@ -43,5 +45,6 @@ mod walk;
 
 pub use analyze::{Analysis, Progress, Summary, Survey, errata_of};
 pub use feed::{Content, Fed, Feed};
+pub use handlers::Handlers;
 #[cfg(feature = "faults")]
 pub use rule::{Rule, without};

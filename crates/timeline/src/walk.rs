@@ -10,8 +10,12 @@
 //! * A TSC packet is the guest's where the processor was in non-root operation when it made it.
 //! * TMA belongs to the TSC before it.
 
+use std::sync::Arc;
+
 use havana_packet::{BadReason, Packet};
 use havana_trace::{Missing, Pause};
+
+use crate::handlers::Handlers;
 
 use crate::rule::{Rule, holds};
 
@@ -53,6 +57,8 @@ pub(crate) enum Step {
     Wake,
     /// A packet that only branch tracing makes.
     Branch,
+    /// KVM went to the handler of exits of this reason.
+    Handler(u16),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -147,11 +153,42 @@ pub(crate) struct Walker {
     fup: Option<u64>,
     evd_reason: Option<u16>,
     reason: Option<u16>,
+    handlers: Option<Arc<Handlers>>,
+    /// So many branches after an exit may still tell its handler.
+    looks: u16,
 }
+
+/// KVM comes to the handler of an exit within so many branches that have an address.
+const LOOKS: u16 = 64;
 
 impl Walker {
     pub(crate) fn new() -> Self {
-        Walker { nr: None, cr3: None, psb: None, tsc: None, fup: None, evd_reason: None, reason: None }
+        Walker {
+            nr: None,
+            cr3: None,
+            psb: None,
+            tsc: None,
+            fup: None,
+            evd_reason: None,
+            reason: None,
+            handlers: None,
+            looks: 0,
+        }
+    }
+
+    /// Tells handlers of exits by the branches, all of which must be given.
+    pub(crate) fn with_handlers(self, handlers: Option<Arc<Handlers>>) -> Self {
+        Walker { handlers, ..self }
+    }
+
+    /// Where control goes to after an exit.
+    fn goes_to(&mut self, ip: Option<u64>, out: &mut impl FnMut(Step)) {
+        let Some(handlers) = self.handlers.as_ref().filter(|_| self.looks > 0) else { return };
+        self.looks -= 1;
+        if let Some(reason) = ip.and_then(|ip| handlers.reason(ip)) {
+            self.looks = 0;
+            out(Step::Handler(reason));
+        }
     }
 
     /// Takes one packet; what follows from it goes to `out`, in order.
@@ -240,6 +277,9 @@ impl Walker {
             Packet::Tip(_) | Packet::Tnt8 { .. } | Packet::Tnt64 { .. } => {
                 self.fup = None;
                 out(Step::Branch);
+                if let Packet::Tip(to) = packet {
+                    self.goes_to(to.ip, out);
+                }
             }
             _ => {}
         }
@@ -293,6 +333,7 @@ impl Walker {
         self.fup = None;
         self.reason = None;
         self.evd_reason = None;
+        self.looks = 0;
     }
 
     fn overflow(&mut self, out: &mut impl FnMut(Step)) {
@@ -313,6 +354,7 @@ impl Walker {
             return out(Step::Found { nr, cr3, psb: false });
         }
         let turns = before != Some(nr) && holds(Rule::NrDecides);
+        self.looks = if turns && !nr { LOOKS } else { 0 };
         out(match (turns, nr) {
             (false, true) if holds(Rule::GuestWritesCr3) => Step::GuestCr3(cr3),
             (_, true) => Step::Entry(cr3),

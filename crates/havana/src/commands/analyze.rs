@@ -11,7 +11,7 @@ use havana_rows::parquet::NsClock;
 use havana_store::{
     CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, MANIFEST_FILE, Manifest, StoreError, WriterOptions,
 };
-use havana_timeline::{Analysis, Feed, Summary, Survey};
+use havana_timeline::{Analysis, Feed, Handlers, Summary, Survey};
 use havana_trace::{Facts, OpenOptions, STDIN, Trace, open};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
         to: args.part.to,
         vms: args.part.vm.clone(),
         names,
+        handlers: handlers(args)?,
     };
     let dataset = write(&trace, &plan)?;
     for warning in &dataset.manifest().warnings {
@@ -71,12 +72,22 @@ pub(crate) struct Plan<'a> {
     pub(crate) to: Option<f64>,
     pub(crate) vms: Vec<i32>,
     pub(crate) names: Names,
+    pub(crate) handlers: Option<Handlers>,
 }
 
 impl<'a> Plan<'a> {
     /// All of it, into a place where nothing stands.
     pub(crate) fn whole(output: &'a Path, node: String) -> Plan<'a> {
-        Plan { output, node, overwrite: false, from: None, to: None, vms: Vec::new(), names: Names::default() }
+        Plan {
+            output,
+            node,
+            overwrite: false,
+            from: None,
+            to: None,
+            vms: Vec::new(),
+            names: Names::default(),
+            handlers: None,
+        }
     }
 }
 
@@ -91,6 +102,10 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
             let survey = Survey::of(trace);
             (identity.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), survey)
         })
+    };
+    let survey = match &plan.handlers {
+        Some(handlers) => survey.with_handlers(handlers.clone()),
+        None => survey,
     };
     let whole = Analysis::new(trace, &survey, None);
     let Some(first) = whole.first_tsc() else {
@@ -156,6 +171,29 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
     let findings = havana_insight::find(ended.dataset())?;
     Ok(ended.put(Some(havana_insight::rows(&findings)))?)
 }
+
+/// Where KVM's handlers are, as the symbols say that were given or stand beside the trace.
+fn handlers(args: &Analyze) -> anyhow::Result<Option<Handlers>> {
+    let beside = match &args.inputs[..] {
+        [dir] => Some(dir.join(KCORE_SYMBOLS)).filter(|file| file.is_file()),
+        _ => None,
+    };
+    let Some(file) = args.kallsyms.as_ref().or(beside.as_ref()) else { return Ok(None) };
+    let name = || file.display().to_string();
+    let bytes = std::fs::read(file).with_context(name)?;
+    let bytes = if bytes.starts_with(&ZSTD) { zstd::decode_all(&bytes[..]).with_context(name)? } else { bytes };
+    let handlers = Handlers::of_kallsyms(&String::from_utf8_lossy(&bytes));
+    if handlers.is_none() && args.kallsyms.is_some() {
+        bail!("{}: no address of a function of kvm_intel: copy /proc/kallsyms as root, with kvm_intel loaded", name());
+    }
+    Ok(handlers)
+}
+
+/// The symbols in a directory of `perf record --kcore`.
+const KCORE_SYMBOLS: &str = "kcore_dir/kallsyms";
+
+/// How zstd's frames begin.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Runs the analysis, with a bar on a terminal.
 fn read<S: Sink>(trace: &Trace, analysis: Analysis<'_>, sink: &mut S) -> Result<Summary, S::Error> {

@@ -127,7 +127,7 @@ pub(crate) struct VmFacts {
     pub(crate) reentry_histogram: Vec<Bucket>,
     /// Exits that no entry of their vCPU follows in the trace: in neither of these.
     pub(crate) exits_without_reentry: u64,
-    /// Why it exited, where the trace says so (Event Trace), most first.
+    /// Why it exited, where the trace says so (Event Trace, or branches and symbols), most first.
     pub(crate) reasons: Vec<ReasonFacts>,
     pub(crate) vcpus: Vec<VcpuFacts>,
 }
@@ -138,6 +138,8 @@ pub(crate) struct ReasonFacts {
     pub(crate) reason: i32,
     pub(crate) name: String,
     pub(crate) exits: u64,
+    /// Those of them that an event says; of the others it follows from where KVM went.
+    pub(crate) observed: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -224,7 +226,8 @@ struct Sums {
     vm_exits: ById<u64>,
     vcpu_exits: ById<u64>,
     without_reentry: ById<u64>,
-    reasons: BTreeMap<(i32, i32), u64>,
+    /// By VM and reason: all, and those that an event says.
+    reasons: BTreeMap<(i32, i32), [u64; 2]>,
     latency: ById<Option<Histogram>>,
     within: Option<Histogram>,
 }
@@ -296,13 +299,15 @@ impl Sums {
     }
 
     fn exits(&mut self, dataset: &Dataset) -> anyhow::Result<()> {
-        let columns = ["vcpu_id", "vm_id", "exit_tsc", "exit_lo_tsc", "exit_hi_tsc", "reentry_tsc", "reason"];
+        let columns =
+            ["vcpu_id", "vm_id", "exit_tsc", "exit_lo_tsc", "exit_hi_tsc", "reentry_tsc", "reason", "reason_evidence"];
         for batch in dataset.scan(Table::Exits).columns(&columns).batches()? {
             let batch = batch?;
             let (vcpu, vm) = (ints(&batch, "vcpu_id")?, ints(&batch, "vm_id")?);
             let (exit, reentry) = (longs(&batch, "exit_tsc")?, longs(&batch, "reentry_tsc")?);
             let (lo, hi) = (longs(&batch, "exit_lo_tsc")?, longs(&batch, "exit_hi_tsc")?);
             let reason = ints(&batch, "reason")?;
+            let seen = Names::of(&batch, "reason_evidence", Evidence::from_name)?;
             let within = self.within.get_or_insert_with(Histogram::new);
             for row in 0..batch.num_rows() {
                 let vm = vm.value(row);
@@ -316,7 +321,9 @@ impl Sums {
                     *self.without_reentry.at(vm) += 1;
                 }
                 if let Some(reason) = int(reason, row) {
-                    *self.reasons.entry((vm, reason)).or_default() += 1;
+                    let sum = self.reasons.entry((vm, reason)).or_default();
+                    sum[0] += 1;
+                    sum[1] += u64::from(seen.get(row) == Some(Evidence::Observed));
                 }
             }
         }
@@ -413,7 +420,12 @@ impl Facts {
             let mut reasons: Vec<ReasonFacts> = sums
                 .reasons
                 .range((vm.vm_id, i32::MIN)..=(vm.vm_id, i32::MAX))
-                .map(|(&(_, reason), &exits)| ReasonFacts { reason, name: reason::name(reason), exits })
+                .map(|(&(_, reason), &[exits, observed])| ReasonFacts {
+                    reason,
+                    name: reason::name(reason),
+                    exits,
+                    observed,
+                })
                 .collect();
             reasons.sort_by_key(|r| (std::cmp::Reverse(r.exits), r.reason));
             vms.push(VmFacts {

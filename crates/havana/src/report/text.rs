@@ -304,7 +304,10 @@ fn about_exits(vm: &VmFacts, style: &Style, out: &mut impl Write) -> io::Result<
     let of_all = |n: u64| percent(n as f64 / vm.exits.max(1) as f64);
     if !vm.reasons.is_empty() {
         let (most, rest) = vm.reasons.split_at(vm.reasons.len().min(5));
-        let mut list: Vec<String> = most.iter().map(|r| format!("{} {}", r.name, of_all(r.exits))).collect();
+        let mut list: Vec<String> = most
+            .iter()
+            .map(|r| format!("{} {}{}", r.name, if 2 * r.observed < r.exits { "~" } else { "" }, of_all(r.exits)))
+            .collect();
         if !rest.is_empty() {
             list.push(format!("{} more {}", rest.len(), of_all(rest.iter().map(|r| r.exits).sum())));
         }

@@ -8,12 +8,12 @@ use std::path::Path;
 use havana_insight::Finding;
 use havana_insight::Kind;
 use havana_rows::parquet::NsClock;
-use havana_sim::{Node, Recording, Scenario};
+use havana_sim::{Node, Recording, Rng, Scenario};
 use havana_store::{Clock, Dataset, DatasetWriter, Epoch, Manifest, WriterOptions};
 use havana_timeline::{Analysis, Survey};
 use havana_trace::OpenOptions;
 
-use crate::vary::{Truth, Varied, vary};
+use crate::vary::{Truth, Varied, shuffle, vary};
 
 /// The begin that is told may be off by so much of the time.
 const NEAR: f64 = 0.02;
@@ -28,9 +28,9 @@ pub(crate) struct Case {
 }
 
 pub(crate) fn case(name: &str, seed: u64) -> Result<Case> {
-    let varied = vary(name, seed)?;
+    let mut varied = vary(name, seed)?;
     let dir = tempfile::tempdir()?;
-    let dataset = analyze(&varied.scenario, dir.path())?;
+    let dataset = analyze(&varied.scenario, dir.path(), &mut varied.rng)?;
     let findings = havana_insight::find(&dataset)?;
     let is = judged(&dataset, &varied, &findings)?;
     Ok(Case { varied, findings, is })
@@ -60,17 +60,25 @@ fn judged(dataset: &Dataset, varied: &Varied, findings: &[Finding]) -> Result<Ve
     Ok(findings.iter().map(truths).collect())
 }
 
-/// Plays a scenario, and makes a dataset of its trace, as `havana analyze` does.
-fn analyze(scenario: &Scenario, dir: &Path) -> Result<Dataset> {
-    let input = dir.join("node");
+/// Plays a scenario, and makes a dataset of its trace, as `havana analyze` does. Files are in a directory of any name, and
+/// given in any order.
+fn analyze(scenario: &Scenario, dir: &Path, rng: &mut Rng) -> Result<Dataset> {
+    let input = dir.join(format!("{:x}", rng.next_u64()));
     std::fs::create_dir(&input)?;
     let mut node = Node::new(scenario);
     let mut recording = Recording::new(scenario, &node, |name| File::create(input.join(name)))?;
     node.run(&mut recording);
     recording.finish(node.end())?;
     let perf_data = input.join("perf.data");
-    let input = if perf_data.exists() { perf_data } else { input };
-    let trace = havana_trace::open(&[input], &OpenOptions::default())?;
+    let mut inputs = vec![perf_data];
+    if !inputs[0].exists() {
+        let files = std::fs::read_dir(&input)?.map(|file| Ok(file?.path()));
+        inputs = files.collect::<std::io::Result<_>>()?;
+        inputs.retain(|path| path.extension().is_some_and(|extension| extension == "pt"));
+        inputs.sort();
+        shuffle(&mut inputs, rng);
+    }
+    let trace = havana_trace::open(&inputs, &OpenOptions::default())?;
     let survey = Survey::of(&trace);
     let analysis = Analysis::new(&trace, &survey, None);
     let (origin_tsc, tsc_hz) = (scenario.node.tsc, scenario.node.tsc_hz);

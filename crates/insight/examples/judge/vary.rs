@@ -4,7 +4,7 @@
 use std::error::Error;
 
 use havana_insight::Kind;
-use havana_sim::scenario::{Process, Vm};
+use havana_sim::scenario::{Form, Process, Vm};
 use havana_sim::{Rng, Scenario};
 
 /// Those that are judged.
@@ -17,7 +17,7 @@ pub(crate) const SCENARIOS: &[&str] = &[
     "throttled",
     "migration",
     "clock-jump",
-    "clock-jump, PSB+ each 2 KiB",
+    "clock-jump, PSB+ each 16 KiB",
     "lossy",
 ];
 
@@ -40,6 +40,8 @@ pub(crate) struct Truth {
 pub(crate) struct Varied {
     pub(crate) scenario: Scenario,
     pub(crate) truths: Vec<Truth>,
+    /// What is left of chance.
+    pub(crate) rng: Rng,
 }
 
 /// Where the simulator has the page tables of VMMs, and of guest processes.
@@ -48,12 +50,16 @@ const GUEST_PAGES: i64 = 0x540_0000;
 const PAGE: i64 = 0x2000;
 
 pub(crate) fn vary(name: &str, seed: u64) -> Result<Varied, Box<dyn Error + Send + Sync>> {
-    // A guest's clock is seen in PSB+ only, and these come each so many bytes of trace.
-    let (name, often) = name.split_once(',').map_or((name, false), |(name, _)| (name, true));
+    // A guest's clock is seen in PSB+ only, and perf's own default has these seldom.
+    let (name, seldom) = name.split_once(',').map_or((name, false), |(name, _)| (name, true));
     let mut scenario = Scenario::named(name).ok_or_else(|| format!("{name}: no such scenario"))?;
     let mut rng = Rng::new(seed);
     scenario.node.seed = rng.next_u64();
-    scenario.trace.psb_bytes = if often { 2 << 10 } else { scenario.trace.psb_bytes };
+    scenario.trace.psb_bytes = if seldom { 16 << 10 } else { scenario.trace.psb_bytes };
+    // With what the kernel says beside it, or without.
+    if rng.chance(0.5) {
+        scenario.trace.form = Form::Perf;
+    }
     scenario.node.tsc += (rng.unit() * 1e12) as i64;
     move_culprit(name, &mut scenario, &mut rng);
     let processes = scenario.process.iter_mut().chain(scenario.vm.iter_mut().flat_map(|vm| &mut vm.process));
@@ -81,10 +87,10 @@ pub(crate) fn vary(name: &str, seed: u64) -> Result<Varied, Box<dyn Error + Send
         shuffle(&mut vm.process, &mut rng);
     }
     let truths = truths(name, &scenario);
-    // What is true is known by these names; what is judged has none of them.
+    // What is true is known by these names; what is judged has others.
     scenario.vm.iter_mut().for_each(|vm| vm.name = format!("vm-{:x}", rng.below(1 << 32)));
     scenario.check()?;
-    Ok(Varied { scenario, truths })
+    Ok(Varied { scenario, truths, rng })
 }
 
 /// Another VM has the culprit, half the time, where it is a process.
@@ -107,7 +113,7 @@ fn move_culprit(name: &str, scenario: &mut Scenario, rng: &mut Rng) {
     }
 }
 
-fn shuffle<T>(of: &mut [T], rng: &mut Rng) {
+pub(crate) fn shuffle<T>(of: &mut [T], rng: &mut Rng) {
     for i in (1..of.len()).rev() {
         of.swap(i, rng.below(i as u64 + 1) as usize);
     }

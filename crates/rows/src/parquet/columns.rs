@@ -564,6 +564,45 @@ impl<E: Named> Form for Name<E> {
     }
 }
 
+/// A named value, or none.
+pub(super) struct MaybeName<E> {
+    name: Name<E>,
+    valid: NullBufferBuilder,
+}
+
+impl<E: Named> Form for MaybeName<E> {
+    type Value = Option<E>;
+    type Read<'a> = ReadNames<'a, E>;
+
+    fn new() -> Self {
+        MaybeName { name: Name::new(), valid: NullBufferBuilder::new(0) }
+    }
+
+    fn columns(name: &str, out: &mut Vec<Column>) {
+        out.push(column(name.into(), name_type(), true, Encoding::Repeats));
+    }
+
+    #[inline]
+    fn push(&mut self, value: &Option<E>) {
+        self.name.codes.push(value.map_or(0, Named::code));
+        self.valid.append(value.is_some());
+    }
+
+    fn take(&mut self, _: Option<&Scale>, out: &mut Vec<ArrayRef>) {
+        let valid = self.valid.finish();
+        out.push(self.name.take_codes(valid));
+    }
+
+    fn find<'a>(batch: &'a RecordBatch, name: &str) -> Result<ReadNames<'a, E>, Error> {
+        find_names(batch, name)
+    }
+
+    #[inline]
+    fn get(read: &ReadNames<'_, E>, row: usize) -> Option<E> {
+        at(read.codes, row).map(|code| read.values[code as usize])
+    }
+}
+
 /// Who took the cpu, or nobody, called X: `X_kind`, `X_id`.
 pub(super) struct MaybeTaker {
     kind: Name<TakerKind>,

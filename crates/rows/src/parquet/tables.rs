@@ -12,8 +12,8 @@ use arrow::datatypes::{Fields, Schema, SchemaRef};
 use super::Error;
 use super::clock::Scale;
 use super::columns::{
-    Address, Column, Form, Id, MaybeAddress, MaybeId, MaybeOffset, MaybeRatio, MaybeTaker, MaybeText, MaybeTick,
-    MaybeTimes, Name, Offset, Quantity, Ratio, Repeated, Serial, Text, Tick, Times,
+    Address, Column, Form, Id, MaybeAddress, MaybeId, MaybeName, MaybeOffset, MaybeRatio, MaybeTaker, MaybeText,
+    MaybeTick, MaybeTimes, Name, Offset, Quantity, Ratio, Repeated, Serial, Text, Tick, Times,
 };
 use crate::{
     CpuState, CpuStateKind, Evidence, Exit, Finding, FindingKind, FindingSpan, Lod, LodExits, Loss, LossCause, Process,
@@ -176,6 +176,7 @@ tables! {
         guest_cr3: Address,
         process_id: Id,
         reason: MaybeId,
+        reason_evidence: MaybeName<Evidence>,
         guest_ip: MaybeAddress,
         evidence: Name<Evidence>,
     }

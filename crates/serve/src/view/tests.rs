@@ -89,6 +89,7 @@ fn node(dir: &std::path::Path) -> Opened {
                     guest_cr3: 0,
                     process_id: 0,
                     reason: (n % 2 == 0).then_some(12),
+                    reason_evidence: None,
                     guest_ip: None,
                     evidence,
                 };

@@ -215,6 +215,7 @@ fn exits_are_summed_by_reason_and_class() {
                 guest_cr3: 0,
                 process_id: 0,
                 reason: (n % 3 == 0).then_some(12),
+                reason_evidence: None,
                 guest_ip: None,
                 evidence: Evidence::Observed,
             })

@@ -28,7 +28,7 @@ use takers::{Takers, Whose};
 use threads::{Threads, Vote};
 use vcpus::{Off, Place};
 
-use crate::event::{Loaded, What};
+use crate::event::{Loaded, What, Why};
 use crate::rule::{Rule, holds};
 use crate::sure::Share;
 use crate::walk::space_of;
@@ -587,7 +587,7 @@ impl Machine {
         c: Id,
         host_cr3: u64,
         guest_ip: Option<u64>,
-        reason: Option<u16>,
+        reason: Option<Why>,
         at: Time,
         sink: &mut S,
     ) -> Result<(), S::Error> {
@@ -615,7 +615,8 @@ impl Machine {
             reentry_cpu: None,
             guest_cr3: cr3 as i64,
             process_id: process,
-            reason: reason.map(i32::from),
+            reason: reason.map(|why| i32::from(why.reason)),
+            reason_evidence: reason.map(|why| if why.seen { Evidence::Observed } else { Evidence::Inferred }),
             guest_ip: guest_ip.map(|ip| ip as i64),
             evidence: Evidence::Observed,
         };

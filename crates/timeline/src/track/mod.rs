@@ -25,6 +25,7 @@ mod steps;
 mod time;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use havana_packet::{Errata, Kind as PacketKind};
 use havana_trace::Missing;
@@ -35,6 +36,7 @@ use crate::ctc::Ctc;
 use crate::cyc::{Cycle, Cycles};
 use crate::event::{Loaded, Told, What};
 use crate::feed::{Content, Feed};
+use crate::handlers::Handlers;
 use crate::offset::Offsets;
 use crate::span::{FAR, Known, Span};
 use crate::spread::{Kind, Kinds, Link, Smoother};
@@ -150,6 +152,11 @@ impl<'a> Track<'a> {
                 ..Inner::new(clocks, start, errata, unsynced, stream.len())
             },
         }
+    }
+
+    /// Tells handlers of exits by the branches, all of which must be given.
+    pub(crate) fn with_handlers(self, handlers: Option<Arc<Handlers>>) -> Self {
+        Track { walker: self.walker.with_handlers(handlers), ..self }
     }
 
     /// A thread reads the stream ahead from now on.

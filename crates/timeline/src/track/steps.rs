@@ -6,7 +6,7 @@ use havana_trace::{Cause, Missing};
 
 use super::{Inner, LONGEST, MOMENT, MOST_SIBLINGS, Node, Off};
 use crate::ctc::Ctc;
-use crate::event::{Loaded, What};
+use crate::event::{Loaded, What, Why};
 use crate::offset::Offsets;
 use crate::rule::{Rule, holds};
 use crate::span::{Known, Span};
@@ -31,6 +31,7 @@ impl Inner<'_> {
                 self.has_cycles = holds(Rule::CycDates);
                 return self.cycles.cyc(cycles);
             }
+            Step::Handler(reason) => return self.handler(reason),
             Step::Branch => {
                 if !self.branches {
                     self.branches = true;
@@ -82,6 +83,7 @@ impl Inner<'_> {
                     self.tell_host(cr3);
                 }
                 self.host_cr3 = Some(cr3);
+                let reason = reason.map(|reason| Why { reason, seen: true });
                 self.event(What::Exit { host_cr3: cr3, guest_ip, reason }, Kind::new(false, cr3, true));
             }
             Step::GuestCr3(cr3) => {
@@ -190,6 +192,21 @@ impl Inner<'_> {
             self.event(What::Load(now), self.stretch.0);
         }
         self.loaded = now;
+    }
+
+    /// KVM went to the handler of this reason: that is why the last exit was, unless an event said so.
+    fn handler(&mut self, by_path: u16) {
+        let nodes = self.gap.iter_mut().rev().chain(self.queue.iter_mut().rev());
+        for node in nodes {
+            match &mut node.what {
+                What::Exit { reason, .. } => {
+                    reason.get_or_insert(Why { reason: by_path, seen: false });
+                    return;
+                }
+                What::Entry { .. } | What::Found { .. } | What::Lost { .. } => return,
+                _ => {}
+            }
+        }
     }
 
     /// The host CR3 that the guest was entered from, known by the exit.
