@@ -64,6 +64,14 @@ Examples:
   havana report tuesday.havana
   havana report tuesday.havana --json | jq '.vms[].vcpus[].guest'")]
     Report(Report),
+    /// What changed from one dataset, or stretch of time, to another: who has more or less, and how surely
+    #[command(after_help = "\
+Examples:
+  havana diff monday.havana tuesday.havana
+  havana diff monday.havana tuesday.havana --b-from 60 --top 5
+  havana diff tuesday.havana --a-to 12.4 --b-from 12.4     before and after a moment of one
+  havana diff monday.havana tuesday.havana --json | jq '.changes[] | select(.told) | {who, kind, a, b}'")]
+    Diff(Diff),
     /// The interactive view of a dataset or a trace, in the browser
     #[command(after_help = "\
 Examples:
@@ -412,6 +420,45 @@ pub(crate) struct Report {
     /// Exit with status 1 where anything of the trace was lost
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// A dataset: side A
+    #[arg(value_name = "A")]
+    pub(crate) a: PathBuf,
+    /// A dataset: side B [default: the same; then say which times of it]
+    #[arg(value_name = "B")]
+    pub(crate) b: Option<PathBuf>,
+    /// How many changes are told at most [default: 15; with --json all]
+    #[arg(long, value_name = "N")]
+    pub(crate) top: Option<usize>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Exit with status 1 where anything of either trace was lost
+    #[arg(long)]
+    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) times: DiffTimes,
+}
+
+/// A stretch of each side.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Times (seconds since a dataset's first event; ticks where no TSC rate is known)")]
+pub(crate) struct DiffTimes {
+    /// Of A, from this time on [default: its begin]
+    #[arg(long, value_name = "T")]
+    pub(crate) a_from: Option<f64>,
+    /// Of A, up to this time [default: its end]
+    #[arg(long, value_name = "T")]
+    pub(crate) a_to: Option<f64>,
+    /// Of B, from this time on [default: its begin]
+    #[arg(long, value_name = "T")]
+    pub(crate) b_from: Option<f64>,
+    /// Of B, up to this time [default: its end]
+    #[arg(long, value_name = "T")]
+    pub(crate) b_to: Option<f64>,
 }
 
 #[derive(Debug, Args)]

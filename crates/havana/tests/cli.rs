@@ -82,6 +82,7 @@ fn help() {
     help(&["overhead"]).stdout_eq(file!["snapshots/help-overhead.txt"]);
     help(&["analyze"]).stdout_eq(file!["snapshots/help-analyze.txt"]);
     help(&["report"]).stdout_eq(file!["snapshots/help-report.txt"]);
+    help(&["diff"]).stdout_eq(file!["snapshots/help-diff.txt"]);
     help(&["view"]).stdout_eq(file!["snapshots/help-view.txt"]);
     help(&["top"]).stdout_eq(file!["snapshots/help-top.txt"]);
     help(&["packets"]).stdout_eq(file!["snapshots/help-packets.txt"]);

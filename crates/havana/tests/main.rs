@@ -6,6 +6,7 @@
 //! | [`score`] | all captures at hand, judged by a program that is not ours |
 //! | [`perf`] | perf.data in every form, whole and not |
 //! | [`record`] | the recorder, where it cannot record |
+//! | [`diff`] | two stretches of time compared, and what is refused |
 //! | [`doctor`] | what it says of the machine that it runs on |
 //! | [`overhead`] | the experiment of what recording costs, with what this host has |
 //! | [`top`] | frames of recorded traces, and what is refused |
@@ -27,6 +28,7 @@
 mod case_study;
 mod cli;
 mod common;
+mod diff;
 mod doctor;
 mod fit;
 mod often;

@@ -4,17 +4,17 @@
 /// enough that a series of each process fits in memory, and that change points of many are found at once.
 pub(crate) const BUCKETS: usize = 512;
 
-/// The time of a dataset, and its buckets.
+/// The time of a dataset, and its N buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Grid {
+pub(crate) struct Grid<const N: usize = BUCKETS> {
     pub(crate) from: i64,
     pub(crate) to: i64,
 }
 
-impl Grid {
+impl<const N: usize> Grid<N> {
     /// Of a time whose buckets all have a length.
-    pub(crate) fn new(from: i64, to: i64) -> Option<Grid> {
-        (to.saturating_sub(from) >= BUCKETS as i64).then_some(Grid { from, to })
+    pub(crate) fn new(from: i64, to: i64) -> Option<Self> {
+        (to.saturating_sub(from) >= N as i64).then_some(Grid { from, to })
     }
 
     /// All ticks.
@@ -24,33 +24,38 @@ impl Grid {
 
     /// Ticks of a bucket.
     pub(crate) fn width(self) -> f64 {
-        self.span() / BUCKETS as f64
+        self.span() / N as f64
     }
 
     /// Where a bucket begins; of the one after the last, the end.
     pub(crate) fn start(self, bucket: usize) -> i64 {
-        let at = i128::from(self.to - self.from) * bucket as i128 / BUCKETS as i128;
+        let at = i128::from(self.to - self.from) * bucket as i128 / N as i128;
         self.from + at as i64
     }
 
     /// In which bucket a moment is; one outside is in the nearest.
     pub(crate) fn bucket(self, tsc: i64) -> usize {
-        let at = i128::from(tsc.clamp(self.from, self.to) - self.from) * BUCKETS as i128;
+        let at = i128::from(tsc.clamp(self.from, self.to) - self.from) * N as i128;
         let guess = (at / i128::from(self.to - self.from)) as usize;
         // Bucket starts are rounded down.
         let next = guess + 1;
-        if next <= BUCKETS && self.start(next) <= tsc { next.min(BUCKETS - 1) } else { guess.min(BUCKETS - 1) }
+        if next <= N && self.start(next) <= tsc { next.min(N - 1) } else { guess.min(N - 1) }
     }
 
     /// Adds the ticks of a stretch to the buckets they are in.
     pub(crate) fn add(self, to: &mut [f32], start: i64, end: i64) {
+        self.each(start, end, |bucket, ticks| to[bucket] += ticks as f32);
+    }
+
+    /// Gives each bucket that a stretch is in, and the ticks of it there.
+    pub(crate) fn each(self, start: i64, end: i64, mut give: impl FnMut(usize, f64)) {
         let (start, end) = (start.max(self.from), end.min(self.to));
         if start >= end {
             return;
         }
         let (first, last) = (self.bucket(start), self.bucket(end - 1));
-        for (bucket, ticks) in to.iter_mut().enumerate().take(last + 1).skip(first) {
-            *ticks += (end.min(self.start(bucket + 1)) - start.max(self.start(bucket))) as f32;
+        for bucket in first..=last {
+            give(bucket, (end.min(self.start(bucket + 1)) - start.max(self.start(bucket))) as f64);
         }
     }
 
@@ -67,7 +72,7 @@ mod tests {
     #[test]
     fn no_tick_is_lost_or_told_twice() {
         for (from, to) in [(0, 512), (7, 1_000_003), (-5, 900), (1 << 60, (1 << 60) + (1 << 50))] {
-            let grid = Grid::new(from, to).unwrap();
+            let grid: Grid = Grid::new(from, to).unwrap();
             for at in [from, from + 1, (from + to) / 2, to - 1] {
                 let bucket = grid.bucket(at);
                 assert!(grid.start(bucket) <= at && at < grid.start(bucket + 1), "{from} {to} {at}");
@@ -80,6 +85,6 @@ mod tests {
             assert!((sum / grid.span() - 1.0).abs() < 1e-6, "{from} {to}");
             assert!(grid.shares(&ticks).iter().all(|share| *share < 1.0 + 1.0 / grid.width()));
         }
-        assert_eq!([Grid::new(3, 3), Grid::new(0, 511)], [None; 2]);
+        assert_eq!([Grid::<BUCKETS>::new(3, 3), Grid::new(0, 511)], [None; 2]);
     }
 }

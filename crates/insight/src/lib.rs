@@ -31,6 +31,7 @@
 
 mod changes;
 mod consumption;
+pub mod diff;
 mod exits;
 mod finding;
 mod grid;

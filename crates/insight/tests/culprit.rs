@@ -3,6 +3,8 @@
 
 #[path = "../examples/judge/case.rs"]
 mod case;
+#[path = "../examples/judge/play.rs"]
+mod play;
 #[path = "../examples/judge/vary.rs"]
 mod vary;
 

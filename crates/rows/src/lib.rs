@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod reason;
+pub mod slot;
 mod table;
 
 #[cfg(feature = "parquet")]

@@ -4,6 +4,7 @@ mod alert;
 mod analyze;
 mod bench;
 mod demo;
+mod diff;
 mod doctor;
 mod identity;
 mod names;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Overhead(args) => overhead::run(&args),
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::View(args) => view::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Packets(args) => packets::run(&args),

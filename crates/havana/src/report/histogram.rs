@@ -1,8 +1,7 @@
 //! How often what took how long, in little memory: powers of two, each cut in sixteen.
 
+use havana_rows::slot;
 use serde::Serialize;
-
-const STEPS: u64 = 16;
 
 /// Counts of durations.
 #[derive(Debug, Clone)]
@@ -23,33 +22,19 @@ pub(crate) struct Quantiles {
 
 impl Histogram {
     pub(crate) fn new() -> Self {
-        Histogram { counts: vec![0; (64 * STEPS) as usize], total: 0, max: 0 }
+        Histogram { counts: vec![0; slot::SLOTS], total: 0, max: 0 }
     }
 
     pub(crate) fn add(&mut self, ticks: u64) {
-        self.counts[Self::slot(ticks)] += 1;
+        self.counts[slot::of(ticks)] += 1;
         self.total += 1;
         self.max = self.max.max(ticks);
     }
 
-    fn slot(ticks: u64) -> usize {
-        if ticks < STEPS {
-            return ticks as usize;
-        }
-        let power = u64::from(ticks.ilog2());
-        let step = (ticks >> (power - 4)) & (STEPS - 1);
-        ((power - 3) * STEPS + step) as usize
-    }
-
     /// The middle of a slot.
     fn value(slot: usize) -> f64 {
-        let slot = slot as u64;
-        if slot < STEPS {
-            return slot as f64;
-        }
-        let (power, step) = (slot / STEPS + 3, slot % STEPS);
-        let width = (1u64 << (power - 4)) as f64;
-        (STEPS + step) as f64 * width + width / 2.0
+        let (begin, width) = slot::begin_and_width(slot);
+        begin + width / 2.0
     }
 
     pub(crate) fn quantile(&self, q: f64) -> f64 {

@@ -7,14 +7,16 @@
 //! what was said first where that is not the culprit is printed, and what is not so.
 
 mod case;
+mod play;
 mod vary;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use case::{Case, Result, case};
+use case::{Case, case};
 use havana_insight::{Kind, Severity};
+use play::Result;
 use vary::SCENARIOS;
 
 /// Of one scenario.

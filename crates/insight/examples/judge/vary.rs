@@ -7,6 +7,8 @@ use havana_insight::Kind;
 use havana_sim::scenario::{Form, Process, Vm};
 use havana_sim::{Rng, Scenario};
 
+use crate::play::shuffle;
+
 /// Those that are judged.
 pub(crate) const SCENARIOS: &[&str] = &[
     "quiet",
@@ -110,12 +112,6 @@ fn move_culprit(name: &str, scenario: &mut Scenario, rng: &mut Rng) {
         && let Some(at) = a.process.iter().position(|p| p.name == culprit)
     {
         b.process.push(a.process.remove(at));
-    }
-}
-
-pub(crate) fn shuffle<T>(of: &mut [T], rng: &mut Rng) {
-    for i in (1..of.len()).rev() {
-        of.swap(i, rng.below(i as u64 + 1) as usize);
     }
 }
 

@@ -34,7 +34,7 @@ use arrow::datatypes::DataType;
 pub use clock::NsClock;
 pub use ordered::{Limits, OrderedTable, TableSummary};
 pub use tables::{Row, Table};
-pub use views::{CpuStretch, ExitBounds, ExitOf, ExitStretch, ProcessPlace, VcpuStretch, View};
+pub use views::{CpuStretch, CpuUse, ExitBounds, ExitCost, ExitOf, ExitStretch, ProcessPlace, VcpuStretch, View};
 pub use writer::{FileSummary, TableWriter};
 
 /// Version of the tables' columns and their meaning. Adding a column or a table does not change it; anything that

@@ -91,6 +91,21 @@ views! {
         vm_id: i32 = Id,
         reason: Option<i32> = MaybeId,
     }
+    /// In which state a cpu was.
+    CpuUse of CpuStates {
+        cpu: i32 = Id,
+        start_tsc: i64 = Quantity,
+        end_tsc: i64 = Quantity,
+        state: CpuStateKind = Name<CpuStateKind>,
+    }
+    /// Whose exit it was, why, and how long it took.
+    ExitCost of Exits {
+        exit_tsc: i64 = Quantity,
+        reentry_tsc: Option<i64> = MaybeTick,
+        vm_id: i32 = Id,
+        process_id: i32 = Id,
+        reason: Option<i32> = MaybeId,
+    }
     /// Which guest process left its guest, and why.
     ExitOf of Exits {
         exit_tsc: i64 = Quantity,
