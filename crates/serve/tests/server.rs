@@ -48,15 +48,16 @@ struct Running {
 }
 
 fn start(address: &str) -> Running {
-    start_with(address, None)
+    start_with(address, None, None)
 }
 
-fn start_with(address: &str, found: Option<Found>) -> Running {
+fn start_with(address: &str, found: Option<Found>, compare: Option<serde_json::Value>) -> Running {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("x.havana");
     write_with(&dir, false, found);
     let address: SocketAddr = address.parse().unwrap();
-    let server: Server = serve(Dataset::open(&dir).unwrap(), Options::new(address).unwrap()).unwrap();
+    let options = Options { compare, ..Options::new(address).unwrap() };
+    let server: Server = serve(Dataset::open(&dir).unwrap(), options).unwrap();
     let url = server.url();
     std::thread::spawn(move || server.run().unwrap());
     let host = url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_string();
@@ -79,6 +80,12 @@ impl Running {
 
     fn get(&self, path: &str) -> (u16, String) {
         self.raw(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.host))
+    }
+
+    fn body(&self, path: &str) -> String {
+        let (status, text) = self.get(path);
+        assert_eq!(status, 200, "{path}");
+        text.split("\r\n\r\n").nth(1).unwrap().to_string()
     }
 }
 
@@ -135,17 +142,12 @@ fn what_is_wrong_with_a_request_is_said() {
 
 #[test]
 fn findings_are_those_of_the_tables() {
-    let body = |server: &Running, path: &str| {
-        let (status, text) = server.get(path);
-        assert_eq!(status, 200, "{path}");
-        text.split("\r\n\r\n").nth(1).unwrap().to_string()
-    };
     let nobody_looked = start("127.0.0.1:0");
-    assert_eq!(body(&nobody_looked, "/api/findings"), r#"{"findings":[],"known":false}"#);
-    assert!(body(&nobody_looked, "/api/dataset").contains(r#""findings_known":false"#));
-    let nothing = start_with("127.0.0.1:0", Some((Vec::new(), Vec::new())));
-    assert_eq!(body(&nothing, "/api/findings"), r#"{"findings":[],"known":true}"#);
-    assert!(body(&nothing, "/api/dataset").contains(r#""findings_known":true"#));
+    assert_eq!(nobody_looked.body("/api/findings"), r#"{"findings":[],"known":false}"#);
+    assert!(nobody_looked.body("/api/dataset").contains(r#""findings_known":false"#));
+    let nothing = start_with("127.0.0.1:0", Some((Vec::new(), Vec::new())), None);
+    assert_eq!(nothing.body("/api/findings"), r#"{"findings":[],"known":true}"#);
+    assert!(nothing.body("/api/dataset").contains(r#""findings_known":true"#));
 
     let steal = Finding {
         finding_id: 0,
@@ -193,7 +195,19 @@ fn findings_are_those_of_the_tables() {
         interval("null", 1000),
         interval("null", 400),
     );
-    assert_eq!(body(&start_with("127.0.0.1:0", Some((vec![steal, trace], spans))), "/api/findings"), expected);
+    let server = start_with("127.0.0.1:0", Some((vec![steal, trace], spans)), None);
+    assert_eq!(server.body("/api/findings"), expected);
+}
+
+#[test]
+fn what_changed_is_handed_on_as_it_is() {
+    assert_eq!(start("127.0.0.1:0").body("/api/compare"), r#"{"diff":null,"known":false}"#);
+    let diff = serde_json::json!({ "one_dataset": true, "changes": [{ "who": "VM \"x\"", "a": 0.25, "p": 1e-300 }] });
+    let server = start_with("127.0.0.1:0", None, Some(diff.clone()));
+    let answer: serde_json::Value = serde_json::from_str(&server.body("/api/compare")).unwrap();
+    assert_eq!(answer, serde_json::json!({ "known": true, "diff": diff }));
+    // Nothing else of it is on the disk or can be asked for.
+    assert_eq!(server.get("/api/compare/changes").0, 404);
 }
 
 #[test]
