@@ -70,6 +70,7 @@ Examples:
   havana diff monday.havana tuesday.havana
   havana diff monday.havana tuesday.havana --b-from 60 --top 5
   havana diff tuesday.havana --a-to 12.4 --b-from 12.4     before and after a moment of one
+  havana diff monday.havana tuesday.havana --view          side by side, in the browser
   havana diff monday.havana tuesday.havana --json | jq '.changes[] | select(.told) | {who, kind, a, b}'")]
     Diff(Diff),
     /// Datasets → a profile of what is normal, which findings can then be held against
@@ -436,6 +437,8 @@ pub(crate) struct Report {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("port", |port| port.requires("view")), mut_arg("listen", |listen| listen.requires("view")))]
+#[command(mut_arg("no_open", |no_open| no_open.requires("view")))]
 pub(crate) struct Diff {
     /// A dataset: side A
     #[arg(value_name = "A")]
@@ -454,6 +457,11 @@ pub(crate) struct Diff {
     pub(crate) strict: bool,
     #[command(flatten)]
     pub(crate) times: DiffTimes,
+    /// Side by side in the interactive view of A, in the browser
+    #[arg(long, help_heading = "In the browser", conflicts_with_all = ["json", "top"])]
+    pub(crate) view: bool,
+    #[command(flatten, next_help_heading = "In the browser")]
+    pub(crate) page: Page,
 }
 
 /// A stretch of each side.
@@ -492,6 +500,15 @@ pub(crate) struct View {
     /// A dataset; or a perf.data, raw .pt streams, or directories of them
     #[arg(required = true, value_name = "DATASET|TRACE")]
     pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) page: Page,
+    #[command(flatten)]
+    pub(crate) facts: Facts,
+}
+
+/// Where the page is served, and who opens it.
+#[derive(Debug, Args)]
+pub(crate) struct Page {
     /// The port on loopback [default: any that is free]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) port: u16,
@@ -501,8 +518,6 @@ pub(crate) struct View {
     /// Open no browser: only print the page's address
     #[arg(long)]
     pub(crate) no_open: bool,
-    #[command(flatten)]
-    pub(crate) facts: Facts,
 }
 
 /// What VMs are sorted by.

@@ -13,6 +13,7 @@
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
 //! | [`found`] | what is found in captures, against who had the cpu; who took whose time; how long a wake-up may have waited |
+//! | [`case_study`] | docs/case-study.md: what is typed there prints what stands there |
 //! | [`often`] | how often each state and evidence is right, and how much is told so |
 //! | [`rules`] | each rule of the hardware, taken away: its loss is noticed |
 //! | [`skylake`] | traces of real processors |
@@ -27,6 +28,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
 
 mod baseline;
+mod case_study;
 mod cli;
 mod common;
 mod diff;

@@ -56,6 +56,8 @@ pub struct Options {
     pub address: SocketAddr,
     /// What who asks must know; none only where nobody but this machine can ask.
     pub token: Option<Token>,
+    /// What the dataset is compared with, and what changed: the page's tab of that; it is handed on as it is.
+    pub compare: Option<serde_json::Value>,
 }
 
 impl Options {
@@ -65,7 +67,7 @@ impl Options {
     /// Where the system gives no randomness.
     pub fn new(address: SocketAddr) -> Result<Options, ServeError> {
         let token = if address.ip().is_loopback() { None } else { Some(Token::new().map_err(ServeError::Start)?) };
-        Ok(Options { address, token })
+        Ok(Options { address, token, compare: None })
     }
 }
 

@@ -43,8 +43,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(dataset: Dataset, options: Options) -> Result<Server, ServeError> {
-        let app = Arc::new(App::new(dataset)?);
+    pub(crate) fn new(dataset: Dataset, mut options: Options) -> Result<Server, ServeError> {
+        let app = Arc::new(App::new(dataset, options.compare.take())?);
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ServeError::Start)?;
         let listen = |source| ServeError::Listen { address: options.address, source };
         let listener = runtime.block_on(TcpListener::bind(options.address)).map_err(listen)?;

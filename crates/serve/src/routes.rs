@@ -24,6 +24,7 @@ pub(crate) fn router(app: Arc<App>, rules: Arc<Guard>) -> Router {
         .route("/api/step", get(api::interval::step))
         .route("/api/stolen", get(api::stolen::get))
         .route("/api/findings", get(api::findings::get))
+        .route("/api/compare", get(api::compare::get))
         .route("/api/{*path}", get(|| async { StatusCode::NOT_FOUND }))
         .route("/", get(page::index))
         .route("/{*path}", get(page::asset))

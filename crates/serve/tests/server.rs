@@ -12,7 +12,13 @@ use havana_rows::*;
 use havana_serve::{Options, Server, serve};
 use havana_store::{Dataset, Manifest, WriterOptions};
 
+type Found = (Vec<Finding>, Vec<FindingSpan>);
+
 fn write(dir: &Path, overwrite: bool) {
+    write_with(dir, overwrite, None);
+}
+
+fn write_with(dir: &Path, overwrite: bool, found: Option<Found>) {
     let options = WriterOptions { node: "n".into(), capture: "c1".into(), overwrite, ..WriterOptions::default() };
     let mut writer = havana_store::DatasetWriter::create(dir, options).unwrap();
     for n in 0..1000i64 {
@@ -32,7 +38,7 @@ fn write(dir: &Path, overwrite: bool) {
             })
             .unwrap();
     }
-    writer.finish(Manifest::default()).unwrap();
+    writer.end(Manifest::default()).unwrap().put(found).unwrap();
 }
 
 struct Running {
@@ -42,11 +48,16 @@ struct Running {
 }
 
 fn start(address: &str) -> Running {
+    start_with(address, None, None)
+}
+
+fn start_with(address: &str, found: Option<Found>, compare: Option<serde_json::Value>) -> Running {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("x.havana");
-    write(&dir, false);
+    write_with(&dir, false, found);
     let address: SocketAddr = address.parse().unwrap();
-    let server: Server = serve(Dataset::open(&dir).unwrap(), Options::new(address).unwrap()).unwrap();
+    let options = Options { compare, ..Options::new(address).unwrap() };
+    let server: Server = serve(Dataset::open(&dir).unwrap(), options).unwrap();
     let url = server.url();
     std::thread::spawn(move || server.run().unwrap());
     let host = url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_string();
@@ -69,6 +80,12 @@ impl Running {
 
     fn get(&self, path: &str) -> (u16, String) {
         self.raw(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.host))
+    }
+
+    fn body(&self, path: &str) -> String {
+        let (status, text) = self.get(path);
+        assert_eq!(status, 200, "{path}");
+        text.split("\r\n\r\n").nth(1).unwrap().to_string()
     }
 }
 
@@ -121,6 +138,76 @@ fn what_is_wrong_with_a_request_is_said() {
     assert_eq!(server.raw("GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").0, 403);
     let long = "x".repeat(100_000);
     assert!(matches!(server.get(&format!("/{long}")).0, 0 | 400..=499));
+}
+
+#[test]
+fn findings_are_those_of_the_tables() {
+    let nobody_looked = start("127.0.0.1:0");
+    assert_eq!(nobody_looked.body("/api/findings"), r#"{"findings":[],"known":false}"#);
+    assert!(nobody_looked.body("/api/dataset").contains(r#""findings_known":false"#));
+    let nothing = start_with("127.0.0.1:0", Some((Vec::new(), Vec::new())), None);
+    assert_eq!(nothing.body("/api/findings"), r#"{"findings":[],"known":true}"#);
+    assert!(nothing.body("/api/dataset").contains(r#""findings_known":true"#));
+
+    let steal = Finding {
+        finding_id: 0,
+        kind: FindingKind::Steal,
+        severity: Severity::High,
+        score: 0.75,
+        sure: 0.5,
+        title: "VM 1 waited for \"x\"".into(),
+        vm_id: Some(0),
+        vcpu_id: None,
+        process_id: Some(7),
+        start_tsc: Some(5200),
+        end_tsc: None,
+    };
+    let trace = Finding {
+        finding_id: 1,
+        kind: FindingKind::Trace,
+        severity: Severity::Low,
+        start_tsc: None,
+        title: "lost".into(),
+        ..steal.clone()
+    };
+    let span = |finding_id, cpu, start_tsc| FindingSpan {
+        finding_id,
+        cpu,
+        vcpu_id: Some(1),
+        process_id: None,
+        start_tsc,
+        end_tsc: start_tsc + 50,
+    };
+    let spans = vec![span(0, Some(0), 5300), span(1, None, 5400), span(0, None, 6000)];
+    // Ticks count from the dataset's first, which is 5000; what is not known is null.
+    let interval = |cpu: &str, start: i64| {
+        let end = start + 50;
+        format!(r#"{{"cpu":{cpu},"end":{end}.0,"process_id":null,"start":{start}.0,"vcpu_id":1}}"#)
+    };
+    let expected = format!(
+        concat!(
+            r#"{{"findings":[{{"end":null,"finding_id":0,"kind":"steal","process_id":7,"score":0.75,"severity":"high","#,
+            r#""spans":[{},{}],"start":200.0,"sure":0.5,"title":"VM 1 waited for \"x\"","vcpu_id":null,"vm_id":0}},"#,
+            r#"{{"end":null,"finding_id":1,"kind":"trace","process_id":7,"score":0.75,"severity":"low","#,
+            r#""spans":[{}],"start":null,"sure":0.5,"title":"lost","vcpu_id":null,"vm_id":0}}],"known":true}}"#,
+        ),
+        interval("0", 300),
+        interval("null", 1000),
+        interval("null", 400),
+    );
+    let server = start_with("127.0.0.1:0", Some((vec![steal, trace], spans)), None);
+    assert_eq!(server.body("/api/findings"), expected);
+}
+
+#[test]
+fn what_changed_is_handed_on_as_it_is() {
+    assert_eq!(start("127.0.0.1:0").body("/api/compare"), r#"{"diff":null,"known":false}"#);
+    let diff = serde_json::json!({ "one_dataset": true, "changes": [{ "who": "VM \"x\"", "a": 0.25, "p": 1e-300 }] });
+    let server = start_with("127.0.0.1:0", None, Some(diff.clone()));
+    let answer: serde_json::Value = serde_json::from_str(&server.body("/api/compare")).unwrap();
+    assert_eq!(answer, serde_json::json!({ "known": true, "diff": diff }));
+    // Nothing else of it is on the disk or can be asked for.
+    assert_eq!(server.get("/api/compare/changes").0, 404);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use havana_trace::OpenOptions;
 
 use super::analyze::{self, Plan};
 use super::scratch::Scratch;
-use crate::cli::View;
+use crate::cli::{Page, View};
 
 pub(crate) fn run(args: &View) -> anyhow::Result<ExitCode> {
     // Lives as long as the view: the dataset of a trace is in it.
@@ -23,17 +23,24 @@ pub(crate) fn run(args: &View) -> anyhow::Result<ExitCode> {
         },
         _ => analyzed(args, &mut scratch)?,
     };
-    let address = args.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)));
-    let server = serve(dataset, Options::new(address)?)?;
-    let url = server.url();
+    show(dataset, &args.page, None)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves the view of a dataset until it is interrupted; with what changed to another, that tab is opened.
+pub(super) fn show(dataset: Dataset, page: &Page, compare: Option<serde_json::Value>) -> anyhow::Result<()> {
+    let address = page.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, page.port)));
+    let tab = if compare.is_some() { "#tab=compare" } else { "" };
+    let server = serve(dataset, Options { compare, ..Options::new(address)? })?;
+    let url = format!("{}{tab}", server.url());
     let mut out = std::io::stdout();
     writeln!(out, "{url}")?;
     out.flush()?;
-    if !args.no_open && open::that_detached(&url).is_err() {
+    if !page.no_open && open::that_detached(&url).is_err() {
         eprintln!("havana: no browser could be opened: open the address above");
     }
     server.run()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A dataset of a trace, for this view only.

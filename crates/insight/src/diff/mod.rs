@@ -70,6 +70,8 @@ pub struct Diff {
     pub a: SideFacts,
     /// The second.
     pub b: SideFacts,
+    /// Whether both are of one dataset: then ids and times mean the same in both.
+    pub one_dataset: bool,
     /// What could matter: what is told first, what explains most of all before the rest.
     pub changes: Vec<Change>,
     /// How many quantities there are in all, also those that are too small to matter.
@@ -125,7 +127,15 @@ pub fn diff(a: &Side<'_>, b: &Side<'_>) -> Result<Diff, DiffError> {
     let (changes, compared) = comparison.changes();
     let facts = |which: usize, side: &Side<'_>| facts(side, &measured[which], &pairs, which);
     let unmatched = |which: usize| comparison.unmatched(which);
-    Ok(Diff { a: facts(0, a), b: facts(1, b), changes, compared, unmatched_a: unmatched(0), unmatched_b: unmatched(1) })
+    Ok(Diff {
+        a: facts(0, a),
+        b: facts(1, b),
+        one_dataset: a.is_of_one_dataset(b),
+        changes,
+        compared,
+        unmatched_a: unmatched(0),
+        unmatched_b: unmatched(1),
+    })
 }
 
 fn facts(side: &Side<'_>, measured: &Measured, pairs: &Pairs, which: usize) -> SideFacts {

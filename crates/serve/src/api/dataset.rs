@@ -75,7 +75,7 @@ fn describe(opened: &Opened) -> Result<Value, StoreError> {
         "intervals": rows(Table::CpuStates) + rows(Table::VcpuStates),
         "losses": {"count": manifest.losses.count, "bytes": manifest.losses.bytes, "ticks": ticks},
         "warnings": manifest.warnings,
-        "findings_known": false,
+        "findings_known": manifest.tables.contains_key(Table::Findings.name()),
     }))
 }
 

@@ -1,5 +1,6 @@
 //! What can be asked, a file an answer: parameters, what is worked out ([`view`](crate::view)), its form.
 
+pub(crate) mod compare;
 pub(crate) mod dataset;
 pub(crate) mod exits;
 pub(crate) mod findings;
@@ -35,6 +36,8 @@ const WAITING: usize = 256;
 pub(crate) struct App {
     opened: Opened,
     whole: Whole,
+    /// The answer to what changed, as it is sent.
+    compare: String,
     /// What the manifest was when it was opened.
     manifest: Stamp,
     at_once: Semaphore,
@@ -50,13 +53,14 @@ fn stamp(dataset: &Dataset) -> std::io::Result<Stamp> {
 }
 
 impl App {
-    pub(crate) fn new(dataset: Dataset) -> Result<App, StoreError> {
+    pub(crate) fn new(dataset: Dataset, compare: Option<serde_json::Value>) -> Result<App, StoreError> {
         let path = dataset.dir().join(MANIFEST_FILE);
         let manifest = stamp(&dataset).map_err(|source| StoreError::Io { action: "read", path, source })?;
         let opened = Opened::new(dataset)?;
         Ok(App {
             opened,
             whole: Whole::default(),
+            compare: compare::answer(compare),
             manifest,
             at_once: Semaphore::new(AT_ONCE),
             waiting: Semaphore::new(WAITING),
@@ -103,8 +107,12 @@ impl App {
 pub(crate) type Asked = State<Arc<App>>;
 
 fn json(value: &serde_json::Value) -> Response {
+    json_text(value.to_string())
+}
+
+fn json_text(text: String) -> Response {
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (headers, value.to_string()).into_response()
+    (headers, text).into_response()
 }
 
 /// An address, as people write them.

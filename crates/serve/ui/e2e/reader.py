@@ -217,6 +217,27 @@ class Reader:
             ],
         }
 
+    def findings(self):
+        """What is unexpected, and what proves it, by their start; None where nobody looked."""
+        if not (self.dataset / "findings").exists():
+            return None
+        columns = ["finding_id", "kind", "severity", "title", "sure", "vm_id", "vcpu_id", "process_id"]
+        found, spans = self.table("findings"), self.table("finding_spans")
+        times = lambda table: zip(self.ticks(table, "start_tsc").tolist(), self.ticks(table, "end_tsc").tolist())
+        proofs = [
+            {**row, "start": start, "end": end}
+            for row, (start, end) in zip(spans.select(["finding_id", "cpu", "vcpu_id", "process_id"]).to_pylist(), times(spans))
+        ]
+        return [
+            {
+                **row,
+                "start": start if start >= 0 else None,
+                "end": end if end >= 0 else None,
+                "spans": sorted((p for p in proofs if p["finding_id"] == row["finding_id"]), key=lambda p: (p["start"], p["end"])),
+            }
+            for row, (start, end) in zip(found.select(columns).to_pylist(), times(found))
+        ]
+
     def answer(self, request):
         do, given = request["do"], request
         if do == "about":
@@ -226,6 +247,8 @@ class Reader:
             return self.tracks()
         if do == "processes":
             return self.processes()
+        if do == "findings":
+            return self.findings()
         if do == "shares":
             return [self.shares(*span) for span in given["spans"]]
         if do == "at":

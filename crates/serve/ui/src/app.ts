@@ -3,17 +3,22 @@
 import type { Api } from './api/client';
 import { isAbort } from './api/client';
 import { Loader } from './api/loader';
-import type { Findings, Interval, Kind } from './api/types';
+import type { Finding, Interval, Kind } from './api/types';
 import { Palette, DARK, LIGHT } from './draw/palette';
 import { Clock } from './layout/format';
+import { HEAD, marksOf, type Mark } from './layout/marks';
 import { exists, isOpen, rowsOf, splitKey, type Row } from './layout/rows';
 import { around, bringIntoView, clampRange, wholeTicks, type Range } from './layout/zoom';
 import type { Dataset } from './model/dataset';
+import { type Findings, rowOfFinding, rowsOfSpan, severityWords } from './model/findings';
 import type { Store, History } from './model/store';
 import { Sums } from './model/sums';
+import { isOnlyFinding } from './model/url';
 import type { View } from './model/view';
 
 const SUMS_REST_MS = 160;
+/** CSS pixels that the map of the whole capture has at least: marks that are clear of each other there are so anywhere. */
+const NARROW_MAP = 440;
 
 export interface Part {
   /** `before` is null the first time. */
@@ -27,6 +32,8 @@ export class App {
   readonly clock: Clock;
   readonly loader: Loader;
   readonly parts: Part[] = [];
+  /** Of the findings: their lanes are the same on the map and on the axis, at any zoom. */
+  readonly marks: readonly Mark[];
   palette!: Palette;
   /** Sums of the selection, or of what is in sight; null while they are on their way. */
   sums: Sums | null = null;
@@ -53,6 +60,7 @@ export class App {
     readonly store: Store,
   ) {
     this.clock = new Clock(data.info.tsc_hz);
+    this.marks = data.info.span > 0 ? marksOf(findings, (data.info.span / NARROW_MAP) * 2 * HEAD) : [];
     this.loader = new Loader(
       api,
       data.info.span,
@@ -229,20 +237,16 @@ export class App {
   }
 
   /** What must change so that the row is among those shown. */
-  patchToShow(key: string): Partial<View> {
+  patchToShow(key: string, seen = this.view): Partial<View> {
     const [kind, id] = splitKey(key);
     if (!exists(kind, id, this.data)) return {};
     const patch: Partial<View> = { row: key };
     const tab =
-      kind === 'process'
-        ? 'processes'
-        : kind === 'vm' && (this.view.tab === 'processes' || this.view.tab === 'resources')
-          ? this.view.tab
-          : 'resources';
+      kind === 'process' ? 'processes' : kind === 'vm' && (seen.tab === 'processes' || seen.tab === 'resources') ? seen.tab : 'resources';
     patch.tab = tab;
     const vm = this.data.vmOf(kind, id);
-    if (this.view.only !== null && this.view.only !== vm) patch.only = null;
-    let view = { ...this.view, ...patch };
+    if (seen.only !== null && seen.only !== vm) patch.only = null;
+    let view = { ...seen, ...patch };
     if (!this.rows(view).some((r) => r.key === key) && view.filter) view = { ...view, ...((patch.filter = ''), patch) };
     // Unfold what hides it, outermost first.
     for (const fold of [`small.${kind === 'cpu' ? 'cpus' : 'vms'}`, `vm.${vm}`, `small.vm.${vm}`]) {
@@ -263,12 +267,93 @@ export class App {
       Object.assign(
         patch,
         wholeTicks(
-          place.zoom === false ? bringIntoView(this.sight, place.start, place.end, this.span) : around(place.start, place.end, this.span, 1),
+          place.zoom === false
+            ? bringIntoView(this.sight, place.start, place.end, this.span)
+            : around(place.start, place.end, this.span, 1),
         ),
       );
     }
     this.store.set(patch, 'push');
     this.focusRows();
+  }
+
+  /** What must change to see a finding: its stretch of time, its row, and nothing hidden that may prove it. */
+  private wayTo(f: Finding): Partial<View> {
+    const open: Partial<View> = { only: null, filter: '' };
+    const key = rowOfFinding(f, this.data);
+    const { from, to, is } = this.findings.placeOf(f);
+    const whole = from <= 0 && to >= this.span;
+    return {
+      ...open,
+      ...(key ? this.patchToShow(key, { ...this.view, ...open }) : { tab: 'resources', row: null }),
+      ...wholeTicks(this.findings.sightOf(f)),
+      sel: whole || to <= from ? null : [Math.round(from), Math.max(Math.round(from) + 1, Math.round(to))],
+      at: is === 'range' && whole ? null : Math.round(from),
+      finding: f.finding_id,
+    };
+  }
+
+  /** Leads to where a finding is proved: range, row, evidence. */
+  showFinding(f: Finding): void {
+    // The list is left behind, and the keyboard with it.
+    if (this.view.tab === 'findings') this.focusRows();
+    this.store.set(this.wayTo(f), 'push');
+    this.announce(`${severityWords(f)}: ${f.title}`);
+  }
+
+  /** A link that says a finding and nothing else leads to it. */
+  followLink(): void {
+    const f = isOnlyFinding(this.view, this.span) ? this.findings.get(this.view.finding) : null;
+    if (f) this.store.set(this.wayTo(f));
+  }
+
+  /** The finding after (1) or before (-1) the one at hand. */
+  stepFinding(by: 1 | -1): void {
+    const { known, list } = this.findings;
+    if (!list.length) return this.hint(known ? 'Nothing unexpected was found.' : 'Nobody has looked for findings in this dataset.');
+    const i = list.findIndex((f) => f.finding_id === this.view.finding);
+    const n = i < 0 ? (by > 0 ? 0 : list.length - 1) : i + by;
+    if (n < 0 || n >= list.length) return this.hint(by > 0 ? 'This is the last finding.' : 'This is the first finding.');
+    this.showFinding(list[n]);
+  }
+
+  /** Which of the intervals that prove the finding is selected; -1: none. */
+  proofAt(f: Finding): number {
+    const { sel } = this.view;
+    return sel ? f.spans.findIndex((s) => Math.round(s.start) === sel[0] && Math.round(s.end) === sel[1]) : -1;
+  }
+
+  /** Leads to one of the intervals that prove a finding. */
+  showProof(f: Finding, n: number): void {
+    const s = f.spans[n];
+    const keys = rowsOfSpan(f, s, this.data);
+    const tab = this.view.tab === 'processes' ? 'process' : 'vcpu';
+    const key = keys.find((k) => k === this.view.row) ?? keys.find((k) => k.startsWith(tab)) ?? keys[0];
+    if (this.view.tab === 'findings') this.focusRows();
+    const start = Math.round(s.start);
+    this.store.set(
+      {
+        ...(key ? this.patchToShow(key) : { tab: 'resources' }),
+        ...wholeTicks(around(s.start, s.end, this.span, 1)),
+        sel: [start, Math.max(start + 1, Math.round(s.end))],
+        at: start,
+        finding: f.finding_id,
+      },
+      'push',
+    );
+    this.announce(
+      `Evidence ${n + 1} of ${f.spans.length}: ${key ? this.data.fullName(...splitKey(key)) : ''} ${this.clock.range(s.start, s.end)}`,
+    );
+  }
+
+  /** The next interval that proves the finding at hand, or the one before. */
+  stepProof(by: 1 | -1): void {
+    const f = this.findings.get(this.view.finding);
+    if (!f) return this.hint('Choose a finding first: N leads from one to the next.');
+    const n = f.spans.length;
+    if (!n) return this.hint('This finding is proved by sums, not by single intervals.');
+    const i = this.proofAt(f);
+    this.showProof(f, i < 0 ? (by > 0 ? 0 : n - 1) : (i + by + n) % n);
   }
 
   /** Only this VM, its guest processes, the busiest on top. */

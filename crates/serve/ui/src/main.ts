@@ -6,6 +6,7 @@ import type { SumTable } from './api/types';
 import { App } from './app';
 import { build } from './page';
 import { Dataset } from './model/dataset';
+import { Findings } from './model/findings';
 import { Store } from './model/store';
 import { Sums } from './model/sums';
 import { decodeView, encodeView } from './model/url';
@@ -59,10 +60,12 @@ async function boot(root: HTMLElement): Promise<App> {
       const reread = () => {
         remembered.forget();
         store.take(read());
+        app.followLink();
       };
       addEventListener('popstate', reread);
       addEventListener('hashchange', reread);
-      const app = new App(api, data, whole, findings, store);
+      const app = new App(api, data, whole, new Findings(findings, info.span), store);
+      app.followLink();
       api.reasons().then(
         (r) => {
           app.reasons = r;

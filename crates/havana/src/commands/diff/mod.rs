@@ -24,6 +24,12 @@ pub(crate) fn run(args: &Diff) -> anyhow::Result<ExitCode> {
     let a = Dataset::open(&args.a)?;
     let b = args.b.as_ref().map_or_else(|| Ok(a.clone()), |b| Dataset::open(b))?;
     let mut found = diff(&Side::new(&a, times.a_from, times.a_to)?, &Side::new(&b, times.b_from, times.b_to)?)?;
+    let [a_status, b_status] = [&a, &b].map(|dataset| super::status(args.strict, dataset));
+    let status = if a_status == ExitCode::SUCCESS { b_status } else { a_status };
+    if args.view {
+        super::view::show(a, &args.page, Some(serde_json::to_value(&found)?))?;
+        return Ok(status);
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
         found.changes.truncate(args.top.unwrap_or(usize::MAX));
@@ -34,6 +40,5 @@ pub(crate) fn run(args: &Diff) -> anyhow::Result<ExitCode> {
         text::write(&found, args.top.unwrap_or(TOP), colour, &mut out)?;
     }
     out.flush()?;
-    let [a, b] = [&a, &b].map(|dataset| super::status(args.strict, dataset));
-    Ok(if a == ExitCode::SUCCESS { b } else { a })
+    Ok(status)
 }

@@ -68,15 +68,18 @@ export function analyzed(capture: Capture): string {
   return once(`${capture.name}.havana`, (path) => run("analyze", capture.input, "-q", "-f", "-o", path));
 }
 
-/** A scenario of `havana simulate`: one process of a VM runs away and starves the other VM. */
-export function noisyNeighbour(): { dataset: string; truth: string } {
-  const raw = join(folder(), "noisy-neighbour.raw");
-  const dataset = once("noisy-neighbour.havana", (path) => {
-    run("simulate", "noisy-neighbour", "-f", "-o", raw);
+/** A scenario of `havana simulate`, analyzed; the truth of it, where nobody looked for findings. */
+export function scenario(name: string): { dataset: string; truth: string } {
+  const raw = join(folder(), `${name}.raw`);
+  const dataset = once(`${name}.havana`, (path) => {
+    run("simulate", name, "-f", "-o", raw);
     run("analyze", raw, "-q", "-f", "-o", path);
   });
   return { dataset, truth: join(raw, "truth.havana") };
 }
+
+/** One process of a VM runs away and starves the other VM. */
+export const noisyNeighbour = () => scenario("noisy-neighbour");
 
 /** A copy to be damaged. */
 export function copyOf(dataset: string, name: string): string {

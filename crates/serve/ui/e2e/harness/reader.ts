@@ -40,6 +40,20 @@ export interface Exits {
   slowest: { exit_id: number; vm: number; exit: number; reentry: number }[];
 }
 
+export interface Finding {
+  finding_id: number;
+  kind: string;
+  severity: string;
+  title: string;
+  sure: number;
+  vm_id: number | null;
+  vcpu_id: number | null;
+  process_id: number | null;
+  start: number | null;
+  end: number | null;
+  spans: { cpu: number | null; vcpu_id: number | null; process_id: number | null; start: number; end: number }[];
+}
+
 export class Reader {
   private readonly child: ChildProcess;
   private readonly waiting: { resolve: (value: unknown) => void; reject: (error: Error) => void }[] = [];
@@ -71,6 +85,10 @@ export class Reader {
 
   about(): Promise<{ span: number; first: string; tsc_hz: number | null; exits: number }> {
     return this.ask({ do: "about" });
+  }
+  /** null where nobody looked for any. */
+  findings(): Promise<Finding[] | null> {
+    return this.ask({ do: "findings" });
   }
   tracks(): Promise<Track[]> {
     return this.ask({ do: "tracks" });

@@ -230,7 +230,7 @@ test.describe("keys", () => {
     await view.press("?");
     const help = view.page.getByRole("dialog", { name: /keys/i });
     await expect(help).toBeVisible();
-    for (const key of ["W", "S", "A", "D", "F", "Z", ".", ",", "/", "?", "Esc", "P"]) await expect(help.locator("kbd").filter({ hasText: key }).first()).toBeVisible();
+    for (const key of ["W", "S", "A", "D", "F", "Z", ".", ",", "/", "?", "Esc", "P", "N", "V"]) await expect(help.locator("kbd").filter({ hasText: key }).first()).toBeVisible();
     await view.press("Escape");
     await expect(help).toBeHidden();
   });

@@ -9,7 +9,7 @@ import { expect, test } from "../harness/test";
 const PIXELS = 1000;
 const RANGES = 8;
 /** CSS pixels above the minimap's picture, for its marks. */
-const MARKS = 12;
+const MARKS = 18;
 
 const datasets = [...CAPTURES.map((capture) => ({ name: capture.name, dataset: () => analyzed(capture) })), { name: "noisy-neighbour", dataset: () => noisyNeighbour().dataset }];
 

@@ -1,7 +1,7 @@
 // Every request of the page: one method an endpoint. Counts what is under way, so that a test can wait for rest.
 
 import { type Columns, decode } from './arrow';
-import type { DatasetInfo, Findings, Histogram, Interval, Kind, Rate, Segments, Slowest, Stolen, SumTable } from './types';
+import type { DatasetInfo, FindingsAnswer, Histogram, Interval, Kind, Rate, Segments, Slowest, Stolen, SumTable } from './types';
 
 export class ApiError extends Error {
   constructor(
@@ -65,7 +65,7 @@ export class Api {
     return this.json('dataset');
   }
 
-  findings(): Promise<Findings> {
+  findings(): Promise<FindingsAnswer> {
     return this.json('findings');
   }
 

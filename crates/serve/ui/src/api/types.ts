@@ -139,6 +139,8 @@ export interface Interval {
   tid: number | null;
 }
 
+export type FindingKind = 'trace' | 'exits' | 'waiting' | 'period' | 'consumption' | 'steal';
+export type Severity = 'low' | 'medium' | 'high';
 export interface FindingSpan {
   cpu: number | null;
   vcpu_id: number | null;
@@ -148,18 +150,23 @@ export interface FindingSpan {
 }
 export interface Finding {
   finding_id: number;
-  kind: string;
-  severity: 'low' | 'medium' | 'high';
+  kind: FindingKind;
+  severity: Severity;
   title: string;
   score: number;
+  /** How surely it is so, 0 to 1. */
+  sure: number;
   vm_id: number | null;
   vcpu_id: number | null;
   process_id: number | null;
+  /** From when on; null: all along. */
   start: number | null;
+  /** Until when; null: to the end, or it is a moment. Of a moment that is known within bounds, the later one. */
   end: number | null;
   spans: FindingSpan[];
 }
-export interface Findings {
+export interface FindingsAnswer {
+  /** False where nobody looked for any. */
   known: boolean;
   findings: Finding[];
 }

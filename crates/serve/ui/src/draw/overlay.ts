@@ -6,6 +6,7 @@ import type { Segments } from '../api/types';
 import type { Part } from '../model/segments';
 import { axisOf } from '../layout/ticks';
 import type { Row } from '../layout/rows';
+import { rowsOfSpan } from '../model/findings';
 import type { Scale } from '../layout/scale';
 import { GUEST, HOST, HYPERVISOR, OFF_CPU, PREEMPTED, STATE_WORDS } from '../model/states';
 import { styleOfSegment } from '../views/colour';
@@ -48,8 +49,6 @@ export function drawOverlay(
     }
   }
 
-  if (view.finding !== null) evidence(g, app, scale, rows, scrollTop, css.getPropertyValue('--finding'));
-
   if (view.sel) {
     const a = Math.round(scale.x(view.sel[0]));
     const b = Math.max(a + 1, Math.round(scale.x(view.sel[1])));
@@ -72,6 +71,7 @@ export function drawOverlay(
     g.fillRect(0, focused.top - scrollTop - 1, scale.width, 1);
     g.fillRect(0, focused.top - scrollTop + focused.height - 1, scale.width, 1);
   }
+  if (view.finding !== null) evidence(g, app, scale, rows, scrollTop, css.getPropertyValue('--finding'));
   if (pointer) {
     g.fillStyle = css.getPropertyValue('--ink');
     g.globalAlpha = 0.35;
@@ -235,15 +235,11 @@ function arrow(g: CanvasRenderingContext2D, a: number, b: number, y0: number, y1
 }
 
 function evidence(g: CanvasRenderingContext2D, app: App, scale: Scale, rows: Row[], scrollTop: number, colour: string): void {
-  const finding = app.findings.findings.find((f) => f.finding_id === app.view.finding);
+  const finding = app.findings.get(app.view.finding);
   if (!finding) return;
   g.fillStyle = colour;
   for (const s of finding.spans) {
-    const keys = [
-      s.cpu === null ? '' : `cpu.${s.cpu}`,
-      s.vcpu_id === null ? '' : `vcpu.${s.vcpu_id}`,
-      s.process_id === null ? '' : `process.${s.process_id}`,
-    ];
+    const keys = rowsOfSpan(finding, s, app.data);
     const a = Math.round(scale.x(s.start));
     const b = Math.max(a + 2, Math.round(scale.x(s.end)));
     if (b < 0 || a > scale.width) continue;

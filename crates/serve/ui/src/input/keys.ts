@@ -44,6 +44,8 @@ export const KEYS: [string, [string, string][]][] = [
     [
       ['1 – 5', 'tabs'],
       ['/', 'find'],
+      ['N  Shift + N', 'next, previous finding'],
+      ['V  Shift + V', 'next, previous proof of it'],
       ['E, Shift + E', 'save as PNG, SVG'],
       ['?', 'this help'],
     ],
@@ -87,6 +89,14 @@ export function attachKeys(app: App, timeline: Timeline, act: Actions): void {
         return true;
       case 'E':
         act.svg();
+        return true;
+      case 'n':
+      case 'N':
+        app.stepFinding(e.key === 'n' ? 1 : -1);
+        return true;
+      case 'v':
+      case 'V':
+        app.stepProof(e.key === 'v' ? 1 : -1);
         return true;
     }
     if (/^[1-5]$/.test(e.key)) {

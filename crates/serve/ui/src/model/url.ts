@@ -31,6 +31,11 @@ export function encodeView(v: View, span: number): string {
   return out.join('&');
 }
 
+/** Whether a view says which finding, and besides nothing of what is seen. */
+export function isOnlyFinding(v: View, span: number): boolean {
+  return v.finding !== null && encodeView({ ...v, finding: null, theme: 'auto', labels: true }, span) === '';
+}
+
 function whole(text: string | null): number | null {
   return text !== null && /^-?\d{1,15}$/.test(text) ? Number(text) : null;
 }

@@ -1,17 +1,22 @@
-// The one time axis under the tabs, with the order and the filter of rows in the gutter before it.
+// The one time axis under the tabs, with the order and the filter of rows in the gutter before it and the marks of findings above it.
 
 import type { App, Part } from '../app';
 import { drawAxis } from '../draw/axis';
+import { drawMarks } from '../draw/marks';
 import { attachGestures } from '../input/gestures';
+import { LANE, drawnMarks } from '../layout/marks';
 import { Scale } from '../layout/scale';
 import { around } from '../layout/zoom';
 import type { Sort, View } from '../model/view';
 import { button, canvasContext, fill, fitCanvas, h } from '../util/dom';
 import { GUTTER, plotWidth } from './frame';
+import { attachMarks } from './marks';
 
-const HEIGHT = 26;
+const TICKS = 26;
 
 export function axisPane(app: App, main: HTMLElement): Part & { el: HTMLElement; focusFilter(): void } {
+  const marksHigh = LANE * Math.max(0, ...app.marks.map((m) => m.lane + 1));
+  const height = marksHigh + TICKS;
   const canvas = h('canvas', { class: 'axis', 'aria-hidden': 'true' });
   const g = canvasContext(canvas);
   const sort = h(
@@ -46,6 +51,7 @@ export function axisPane(app: App, main: HTMLElement): Part & { el: HTMLElement;
   const reading = h('span', { class: 'reading', hidden: true }, 'reading…');
   const tools = h('div', { class: 'tools', style: `width:${GUTTER}px` }, sort, filter, only, where);
   const el = h('div', { class: 'axisrow' }, tools, canvas, reading);
+  attachMarks(app, canvas, { scale: () => new Scale(app.view.from, app.view.to, plotWidth(main)), height: () => marksHigh });
   attachGestures(app, canvas, { left: () => 0, scale: () => new Scale(app.view.from, app.view.to, plotWidth(main)) });
   canvas.addEventListener('dblclick', () => app.view.sel && app.look(around(app.view.sel[0], app.view.sel[1], app.span, 0.05), 'push'));
 
@@ -53,20 +59,24 @@ export function axisPane(app: App, main: HTMLElement): Part & { el: HTMLElement;
     reading.hidden = !app.loader.slow;
     const width = plotWidth(main);
     const dpr = devicePixelRatio;
-    fitCanvas(canvas, width, HEIGHT, dpr);
-    g.setTransform(dpr, 0, 0, dpr, 0, 0);
+    fitCanvas(canvas, width, height, dpr);
+    g.setTransform(1, 0, 0, 1, 0, 0);
+    g.clearRect(0, 0, canvas.width, canvas.height);
+    g.setTransform(dpr, 0, 0, dpr, 0, Math.round(marksHigh * dpr));
     const css = getComputedStyle(document.documentElement);
     const scale = new Scale(app.view.from, app.view.to, width);
-    drawAxis(g, scale, HEIGHT, app.data.info.tsc_hz, css.getPropertyValue('--dim'), css.getPropertyValue('--line2'));
+    drawAxis(g, scale, TICKS, app.data.info.tsc_hz, css.getPropertyValue('--dim'), css.getPropertyValue('--line2'));
     if (app.view.sel) {
       const a = scale.x(app.view.sel[0]);
       const b = scale.x(app.view.sel[1]);
       g.fillStyle = css.getPropertyValue('--accent');
       g.globalAlpha = 0.25;
-      g.fillRect(a, 0, Math.max(1, b - a), HEIGHT);
+      g.fillRect(a, 0, Math.max(1, b - a), TICKS);
       g.globalAlpha = 1;
-      g.fillRect(a, HEIGHT - 3, Math.max(1, b - a), 3);
+      g.fillRect(a, TICKS - 3, Math.max(1, b - a), 3);
     }
+    g.setTransform(dpr, 0, 0, dpr, 0, 0);
+    drawMarks(g, drawnMarks(app.marks, scale, marksHigh), width, css, app.view.finding);
   };
   return {
     el,

@@ -17,6 +17,7 @@ import {
   WAITING,
 } from '../model/states';
 import { fill, h } from '../util/dom';
+import { severityHead } from './severity';
 import { swatch } from './swatch';
 
 /** VMs of a moment that the server tells apart. */
@@ -49,10 +50,20 @@ export function legendPane(app: App): Part & { el: HTMLElement } {
         h('li', { class: 'dim' }, 'hue = VM'),
         items.map(([hue, s, e, t, word, title]) => h('li', { title }, swatch(p, p.style(hue, s, e, t), s === IDLE || s === WAITING), word)),
         vms.length > TOLD_APART
-          ? h('li', { title: 'more VMs had a part of this moment than can be told apart' }, swatch(p, p.style(NO_HUE, GUEST, OBSERVED, NO_HUE)), 'several VMs')
+          ? h(
+              'li',
+              { title: 'more VMs had a part of this moment than can be told apart' },
+              swatch(p, p.style(NO_HUE, GUEST, OBSERVED, NO_HUE)),
+              'several VMs',
+            )
           : null,
-        app.findings.findings.length
-          ? h('li', { title: 'above the map of the whole capture' }, h('span', { class: 'mark' }, '▼'), 'finding')
+        app.findings.list.length
+          ? h(
+              'li',
+              { title: 'above the map of the whole capture, and on the axis: a finding of severity high ▼, medium ◆, low ○' },
+              app.findings.counts.map(([severity]) => severityHead(severity)),
+              'finding',
+            )
           : null,
         app.data.info.losses.count
           ? h('li', { title: 'above the map of the whole capture: trace was lost here' }, h('span', { class: 'mark lost' }, '✕'), 'loss')

@@ -1,17 +1,22 @@
-// The whole capture on one strip: who had the cpus, where trace was lost (✕), where findings are (▼), and the window that the
-// page shows. The window is dragged; its edges too; a click elsewhere moves it there.
+// The whole capture on one strip: who had the cpus, where trace was lost (✕), where findings are (their marks), and the window that the
+// page shows. The window is dragged; its edges too; a click elsewhere moves it there,
+// and one on a mark leads to its finding.
 
 import type { App, Part } from '../app';
+import { drawMarks } from '../draw/marks';
 import { drawTrack } from '../draw/tracks';
 import { Raster, packed } from '../draw/raster';
+import { LANE, LANES, drawnMarks } from '../layout/marks';
 import { Scale } from '../layout/scale';
 import { clampRange, pan } from '../layout/zoom';
 import { LOST } from '../model/states';
 import { canvasContext, fitCanvas, h } from '../util/dom';
 import { stylesOf } from '../views/colour';
+import { attachMarks } from './marks';
 
 const HEIGHT = 34;
-const MARKS = 12;
+/** Above it: the marks. */
+const MARKS = LANE * LANES;
 
 export function minimapPane(app: App): Part & { el: HTMLElement } {
   const canvas = h('canvas', { 'aria-hidden': 'true' });
@@ -25,7 +30,7 @@ export function minimapPane(app: App): Part & { el: HTMLElement } {
       'aria-valuemin': 0,
       'aria-valuemax': 100,
       'aria-orientation': 'horizontal',
-      title: 'The whole capture. Drag the window; ▼ finding, ✕ loss',
+      title: app.findings.list.length ? null : 'The whole capture. Drag the window; ✕ loss',
     },
     canvas,
   );
@@ -71,11 +76,9 @@ export function minimapPane(app: App): Part & { el: HTMLElement } {
     g.textAlign = 'center';
     g.textBaseline = 'middle';
     g.fillStyle = css.getPropertyValue('--lost');
-    for (const x of lostAt) g.fillText('✕', x, MARKS / 2);
-    g.fillStyle = css.getPropertyValue('--accent');
+    for (const x of lostAt) g.fillText('✕', x, MARKS - 6);
     const small = new Scale(0, whole.to, width);
-    for (const f of app.findings.findings)
-      if (f.start !== null) g.fillText('▼', small.x(((f.start ?? 0) + (f.end ?? f.start)) / 2), MARKS / 2);
+    drawMarks(g, drawnMarks(app.marks, small, MARKS), width, css, app.view.finding);
     // What is not shown is dimmed; the window has handles.
     const { from, to } = app.view;
     const a = small.x(from);
@@ -86,7 +89,7 @@ export function minimapPane(app: App): Part & { el: HTMLElement } {
     if (app.view.sel) {
       const s = small.x(app.view.sel[0]);
       g.fillStyle = css.getPropertyValue('--accent');
-      g.fillRect(s, MARKS - 2, Math.max(2, small.x(app.view.sel[1]) - s), 2);
+      g.fillRect(s, MARKS + HEIGHT - 3, Math.max(2, small.x(app.view.sel[1]) - s), 3);
     }
     g.strokeStyle = css.getPropertyValue('--ink');
     g.lineWidth = 1;
@@ -98,6 +101,7 @@ export function minimapPane(app: App): Part & { el: HTMLElement } {
     el.setAttribute('aria-valuetext', `${app.clock.range(from, to)} of ${app.clock.duration(app.span)}`);
   };
 
+  attachMarks(app, el, { scale: () => new Scale(0, whole.to, Math.max(1, width)), height: () => MARKS });
   el.addEventListener('pointerdown', (e) => {
     if (e.button !== 0 || width <= 0) return;
     e.preventDefault();

@@ -17,7 +17,7 @@ export function tabBar(app: App): Part & { el: HTMLElement } {
     button(
       [
         TAB_WORDS[tab],
-        tab === 'findings' && app.findings.findings.length ? ` (${app.findings.findings.length})` : null,
+        tab === 'findings' && app.findings.list.length ? ` (${app.findings.list.length})` : null,
         h('kbd', null, String(i + 1)),
       ],
       () => app.store.set({ tab }, 'push'),
