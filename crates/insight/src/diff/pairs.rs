@@ -4,9 +4,9 @@
 //!
 //! | of | rule |
 //! | --- | --- |
-//! | a VM | its uuid; its name; its VMM's page table and the offset of its clock, which a VM keeps as long as it lives and no other has; its VMM's page table and pid, of one boot of the host |
+//! | a VM | its uuid; its name; its VMM's page table and the offset of its clock, which a VM keeps as long as it lives and no other has; its VMM's page table and pid, of one boot of the host; that what runs in it is what ran in that one ([`crate::fingerprint`]) and in no other |
 //! | a vCPU of a VM | its index; its VMCS; that each has one |
-//! | a process of a VM, or of the host | its name; its CR3. Several of one are taken together: lifetimes of a CR3, threads of work under one name |
+//! | a process of a VM, or of the host | its name; in a VM that was found by what runs in it, its fingerprint; its CR3. Several of one are taken together: lifetimes of a CR3, threads of work under one name |
 //!
 //! A VM of one side only is new, or gone, where the rules could have found it: where it has a name or uuid and so have all that
 //! are left of the other side, or none are left there. Else it is *unmatched*, and nothing is said of it but that.
@@ -16,10 +16,12 @@
 use std::collections::BTreeMap;
 
 use havana_rows::{Process, Vcpu, Vm};
+use havana_store::Dataset;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::side::{DiffError, Side};
+use crate::fingerprint;
 
 /// Boots that are this near are one: clocks are set, and drift.
 const SAME_BOOT_SECONDS: f64 = 60.0;
@@ -44,6 +46,8 @@ pub enum By {
     Vmcs,
     /// There is no other.
     Only,
+    /// What runs in a VM; the fingerprint of a process.
+    Rhythm,
     /// A page table.
     Cr3,
     /// Nothing: it is in one of both.
@@ -103,6 +107,12 @@ impl Kin {
     /// Of a side's id: which pair.
     pub(super) fn of(&self, side: usize, id: i32) -> Option<u32> {
         self.at[side].get(&id).copied()
+    }
+
+    /// VMs of a side that may be in the other one, and are not found there.
+    fn unmatched(&self, side: usize) -> impl Iterator<Item = i32> {
+        let pairs = self.pairs.iter().filter(|pair| pair.presence == Presence::Unmatched);
+        pairs.flat_map(move |pair| pair.ids[side].iter().copied())
     }
 
     pub(super) fn get(&self, at: u32) -> &Pair {
@@ -213,8 +223,14 @@ impl Pairs {
             pairs.processes = by_id(processes_a.iter().map(|p| p.process_id), processes_b.iter().map(|p| p.process_id));
         } else {
             pairs.vms = vms(&vms_a, &vms_b, sides);
+            let mut programs = Vec::new();
+            if (0..2).all(|side| pairs.vms.unmatched(side).next().is_some()) {
+                programs = surely_one(a.dataset, b.dataset)?;
+                let vm_of = [&processes_a, &processes_b].map(|of| of.iter().map(|p| (p.process_id, p.vm_id)).collect());
+                pairs.vms = by_rhythm(pairs.vms, &programs, &vm_of);
+            }
             pairs.vcpus = vcpus(&vcpus_a, &vcpus_b, &pairs.vms);
-            pairs.processes = processes([&processes_a, &processes_b], &pairs.vms);
+            pairs.processes = processes([&processes_a, &processes_b], &pairs.vms, &programs);
         }
         pairs.vcpus_of = vec![[0; 2]; pairs.vms.pairs.len()];
         for (side, vcpus) in [vcpus_a, vcpus_b].iter().enumerate() {
@@ -301,12 +317,56 @@ fn vcpus(a: &[Vcpu], b: &[Vcpu], vms: &Kin) -> Kin {
     kin
 }
 
-/// A process: the pair of its VM, and its name, or CR3.
-type Called<'a> = (Option<u32>, Result<&'a str, i64>);
+/// Fingerprints that are this sure and more tell who is who.
+const SURE: f64 = 0.5;
 
-/// By the pair of their VM (none: of the host), and their name, or CR3.
-fn processes(sides: [&[Process]; 2], vms: &Kin) -> Kin {
-    let mut groups: BTreeMap<Called<'_>, [Vec<i32>; 2]> = BTreeMap::new();
+/// Processes of two datasets that surely are one program: ids.
+fn surely_one(a: &Dataset, b: &Dataset) -> Result<Vec<(i32, i32)>, DiffError> {
+    let pairs = fingerprint::pairs(&fingerprint::fingerprints(a)?, &fingerprint::fingerprints(b)?);
+    let sure = pairs.into_iter().filter(|pair| pair.or.is_empty() && pair.sure >= SURE);
+    Ok(sure.map(|pair| (pair.a, pair.b)).collect())
+}
+
+/// Also pairs VMs of which nothing else says who they are: all programs of the one that are found again are in the other.
+fn by_rhythm(vms: Kin, programs: &[(i32, i32)], vm_of: &[FxHashMap<i32, Option<i32>>; 2]) -> Kin {
+    let left: [Vec<i32>; 2] = [0, 1].map(|side| vms.unmatched(side).collect());
+    let vm = |side: usize, process: i32| vm_of[side].get(&process).copied().flatten();
+    let found: Vec<[i32; 2]> = programs.iter().filter_map(|(a, b)| Some([vm(0, *a)?, vm(1, *b)?])).collect();
+    // Who of the other side has programs of this VM, if it is one.
+    let only = |side: usize, id: i32| -> Option<i32> {
+        let mut others = found.iter().filter(|vms| vms[side] == id).map(|vms| vms[1 - side]);
+        let first = others.next()?;
+        others.all(|other| other == first).then_some(first)
+    };
+    let both: Vec<[i32; 2]> = left[0]
+        .iter()
+        .filter_map(|a| Some([*a, only(0, *a)?]))
+        .filter(|[a, b]| left[1].contains(b) && only(1, *b) == Some(*a))
+        .collect();
+    let mut kin = Kin::default();
+    for pair in vms.pairs {
+        let told = |side: usize| pair.ids[side].first().is_some_and(|id| both.iter().any(|vms| vms[side] == *id));
+        if pair.presence != Presence::Unmatched || !(told(0) || told(1)) {
+            kin.push(pair);
+        }
+    }
+    both.into_iter().for_each(|[a, b]| kin.push(Pair::new(vec![a], vec![b], By::Rhythm)));
+    // Who is left alone is new, or gone, no more surely than before.
+    kin
+}
+
+/// What a process goes by.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Called<'a> {
+    Name(&'a str),
+    /// The program that is this id in A.
+    Program(i32),
+    Cr3(i64),
+}
+
+/// By the pair of their VM (none: of the host), and what they go by.
+fn processes(sides: [&[Process]; 2], vms: &Kin, programs: &[(i32, i32)]) -> Kin {
+    let mut groups: BTreeMap<(Option<u32>, Called<'_>), [Vec<i32>; 2]> = BTreeMap::new();
     for (side, processes) in sides.into_iter().enumerate() {
         for process in processes {
             let vm = match process.vm_id {
@@ -316,13 +376,25 @@ fn processes(sides: [&[Process]; 2], vms: &Kin) -> Kin {
                 },
                 None => None,
             };
-            let name = process.name.as_deref().ok_or(process.cr3);
-            groups.entry((vm, name)).or_default()[side].push(process.process_id);
+            let by_rhythm = vm.is_some_and(|vm| vms.get(vm).by == By::Rhythm);
+            let id = process.process_id;
+            let program = programs.iter().find(|program| by_rhythm && id == [program.0, program.1][side]);
+            let called = match (process.name.as_deref(), program) {
+                (Some(name), _) => Called::Name(name),
+                (None, Some((a, _))) => Called::Program(*a),
+                (None, None) => Called::Cr3(process.cr3),
+            };
+            groups.entry((vm, called)).or_default()[side].push(id);
         }
     }
     let mut kin = Kin::default();
-    for ((vm, name), [a, b]) in groups {
-        let mut pair = Pair::new(a, b, if name.is_ok() { By::Name } else { By::Cr3 });
+    for ((vm, called), [a, b]) in groups {
+        let by = match called {
+            Called::Name(_) => By::Name,
+            Called::Program(_) => By::Rhythm,
+            Called::Cr3(_) => By::Cr3,
+        };
+        let mut pair = Pair::new(a, b, by);
         if let Some(vm) = vm.filter(|_| pair.presence != Presence::Both)
             && vms.get(vm).presence == Presence::Unmatched
         {
@@ -398,6 +470,27 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_in_a_vm_says_who_it_is() {
+        let unmatched = |a: &[i32], b: &[i32]| {
+            let mut kin = Kin::default();
+            let pair = |ids| Pair { ids, by: By::Nothing, presence: Presence::Unmatched };
+            a.iter().for_each(|id| kin.push(pair([vec![*id], Vec::new()])));
+            b.iter().for_each(|id| kin.push(pair([Vec::new(), vec![*id]])));
+            kin
+        };
+        // Two processes a VM: of VM n these are 2 n and 2 n + 1.
+        let vm_of = [0, 1].map(|_| (0..8).map(|process| (process, Some(process / 2))).collect());
+        let told = |programs: &[(i32, i32)]| -> Vec<_> {
+            let kin = by_rhythm(unmatched(&[0, 1], &[0, 1, 2]), programs, &vm_of);
+            kin.pairs.into_iter().filter(|pair| pair.by == By::Rhythm).map(|pair| pair.ids).collect()
+        };
+        assert_eq!(told(&[(0, 2), (1, 3), (2, 4)]), [[vec![0], vec![1]], [vec![1], vec![2]]]);
+        assert_eq!(told(&[(0, 2), (1, 4)]), [] as [[Vec<i32>; 2]; 0], "its programs are in two");
+        assert_eq!(told(&[(0, 2), (2, 3)]), [] as [[Vec<i32>; 2]; 0], "two have programs of one");
+        assert_eq!(told(&[(0, 6)]), [] as [[Vec<i32>; 2]; 0], "that one is known already");
+    }
+
+    #[test]
     fn lifetimes_of_a_page_table_are_one() {
         let process = |process_id, vm_id, cr3| Process {
             process_id,
@@ -411,7 +504,7 @@ mod tests {
         let vms = by_id([0].into_iter(), [0].into_iter());
         let a = [process(0, Some(0), 0x10), process(1, Some(0), 0x10), process(2, None, 0x10)];
         let b = [process(5, Some(0), 0x10), process(6, Some(0), 0x20)];
-        let kin = processes([&a, &b], &vms);
+        let kin = processes([&a, &b], &vms, &[]);
         let ids: Vec<_> = kin.pairs.iter().map(|pair| pair.ids.clone()).collect();
         assert_eq!(ids, [[vec![2], vec![]], [vec![0, 1], vec![5]], [vec![], vec![6]]]);
         assert_eq!((kin.of(0, 1), kin.of(1, 5), kin.of(1, 1)), (Some(1), Some(1), None));
