@@ -124,6 +124,11 @@ describe('bars', () => {
     expect([0, 0.03, 0.2, 1, 7.2, 1e4, 10001].map(rounded)).toEqual([1, 0.05, 0.2, 1, 10, 1e4, 2e4]);
   });
 
+  it('need no wider scale where an interval ends a little beyond', () => {
+    const busy = change({ kind: 'busy', a: 0.4, b: 1, change: 0.6, lo: 0.59, hi: 0.61 });
+    expect([compare([busy]).scaleOf(busy), compare([busy]).barsOf(busy).hi]).toEqual([1, 1]);
+  });
+
   it('are of who had the cpu', () => {
     expect(compare(ALL).takerHueOf(NEW)).toBe(NO_HUE);
     expect(compare(ALL, { one_dataset: true }).takerHueOf(NEW)).toBe(hueOfVm(4));
@@ -177,7 +182,8 @@ describe('words', () => {
     const all = compare(ALL);
     expect(all.notesOf(NEW)).toEqual(['in B only', 'in B from 500 ns on']);
     expect(all.notesOf(change({ inferred: true, in_doubt: true }))).toEqual(['inferred, not observed', 'or it is in what is not known']);
-    expect(all.causeOf(GUEST)).toBe('VM web-2: process nginx on a cpu');
+    expect(all.causeOf(GUEST)).toBe('process nginx on a cpu');
+    expect(all.causeOf({ ...CPU, explained_by: 0 })).toBe('VM web-2: process nginx on a cpu');
     expect(all.causeOf(PROCESS)).toBeNull();
   });
 });

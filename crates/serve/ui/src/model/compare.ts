@@ -81,6 +81,9 @@ export function sureWords(c: Change): string {
   return `${((1 - c.adjusted_p) * 100).toFixed(c.adjusted_p < 1e-3 ? 2 : 1)} %`;
 }
 
+/** What an interval may be cut by at the end of the bars. */
+const BEYOND = 0.05;
+
 // --- the list --------------------------------------------------------------------------------------------------------------
 
 /** Of whom changes are: a VM of either side, or the host's cpus. */
@@ -120,8 +123,9 @@ export class Compare {
       const key = this.keyOf(c);
       // What is of the whole VM has its name alone; until one is met a process's says whose it is.
       if (!whose.has(key) || isWhole(c)) whose.set(key, { key, name: key === 'host' ? 'the host' : this.vmName(c), hue: this.hueOf(c) });
+      // An interval that ends a little beyond asks for no wider scale: where all of a cpu was busy, that is the width.
       const scale = scaleKey(c);
-      this.scales.set(scale, Math.max(this.scales.get(scale) ?? 0, c.a, c.b, c.a + c.hi));
+      this.scales.set(scale, Math.max(this.scales.get(scale) ?? 0, c.a, c.b, (c.a + c.hi) / (1 + BEYOND)));
     }
     for (const [key, most] of this.scales) this.scales.set(key, rounded(most));
     this.whose = [...whose.values()];
@@ -252,7 +256,9 @@ export class Compare {
   causeOf(c: Change): string | null {
     const cause = c.explained_by === null ? undefined : this.diff.changes[c.explained_by];
     if (!cause) return null;
-    return cause.who === c.who ? whatWords(cause) : `${cause.who} ${whatWords(cause)}`;
+    const of = this.whose.find((who) => who.key === this.keyOf(c))?.name ?? c.who;
+    const who = cause.who === c.who || cause.who === of ? '' : cause.who.startsWith(`${of}: `) ? cause.who.slice(of.length + 2) : cause.who;
+    return `${who} ${whatWords(cause)}`.trim();
   }
 }
 

@@ -240,7 +240,9 @@ export class CompareView implements Part {
   private row(c: Change): HTMLElement {
     const { app, compare } = this;
     const { diff } = compare;
-    const row = compare.rowOf(c, 'a') ? 'a' : compare.rowOf(c, 'b') ? 'b' : null;
+    // Who is in B only is looked at there.
+    const order: SideName[] = c.presence === 'new' ? ['b', 'a'] : ['a', 'b'];
+    const row = order.find((side) => compare.rowOf(c, side));
     const cause = compare.causeOf(c);
     const notes = [...compare.notesOf(c), ...(cause ? [`goes with: ${cause}`] : [])];
     const word = (side: SideName) => (diff[side].whole ? `in ${side.toUpperCase()}` : `in ${side.toUpperCase()}’s time`);
@@ -257,7 +259,7 @@ export class CompareView implements Part {
       { class: row ? 'leads' : null },
       h(
         'th',
-        { scope: 'row', class: 'left who' },
+        { scope: 'row', class: 'left whose' },
         swatch(app.palette, app.palette.style(compare.hueOf(c), groupOf(c) === 'cpu' ? HOST : GUEST, OBSERVED, NO_HUE)),
         ' ',
         row
