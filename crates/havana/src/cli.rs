@@ -73,6 +73,13 @@ Examples:
   havana diff monday.havana tuesday.havana --view          side by side, in the browser
   havana diff monday.havana tuesday.havana --json | jq '.changes[] | select(.told) | {who, kind, a, b}'")]
     Diff(Diff),
+    /// Datasets → a profile of what is normal, which findings can then be held against
+    #[command(after_help = "\
+Examples:
+  havana learn monday.havana tuesday.havana wednesday.havana -o normal.json
+  havana analyze perf.data --baseline normal.json
+  havana report thursday.havana --baseline normal.json --alert any:high")]
+    Learn(Learn),
     /// The interactive view of a dataset or a trace, in the browser
     #[command(after_help = "\
 Examples:
@@ -364,6 +371,9 @@ pub(crate) struct Analyze {
     /// What VMs are called: a VMM a line, as ps -eo pid,args prints them, or TOML
     #[arg(long, value_name = "FILE")]
     pub(crate) names: Option<PathBuf>,
+    /// Hold findings against this profile of what is normal (see learn)
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) baseline: Option<PathBuf>,
     /// The host's /proc/kallsyms, of the boot that was recorded: of a trace with branches it tells why exits were, by the
     /// handler that KVM went to [default: that of perf record --kcore]
     #[arg(long, value_name = "FILE")]
@@ -411,6 +421,9 @@ pub(crate) struct Report {
     /// A dataset
     #[arg(value_name = "DATASET")]
     pub(crate) dataset: PathBuf,
+    /// Look for findings anew, against this profile of what is normal (see learn)
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) baseline: Option<PathBuf>,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -467,6 +480,19 @@ pub(crate) struct DiffTimes {
     /// Of B, up to this time [default: its end]
     #[arg(long, value_name = "T")]
     pub(crate) b_to: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Learn {
+    /// Datasets of a node on which all was as it should be; the more, the surer
+    #[arg(required = true, value_name = "DATASET")]
+    pub(crate) datasets: Vec<PathBuf>,
+    /// The profile to write; - for standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Replace a file that stands there
+    #[arg(short, long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,10 +12,12 @@
 //! | [`top`] | frames of recorded traces, and what is refused |
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
+//! | [`found`] | what is found in captures, against who had the cpu; who took whose time; how long a wake-up may have waited |
 //! | [`case_study`] | docs/case-study.md: what is typed there prints what stands there |
 //! | [`often`] | how often each state and evidence is right, and how much is told so |
 //! | [`rules`] | each rule of the hardware, taken away: its loss is noticed |
 //! | [`skylake`] | traces of real processors |
+//! | [`baseline`] | a profile of normal; the same program in another capture |
 //! | [`cli`] | what is printed, exit statuses, errors |
 //! | [`common`] | the truth's format, the comparison, where things are |
 //!
@@ -25,12 +27,14 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
 
+mod baseline;
 mod case_study;
 mod cli;
 mod common;
 mod diff;
 mod doctor;
 mod fit;
+mod found;
 mod often;
 mod overhead;
 mod perf;

@@ -167,15 +167,8 @@ fn the_same_trace_without_its_sideband() {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let dir = tempfile::tempdir().unwrap();
         let raw = dir.path().join("raw");
-        fs::create_dir(&raw).unwrap();
-        for (cpu, bytes) in PerfFile::read(&file).raw() {
-            fs::write(raw.join(format!("cpu{cpu}.pt")), bytes).unwrap();
-        }
         let with = analyze(&file, &dir.path().join("with"));
-        let settings = &with.manifest().settings;
-        let period = settings.mtc_period.map(|p| format!("mtc_period = {p}\n")).unwrap_or_default();
-        let facts = "tsc_hz = 2_100_000_000\ntsc_ctc_ratio = [168, 2]\ncpu = \"6/85/4\"\n".to_string() + &period;
-        fs::write(raw.join("trace.toml"), facts).unwrap();
+        PerfFile::read(&file).write_raw(&raw, &with);
         let without = analyze(&raw, &dir.path().join("without"));
         assert_eq!(with.manifest().clock.tsc_hz, Some(2_100_000_000));
         assert_eq!(with.manifest().capture, without.manifest().capture, "{name}");

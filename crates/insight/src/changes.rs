@@ -21,6 +21,12 @@ const SHORTEST: usize = 16;
 /// Noise that is assumed where there is less: half a percent of a cpu.
 const LEAST_SCALE: f64 = 0.005;
 
+/// What is less is no rise.
+const TWICE: f64 = 2.0;
+
+/// What a series is summed up to for levels of what takes turns.
+const PART: usize = 8;
+
 /// A change of level.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Change {
@@ -55,6 +61,43 @@ pub(crate) fn changes(series: &[f64]) -> Vec<Change> {
         Change { at, end, before: mean(begin, at), after: mean(at, end), sure }
     };
     (1..starts.len()).map(change).collect()
+}
+
+/// Where a series rose for good, and its mean since.
+///
+/// What is looked at are the changes to at least [`TWICE`] the level before, also those of longer parts ([`coarse`]). From there on it must have
+/// twice what it had before, on average and at its best, so that a burst as there were others is none; and half of what it
+/// rose to. Of several that one splits it best (the largest CUSUM statistic: the difference of the means, times
+/// √(m(n − m))), so that what others left it for a while is not taken for its begin.
+pub(crate) fn onset(series: &[f64], changes: &[Change]) -> Option<(Change, f64)> {
+    let n = series.len();
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len().max(1) as f64;
+    let best = |of: &[f64]| of.windows((n / SHORTEST).clamp(1, of.len().max(1))).map(mean).fold(0.0, f64::max);
+    let split = |rise: Change| {
+        let (before, since) = (mean(&series[..rise.at]), mean(&series[rise.at..]));
+        let contrast = (since - before) * ((rise.at * (n - rise.at)) as f64).sqrt();
+        let is = since > TWICE * best(&series[..rise.at]) && since >= rise.after / 2.0;
+        is.then_some((rise, since, contrast))
+    };
+    let all = changes.iter().copied().chain(coarse(series));
+    let found =
+        all.filter(|rise| rise.after > TWICE * rise.before).filter_map(split).max_by(|a, b| a.2.total_cmp(&b.2));
+    found.map(|(rise, since, _)| (rise, since))
+}
+
+/// Changes of the series in parts of [`PART`]: what takes turns with others is away in most of the finest parts, and shows no
+/// level there. Where in the parts beside it one is, the CUSUM statistic says.
+fn coarse(series: &[f64]) -> Vec<Change> {
+    let n = series.len();
+    let parts: Vec<f64> = series.chunks_exact(PART).map(|part| part.iter().sum::<f64>() / PART as f64).collect();
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len().max(1) as f64;
+    let contrast = |at: usize| (mean(&series[at..]) - mean(&series[..at])) * ((at * (n - at)) as f64).sqrt();
+    let fine = |change: Change| {
+        let near = (change.at - 1) * PART..=((change.at + 1) * PART).min(n - 1);
+        let at = near.max_by(|a, b| contrast(*a).total_cmp(&contrast(*b))).unwrap_or(change.at * PART);
+        Change { at, end: (change.end * PART).min(n), ..change }
+    };
+    changes(&parts).into_iter().map(fine).collect()
 }
 
 /// The mean absolute deviation within windows.
@@ -234,6 +277,21 @@ mod tests {
         let bursts: Vec<f64> = (0..512).map(|i| if i % 32 < 8 { 1.0 } else { 0.0 }).collect();
         assert_eq!(changes(&bursts), []);
         assert_eq!(changes(&[0.0; 512]), []);
+        assert_eq!(onset(&step, &changes(&step)).map(|(rise, _)| rise.at), Some(change.at));
+        // It has half of what it had for a while, since another came: it began where it began.
+        let shared: Vec<f64> = (0..512)
+            .map(|i| [0.0, 0.5, 0.2, 0.5][usize::from(i >= 100) + usize::from(i >= 200) + usize::from(i >= 400)])
+            .collect();
+        let begin = onset(&shared, &changes(&shared)).map(|(rise, since)| (rise.at, (since * 100.0).round()));
+        assert_eq!(begin, Some((100, 35.0)));
+        assert_eq!(onset(&shared[100..], &changes(&shared[100..])), None);
+        // In turns with three others, and something short before.
+        let turns: Vec<f64> = (0..512).map(|i| if i >= 150 && i % 4 == 0 || i == 20 { 1.0 } else { 0.0 }).collect();
+        assert_eq!(changes(&turns), []);
+        assert_eq!(onset(&turns, &[]).map(|(rise, _)| rise.at), Some(152));
+        // The last of some bursts.
+        let bursts: Vec<f64> = (0..512).map(|i| if i % 150 < 62 { 0.9 } else { 0.0 }).collect();
+        assert_eq!(onset(&bursts, &changes(&bursts)), None);
         assert_eq!(changes(&[1.0]), []);
     }
 }

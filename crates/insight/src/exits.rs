@@ -13,12 +13,14 @@ use havana_rows::parquet::{ExitOf, Table};
 use havana_rows::reason;
 use havana_store::{Dataset, StoreError};
 
-use crate::changes::changes;
+use crate::changes::{changes, onset};
 use crate::consumption::LARGEST;
 use crate::finding::{Finding, Kind, Severity, Span, Who};
 use crate::grid::{BUCKETS, Grid};
+use crate::ids::ById;
 use crate::names::Names;
 use crate::series::{Series, Track};
+use crate::steal::Steal;
 
 /// The exits of a process.
 #[derive(Debug, Clone)]
@@ -26,30 +28,35 @@ pub(crate) struct Exits {
     pub(crate) count: u64,
     pub(crate) buckets: Vec<f32>,
     pub(crate) reasons: BTreeMap<Option<i32>, u64>,
+    /// Those that left an address of the guest's kernel.
+    pub(crate) of_kernel: u64,
+}
+
+/// Whether an address is of a kernel: in the upper half, of 48 bits or more.
+const fn is_of_kernel(ip: i64) -> bool {
+    ip >> 47 & 1 == 1
 }
 
 /// Counts the exits of each process.
-pub(crate) fn count(dataset: &Dataset, grid: Grid) -> Result<BTreeMap<i32, Exits>, StoreError> {
-    let mut all: BTreeMap<i32, Exits> = BTreeMap::new();
+pub(crate) fn count(dataset: &Dataset, grid: Grid) -> Result<ById<Exits>, StoreError> {
+    let mut all: ById<Exits> = ById::default();
+    let new = || Exits { count: 0, buckets: vec![0.0; BUCKETS], reasons: BTreeMap::new(), of_kernel: 0 };
     dataset.scan(Table::Exits).each(|exit: &ExitOf| {
-        let of = all.entry(exit.process_id).or_insert_with(|| Exits {
-            count: 0,
-            buckets: vec![0.0; BUCKETS],
-            reasons: BTreeMap::new(),
-        });
+        let of = all.or_insert_with(exit.process_id, new);
         of.count += 1;
         of.buckets[grid.bucket(exit.exit_tsc)] += 1.0;
+        of.of_kernel += u64::from(exit.guest_ip.is_some_and(is_of_kernel));
         *of.reasons.entry(exit.reason).or_default() += 1;
     })?;
     Ok(all)
 }
 
-pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, names: &Names) -> Vec<Finding> {
+pub(crate) fn findings(exits: &ById<Exits>, series: &Series, steal: &Steal, names: &Names) -> Vec<Finding> {
     let grid = series.grid;
     let root: f64 = series.processes.values().map(|track| track.root).sum();
     let mut findings = Vec::new();
     for (process, track) in series.largest(LARGEST) {
-        let Some(of) = exits.get(&process) else { continue };
+        let Some(of) = exits.get(process) else { continue };
         if track.root < root / 2.0 || track.root < track.total() / 3.0 {
             continue;
         }
@@ -62,8 +69,7 @@ pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, names: &Na
         let rates: Vec<f64> = of.buckets.iter().map(|count| f64::from(*count)).collect();
         let most = rates.iter().copied().fold(1.0, f64::max);
         let parts: Vec<f64> = rates.iter().map(|rate| rate / most).collect();
-        let rise =
-            changes(&parts).into_iter().filter(|c| c.after > 2.0 * c.before).max_by(|a, b| a.after.total_cmp(&b.after));
+        let rise = onset(&parts, &changes(&parts)).map(|(rise, _)| rise);
         let from = rise.map(|rise| grid.start(rise.at));
         let since = rise.map_or(0, |rise| rise.at);
         let count: f64 = rates[since..].iter().sum();
@@ -82,6 +88,7 @@ pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, names: &Na
         let mut finding = Finding::new(Kind::Exits, severity, share, title);
         finding.who = Who { vm_id: Some(track.vm_id), vcpu_id: Track::mostly(&track.vcpus), process_id: Some(process) };
         finding.start_tsc = from;
+        finding.cost = steal.cost(track.vm_id, process, series);
         finding.spans = vec![Span {
             cpu: Track::mostly(&track.cpus),
             vcpu_id: finding.who.vcpu_id,
@@ -91,5 +98,54 @@ pub(crate) fn findings(exits: &BTreeMap<i32, Exits>, series: &Series, names: &Na
         }];
         findings.push(finding);
     }
+    findings.extend(vms(&findings, series, names));
     findings
+}
+
+/// VMs whose time in root is out of proportion, and no process of theirs was told: at least a third of their time, and twice
+/// the part that it is of all other VMs' time.
+///
+/// The score is the time in root as a part of one cpu. Medium: a quarter. Low: a twentieth.
+fn vms(told: &[Finding], series: &Series, names: &Names) -> Vec<Finding> {
+    let mut vms: BTreeMap<i32, [f64; 2]> = BTreeMap::new();
+    for track in series.processes.values() {
+        let [root, all] = vms.entry(track.vm_id).or_default();
+        (*root, *all) = (*root + track.root, *all + track.total());
+    }
+    let sum = |at: usize| vms.values().map(|of| of[at]).sum::<f64>();
+    let [root_of_all, all] = [sum(0), sum(1)];
+    let mut findings = Vec::new();
+    for (vm, [root, total]) in &vms {
+        let (part, others) = (root / total.max(1.0), (root_of_all - root) / (all - total).max(1.0));
+        let share = root / series.grid.span();
+        let out_of_proportion = vms.len() > 1 && part >= 1.0 / 3.0 && part >= 2.0 * others && share >= 0.05;
+        if !out_of_proportion || told.iter().any(|finding| finding.who.vm_id == Some(*vm)) {
+            continue;
+        }
+        let severity = if share >= 0.25 { Severity::Medium } else { Severity::Low };
+        let title = format!(
+            "{} is in the hypervisor for {} of its time on cpus, and others are for {}",
+            names.vm(*vm),
+            names.percent(part),
+            names.percent(others)
+        );
+        let mut finding = Finding::new(Kind::Exits, severity, share, title);
+        finding.who.vm_id = Some(*vm);
+        let (start_tsc, end_tsc) = (series.grid.from, series.grid.to);
+        finding.spans = vec![Span { cpu: None, vcpu_id: None, process_id: None, start_tsc, end_tsc }];
+        findings.push(finding);
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upper_half_is_the_kernels() {
+        let upper = [0xffff_ffff_8107_3914_u64, 0xffff_8107_3914, 0xff11_8000_0000_1000];
+        assert!(upper.iter().all(|ip| is_of_kernel(*ip as i64)));
+        assert!([0x40_1000, 0x7fff_f7dd_1000].iter().all(|ip| !is_of_kernel(*ip)));
+    }
 }

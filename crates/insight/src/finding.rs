@@ -32,10 +32,13 @@ pub struct Finding {
     pub kind: Kind,
     /// How much it matters.
     pub severity: Severity,
-    /// How much it is, 0 to 1 (of what, each kind's module says): orders findings of one severity.
+    /// How much it is, 0 to 1 (of what, each kind's module says).
     pub score: f64,
     /// How surely it is so, 0 to 1.
     pub sure: f64,
+    /// What orders findings of one severity: of a guest process the part of a cpu that it had, and that others waited for it
+    /// ([`crate::steal::Steal::cost`]); else the score.
+    pub(crate) cost: f64,
     /// In plain words.
     pub title: String,
     /// The culprit.
@@ -60,6 +63,7 @@ impl Finding {
             severity,
             score: score.clamp(0.0, 1.0),
             sure: 1.0,
+            cost: score.clamp(0.0, 1.0),
             title,
             who: Who::default(),
             start_tsc: None,

@@ -1,5 +1,7 @@
 //! Time in even buckets.
 
+use havana_store::Dataset;
+
 /// How many buckets a dataset's time has. Fine enough that the begin of something is told to 0.2 % of the time, coarse
 /// enough that a series of each process fits in memory, and that change points of many are found at once.
 pub(crate) const BUCKETS: usize = 512;
@@ -9,6 +11,14 @@ pub(crate) const BUCKETS: usize = 512;
 pub(crate) struct Grid<const N: usize = BUCKETS> {
     pub(crate) from: i64,
     pub(crate) to: i64,
+}
+
+impl Grid {
+    /// The time of a dataset; none of one that has hardly any.
+    pub(crate) fn of(dataset: &Dataset) -> Option<Grid> {
+        let manifest = dataset.manifest();
+        manifest.first_tsc.zip(manifest.last_tsc).and_then(|(from, to)| Grid::new(from, to))
+    }
 }
 
 impl<const N: usize> Grid<N> {
@@ -35,11 +45,17 @@ impl<const N: usize> Grid<N> {
 
     /// In which bucket a moment is; one outside is in the nearest.
     pub(crate) fn bucket(self, tsc: i64) -> usize {
-        let at = i128::from(tsc.clamp(self.from, self.to) - self.from) * N as i128;
-        let guess = (at / i128::from(self.to - self.from)) as usize;
-        // Bucket starts are rounded down.
-        let next = guess + 1;
-        if next <= N && self.start(next) <= tsc { next.min(N - 1) } else { guess.min(N - 1) }
+        let tsc = tsc.clamp(self.from, self.to - 1);
+        let guess = ((tsc - self.from) as f64 / self.width()) as usize;
+        let mut bucket = guess.min(N - 1);
+        // Of a time of very many ticks the guess may be one off.
+        while self.start(bucket) > tsc {
+            bucket -= 1;
+        }
+        while self.start(bucket + 1) <= tsc {
+            bucket += 1;
+        }
+        bucket
     }
 
     /// Adds the ticks of a stretch to the buckets they are in.
@@ -53,7 +69,11 @@ impl<const N: usize> Grid<N> {
         if start >= end {
             return;
         }
-        let (first, last) = (self.bucket(start), self.bucket(end - 1));
+        let first = self.bucket(start);
+        if end <= self.start(first + 1) {
+            return give(first, (end - start) as f64);
+        }
+        let last = self.bucket(end - 1);
         for bucket in first..=last {
             give(bucket, (end.min(self.start(bucket + 1)) - start.max(self.start(bucket))) as f64);
         }
@@ -73,7 +93,7 @@ mod tests {
     fn no_tick_is_lost_or_told_twice() {
         for (from, to) in [(0, 512), (7, 1_000_003), (-5, 900), (1 << 60, (1 << 60) + (1 << 50))] {
             let grid: Grid = Grid::new(from, to).unwrap();
-            for at in [from, from + 1, (from + to) / 2, to - 1] {
+            for at in [from, from + 1, from.midpoint(to), to - 2, to - 1] {
                 let bucket = grid.bucket(at);
                 assert!(grid.start(bucket) <= at && at < grid.start(bucket + 1), "{from} {to} {at}");
             }

@@ -1,6 +1,6 @@
 //! What VMs, processes and times are called in a title.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use havana_rows::{Process, Taker, TakerKind, Vcpu, Vm};
 use havana_store::{Dataset, StoreError};
@@ -13,6 +13,8 @@ pub(crate) struct Names {
     pub(crate) vms: HashMap<i32, Vm>,
     pub(crate) vcpus: HashMap<i32, Vcpu>,
     pub(crate) processes: HashMap<i32, Process>,
+    /// Those that are only a guest's kernel.
+    pub(crate) kernels: BTreeSet<i32>,
     rate: Rate,
     /// What titles count from.
     first_tsc: i64,
@@ -25,6 +27,7 @@ impl Names {
             vms: dataset.vms()?.into_iter().map(|vm| (vm.vm_id, vm)).collect(),
             vcpus: dataset.vcpus()?.into_iter().map(|vcpu| (vcpu.vcpu_id, vcpu)).collect(),
             processes: dataset.processes()?.into_iter().map(|process| (process.process_id, process)).collect(),
+            kernels: BTreeSet::new(),
             rate: rate_of(&manifest.clock),
             first_tsc: manifest.first_tsc.unwrap_or(0),
         })
@@ -54,6 +57,7 @@ impl Names {
     pub(crate) fn process(&self, process: i32) -> String {
         match self.processes.get(&process) {
             Some(Process { name: Some(name), .. }) => format!("process {name}"),
+            Some(row) if self.kernels.contains(&process) => format!("the guest's kernel ({:#x})", row.cr3),
             Some(row) => format!("process {:#x}", row.cr3),
             None => format!("process {process}"),
         }
@@ -97,5 +101,28 @@ impl Names {
     pub(crate) fn percent(&self, share: f64) -> String {
         let percent = share * 100.0;
         if percent >= 9.95 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_called_so_unless_it_has_a_name() {
+        let row = |process_id, name: Option<&str>| Process {
+            process_id,
+            vm_id: Some(0),
+            cr3: 0x540_4000,
+            first_tsc: 0,
+            last_tsc: 9,
+            evidence: havana_rows::Evidence::Observed,
+            name: name.map(ToString::to_string),
+        };
+        let rows = [row(1, None), row(2, None), row(3, Some("init"))];
+        let processes = rows.into_iter().map(|row| (row.process_id, row)).collect();
+        let names = Names { processes, kernels: [1, 3].into(), ..Names::default() };
+        let said = [1, 2, 3].map(|process| names.process(process));
+        assert_eq!(said, ["the guest's kernel (0x5404000)", "process 0x5404000", "process init"]);
     }
 }

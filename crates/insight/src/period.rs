@@ -6,13 +6,14 @@
 //!
 //! Everything in a computer repeats; what matters is work that is rare and large. The score is the part of a cpu that the
 //! process has while in a burst, and severity asks how a burst compares with what others do at once: medium where it lasts
-//! ten times as long as the typical burst of the other processes of its VM, over a half of a cpu; else low. A burst shorter than two buckets is
+//! ten times as long as the typical burst of the other processes of its VM, over a half of a cpu, and no process of the node costs more; else low. A burst shorter than two buckets is
 //! not told.
 
 use crate::consumption::LARGEST;
 use crate::finding::{Finding, Kind, Severity, Span, Who};
 use crate::names::Names;
 use crate::series::{Series, Track};
+use crate::steal::Steal;
 
 /// Fewer bursts have no period.
 const LEAST: usize = 4;
@@ -51,9 +52,11 @@ fn rhythm(bursts: &[Burst]) -> Option<(f64, f64)> {
     (deviation < mean / 2.0).then_some((mean, deviation))
 }
 
-pub(crate) fn findings(series: &Series, names: &Names) -> Vec<Finding> {
+pub(crate) fn findings(series: &Series, steal: &Steal, names: &Names) -> Vec<Finding> {
     let grid = series.grid;
     let mut findings = Vec::new();
+    let costs = series.processes.iter().map(|(id, track)| steal.cost(track.vm_id, id, series));
+    let most = costs.fold(0.0, f64::max);
     for (process, track) in series.largest(LARGEST) {
         let shares = grid.shares(&track.on);
         let bursts = bursts(&shares);
@@ -66,9 +69,11 @@ pub(crate) fn findings(series: &Series, names: &Names) -> Vec<Finding> {
         }
         let inside: f64 = bursts.iter().flat_map(|b| &shares[b.0..b.1]).sum();
         let level = inside / buckets as f64;
-        let siblings = series.processes.iter().filter(|(id, other)| **id != process && other.vm_id == track.vm_id);
+        let siblings = series.processes.iter().filter(|(id, other)| *id != process && other.vm_id == track.vm_id);
         let other = siblings.map(|(_, other)| typical(&grid.shares(&other.on))).fold(0.0, f64::max);
-        let severity = if length * level >= 10.0 * other && level > 0.5 { Severity::Medium } else { Severity::Low };
+        let cost = steal.cost(track.vm_id, process, series);
+        let large = length * level >= 10.0 * other && level > 0.5 && cost >= most;
+        let severity = if large { Severity::Medium } else { Severity::Low };
         let width = grid.width();
         let title = format!(
             "{} came {} times, each {} (± {}), and took {} of a cpu for {}",
@@ -80,6 +85,7 @@ pub(crate) fn findings(series: &Series, names: &Names) -> Vec<Finding> {
             names.length(length * width),
         );
         let mut finding = Finding::new(Kind::Period, severity, level * length / period, title);
+        finding.cost = cost;
         // Chance makes half the deviation of a Poisson process once in so many.
         finding.sure = 1.0 - (0.5_f64).powi(i32::try_from(bursts.len()).unwrap_or(i32::MAX) - 1);
         finding.who = Who { vm_id: Some(track.vm_id), vcpu_id: Track::mostly(&track.vcpus), process_id: Some(process) };

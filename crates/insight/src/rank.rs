@@ -1,6 +1,7 @@
 //! One list, the culprit first.
 //!
-//! By severity; then by how bad the worst of that severity is that was found about the same process; then, about one
+//! By severity; then by what the culprit costs: of a guest process the cpu time that it had, and the time that others waited
+//! for it, so that who only is busy comes after who has as much and is in the way; of others the score. Then, about one
 //! process, what explains most comes first ([`Kind::ALL`]): an exit storm is why a process takes a cpu, and that is why another
 //! waits. What is wrong with the trace stands before all of its severity, since the rest is read in its light.
 
@@ -22,9 +23,10 @@ pub(crate) fn rank(findings: &mut [Finding]) {
     let mut groups: HashMap<_, f64> = HashMap::new();
     for finding in findings.iter().filter(|f| f.kind != Kind::Trace) {
         let of = groups.entry(about(finding)).or_default();
-        *of = of.max(finding.score);
+        *of = of.max(finding.cost);
     }
-    let whole = |f: &Finding| if f.kind == Kind::Trace { 2.0 } else { groups.get(&about(f)).copied().unwrap_or(0.0) };
+    let whole =
+        |f: &Finding| if f.kind == Kind::Trace { f64::INFINITY } else { groups.get(&about(f)).copied().unwrap_or(0.0) };
     findings.sort_by(|a, b| {
         let who = |f: &Finding| (f.who.vm_id, f.who.process_id, f.start_tsc);
         Reverse(a.severity)

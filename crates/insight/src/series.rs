@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use havana_rows::VcpuStateKind;
 
 use crate::grid::{BUCKETS, Grid};
+use crate::ids::ById;
 use crate::slices::Slice;
 
 /// A guest process: its time on cpus.
@@ -52,22 +53,22 @@ pub(crate) struct Wanted {
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
     pub(crate) grid: Grid,
-    pub(crate) processes: BTreeMap<i32, Track>,
+    pub(crate) processes: ById<Track>,
     /// Ticks a bucket that a VM had of all cpus.
-    pub(crate) vms: BTreeMap<i32, Vec<f32>>,
-    pub(crate) vcpus: BTreeMap<i32, Wanted>,
+    pub(crate) vms: ById<Vec<f32>>,
+    pub(crate) vcpus: ById<Wanted>,
 }
 
 impl Series {
     pub(crate) fn new(grid: Grid) -> Series {
-        Series { grid, processes: BTreeMap::new(), vms: BTreeMap::new(), vcpus: BTreeMap::new() }
+        Series { grid, processes: ById::default(), vms: ById::default(), vcpus: ById::default() }
     }
 
     pub(crate) fn add(&mut self, slice: &Slice) {
         for row in &slice.rows {
             let (start, end) = slice.inside(row);
             let ticks = (end - start) as f64;
-            let vcpu = self.vcpus.entry(row.vcpu_id).or_default();
+            let vcpu = self.vcpus.or_default(row.vcpu_id);
             vcpu.vm_id = row.vm_id;
             match row.state {
                 VcpuStateKind::Guest | VcpuStateKind::Hypervisor => {}
@@ -79,9 +80,9 @@ impl Series {
                 _ => continue,
             }
             vcpu.on += ticks;
-            self.grid.add(self.vms.entry(row.vm_id).or_insert_with(|| vec![0.0; BUCKETS]), start, end);
+            self.grid.add(self.vms.or_insert_with(row.vm_id, || vec![0.0; BUCKETS]), start, end);
             let Some(process) = row.process_id else { continue };
-            let track = self.processes.entry(process).or_insert_with(|| Track::new(row.vm_id));
+            let track = self.processes.or_insert_with(process, || Track::new(row.vm_id));
             self.grid.add(&mut track.on, start, end);
             let sum = if row.state == VcpuStateKind::Guest { &mut track.guest } else { &mut track.root };
             *sum += ticks;
@@ -92,7 +93,7 @@ impl Series {
 
     /// The processes that had most, at most so many: the first has most.
     pub(crate) fn largest(&self, most: usize) -> Vec<(i32, &Track)> {
-        let mut all: Vec<(i32, &Track)> = self.processes.iter().map(|(id, track)| (*id, track)).collect();
+        let mut all: Vec<(i32, &Track)> = self.processes.iter().collect();
         all.sort_by(|a, b| b.1.total().total_cmp(&a.1.total()).then(a.0.cmp(&b.0)));
         all.truncate(most);
         all

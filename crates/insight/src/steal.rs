@@ -6,14 +6,16 @@
 //! upper bound, and titles say "at most".
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use havana_rows::{Evidence, Taker, TakerKind, VcpuStateKind};
 use rustc_hash::FxHashMap;
 
 use crate::finding::{Finding, Kind, Severity, Span, Who};
 use crate::grid::{BUCKETS, Grid};
+use crate::ids::ById;
 use crate::names::Names;
-use crate::series::Series;
+use crate::series::{Series, Track};
 use crate::slices::Slice;
 
 /// Intervals that are kept as proof.
@@ -24,6 +26,13 @@ const SPANS: usize = 8;
 pub(crate) struct Culprit {
     pub(crate) taker: Taker,
     pub(crate) process: Option<i32>,
+}
+
+impl Culprit {
+    /// A guest process.
+    pub(crate) fn process(vm_id: i32, process: i32) -> Culprit {
+        Culprit { taker: Taker { kind: TakerKind::Vm, id: Some(vm_id) }, process: Some(process) }
+    }
 }
 
 /// What one taker took of one vCPU.
@@ -38,15 +47,12 @@ pub(crate) struct Taken {
     pub(crate) longest: Vec<Span>,
 }
 
-/// A stretch of a cpu: from when to when, which VM, which process.
-type Piece = (i64, i64, i32, Option<i32>);
-
 /// What was taken, by whom, of whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Steal {
     grid: Grid,
     /// Where each vCPU last was: a cpu that is taken from it is that one.
-    last_cpu: FxHashMap<i32, i32>,
+    last_cpu: ById<i32>,
     pub(crate) matrix: BTreeMap<(Culprit, i32), Taken>,
     /// Ticks that a VM took of another.
     between: FxHashMap<(i32, i32), f64>,
@@ -58,7 +64,7 @@ impl Steal {
     pub(crate) fn new(grid: Grid) -> Steal {
         Steal {
             grid,
-            last_cpu: FxHashMap::default(),
+            last_cpu: ById::default(),
             matrix: BTreeMap::new(),
             between: FxHashMap::default(),
             harm: BTreeMap::new(),
@@ -66,21 +72,13 @@ impl Steal {
     }
 
     pub(crate) fn add(&mut self, slice: &Slice) {
-        // Who was on each cpu, in the order of time: rows of a cpu do not overlap.
-        let mut on: FxHashMap<i32, Vec<Piece>> = FxHashMap::default();
-        for row in &slice.rows {
-            let runs = matches!(row.state, VcpuStateKind::Guest | VcpuStateKind::Hypervisor);
-            if let Some(cpu) = row.cpu.filter(|_| runs) {
-                on.entry(cpu).or_default().push((row.start_tsc, row.end_tsc, row.vm_id, row.process_id));
-            }
-        }
         for row in &slice.rows {
             if row.state != VcpuStateKind::Preempted {
-                row.cpu.into_iter().for_each(|cpu| _ = self.last_cpu.insert(row.vcpu_id, cpu));
+                row.cpu.into_iter().for_each(|cpu| *self.last_cpu.or_default(row.vcpu_id) = cpu);
                 continue;
             }
             let Some(taker) = row.taken_by else { continue };
-            let cpu = row.cpu.or_else(|| self.last_cpu.get(&row.vcpu_id).copied());
+            let cpu = row.cpu.or_else(|| self.last_cpu.get(row.vcpu_id).copied());
             let (start, end) = slice.inside(row);
             let observed = row.evidence == Evidence::Observed;
             if let Some(vm) = vm_of(taker) {
@@ -99,14 +97,10 @@ impl Steal {
                     most = Some((to - from, culprit));
                 }
             };
-            if let (TakerKind::Vm, Some(vm), Some(there)) = (taker.kind, taker.id, cpu.and_then(|c| on.get(&c))) {
-                let first = there.partition_point(|piece| piece.1 <= start);
-                for (from, to, _, process) in
-                    there[first..].iter().take_while(|piece| piece.0 < end).filter(|piece| piece.2 == vm)
-                {
-                    let (from, to) = ((*from).max(start), (*to).min(end));
-                    take(*process, from, to);
-                    rest -= to - from;
+            if let (Some(vm), Some(cpu)) = (vm_of(taker), cpu) {
+                for piece in slice.on(cpu, start, end).filter(|piece| piece.vm_id == vm) {
+                    take(piece.process, piece.start, piece.end);
+                    rest -= piece.end - piece.start;
                 }
             }
             if rest > 0 {
@@ -132,9 +126,22 @@ impl Steal {
 
     /// Whether a VM is the victim itself: what the VM of that vCPU took of it is half as much again as it took of that VM.
     pub(crate) fn is_victim(&self, vm: i32, of_vcpu: i32, series: &Series) -> bool {
-        let Some(other) = series.vcpus.get(&of_vcpu).map(|wanted| wanted.vm_id) else { return false };
+        let Some(other) = series.vcpus.get(of_vcpu).map(|wanted| wanted.vm_id) else { return false };
         let took = |taker: i32, of: i32| self.between.get(&(taker, of)).copied().unwrap_or(0.0);
         took(other, vm) > 1.5 * took(vm, other)
+    }
+
+    /// Ticks for which others waited while a guest process had their cpu, in some buckets.
+    pub(crate) fn harm_of(&self, vm_id: i32, process: i32, buckets: Range<usize>) -> f64 {
+        let harm = self.harm.get(&Culprit::process(vm_id, process));
+        harm.map_or(0.0, |harm| f64::from(harm[buckets].iter().sum::<f32>()))
+    }
+
+    /// What a guest process costs: the time that it had on cpus, and for which others waited meanwhile, as a part of the
+    /// dataset's. That many waited at once makes it no worse than that one did all the time.
+    pub(crate) fn cost(&self, vm_id: i32, process: i32, series: &Series) -> f64 {
+        let had = series.processes.get(process).map_or(0.0, Track::total);
+        (had + self.harm_of(vm_id, process, 0..BUCKETS).min(had)) / self.grid.span()
     }
 
     /// What a culprit took of each vCPU, most first.
@@ -146,7 +153,8 @@ impl Steal {
     }
 }
 
-fn keep_longest(kept: &mut Vec<Span>, span: Span) {
+/// Keeps it where it is one of the longest.
+pub(crate) fn keep_longest(kept: &mut Vec<Span>, span: Span) {
     let length = |span: &Span| span.end_tsc - span.start_tsc;
     let at = kept.partition_point(|other| length(other) >= length(&span));
     if at < SPANS {
@@ -166,7 +174,7 @@ pub(crate) fn findings(steal: &Steal, series: &Series, names: &Names) -> Vec<Fin
     for culprit in steal.harm.keys() {
         let victims = steal.of(*culprit);
         let Some((victim, taken)) = victims.first() else { continue };
-        let Some(wanted) = series.vcpus.get(victim) else { continue };
+        let Some(wanted) = series.vcpus.get(*victim) else { continue };
         let part = taken.ticks / (wanted.on + wanted.preempted).max(1.0);
         let whole = taken.ticks / series.grid.span();
         let rather_victim = vm_of(culprit.taker).is_some_and(|vm| steal.is_victim(vm, *victim, series));
@@ -194,6 +202,10 @@ pub(crate) fn findings(steal: &Steal, series: &Series, names: &Names) -> Vec<Fin
             n => format!("; {n} other vCPUs waited for it, too"),
         };
         let mut finding = Finding::new(Kind::Steal, severity, part, title);
+        finding.cost = match (vm_of(culprit.taker), culprit.process) {
+            (Some(vm), Some(process)) => steal.cost(vm, process, series),
+            _ => steal.harm[culprit].iter().map(|ticks| f64::from(*ticks)).sum::<f64>() / series.grid.span(),
+        };
         // A halt is taken for being preempted, without records: then half is a guess.
         finding.sure = (0.5 + 0.5 * taken.observed / taken.ticks.max(1.0)).min(1.0);
         finding.who = Who { vm_id: vm_of(culprit.taker), vcpu_id: None, process_id: process_of(*culprit) };
@@ -214,13 +226,15 @@ fn process_of(culprit: Culprit) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use havana_rows::parquet::VcpuStretch;
+    use havana_rows::parquet::VcpuTurn;
 
-    fn row(vcpu: i32, (start, end): (i64, i64), state: VcpuStateKind, process: i32) -> VcpuStretch {
-        VcpuStretch {
+    fn row(vcpu: i32, (start, end): (i64, i64), state: VcpuStateKind, process: i32) -> VcpuTurn {
+        VcpuTurn {
             vcpu_id: vcpu,
             vm_id: vcpu,
             start_tsc: start,
+            start_lo_tsc: start,
+            start_hi_tsc: start,
             end_tsc: end,
             state,
             evidence: Evidence::Observed,
@@ -231,7 +245,7 @@ mod tests {
     }
 
     /// vCPU 0 is preempted from 100 to 400; of that, process 11 of VM 1 has 250 and process 10 has 40.
-    fn rows() -> Vec<VcpuStretch> {
+    fn rows() -> Vec<VcpuTurn> {
         use VcpuStateKind::{Guest, Hypervisor, Preempted};
         vec![
             row(0, (0, 100), Guest, 5),
@@ -249,8 +263,8 @@ mod tests {
         for cut in [512, 200, 120] {
             let (mut steal, mut series) = (Steal::new(grid), Series::new(grid));
             for (from, to) in [(0, cut), (cut, 512)] {
-                let inside = |row: &VcpuStretch| row.start_tsc < to && row.end_tsc > from;
-                let slice = Slice { from, to, rows: rows().into_iter().filter(inside).collect() };
+                let inside = |row: &VcpuTurn| row.start_tsc < to && row.end_tsc > from;
+                let slice = Slice::new((from, to), rows().into_iter().filter(inside).collect());
                 steal.add(&slice);
                 series.add(&slice);
             }

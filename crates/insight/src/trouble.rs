@@ -30,8 +30,8 @@ pub(crate) fn findings(dataset: &Dataset, series: &Series, names: &Names) -> Res
     let mut findings = Vec::new();
     findings.extend(losses(dataset, series, names)?);
     findings.extend(clocks(&dataset.vm_offsets()?, series, names));
-    for (vm, on) in &series.vms {
-        findings.extend(came_and_went(*vm, on, dataset, names)?);
+    for (vm, on) in series.vms.iter() {
+        findings.extend(came_and_went(vm, on, dataset, names)?);
     }
     Ok(findings)
 }
@@ -86,7 +86,7 @@ fn clocks(offsets: &[VmOffset], series: &Series, names: &Names) -> Vec<Finding> 
             continue;
         }
         let step = is.tsc - was.tsc;
-        let away = series.vms.get(&offset.vm_id).map_or(0, |on| absences(on).longest);
+        let away = series.vms.get(offset.vm_id).map_or(0, |on| absences(on).longest);
         let severity = if step.unsigned_abs() as f64 > (away + 1) as f64 * series.grid.width() {
             Severity::High
         } else {

@@ -5,12 +5,11 @@
 //! exit reasons cannot tell that from a program that waits on an even timer and always has as much to do: so this may be,
 //! and is never of severity high. Medium: it waited for a quarter of the dataset's time; else low. The score is that part.
 
-use std::collections::BTreeMap;
-
 use havana_rows::VcpuStateKind;
 
 use crate::finding::{Finding, Kind, Severity, Span, Who};
 use crate::grid::Grid;
+use crate::ids::ById;
 use crate::names::Names;
 use crate::slices::Slice;
 
@@ -44,12 +43,12 @@ struct Vcpu {
 
 /// The waits of all vCPUs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Waits(BTreeMap<i32, Vcpu>);
+pub(crate) struct Waits(ById<Vcpu>);
 
 impl Waits {
     pub(crate) fn add(&mut self, slice: &Slice) {
         for row in slice.rows.iter().filter(|row| slice.begins(row)) {
-            let vcpu = self.0.entry(row.vcpu_id).or_default();
+            let vcpu = self.0.or_default(row.vcpu_id);
             vcpu.vm_id = row.vm_id;
             match row.state {
                 VcpuStateKind::Waiting => _ = vcpu.waits_since.get_or_insert(row.start_tsc),
@@ -95,22 +94,23 @@ fn rhythm(waits: &[Wait]) -> Option<(f64, f64)> {
 
 pub(crate) fn findings(waits: &Waits, grid: Grid, names: &Names) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (id, vcpu) in &waits.0 {
+    for (id, vcpu) in waits.0.iter() {
         let Some((period, run)) = rhythm(&vcpu.waits) else { continue };
         let waited: i64 = vcpu.waits.iter().map(|wait| wait.end - wait.start).sum();
         let part = waited as f64 / grid.span();
         let process = vcpu.waits.last().and_then(|wait| wait.before);
         let title = format!(
-            "{} ran {} of each {}, then stopped and went on{}: a limit (cpu.max) does that, or a loop on an even timer",
-            names.vcpu(*id),
+            "{} ran {} of each {}, then stopped and went on{}: a limit (cpu.max) does that, or a loop on an even timer; so the limit kept it for between 0 and {}",
+            names.vcpu(id),
             names.length(run),
             names.length(period),
             process.map_or(String::new(), |process| format!(" in {}", names.process(process))),
+            names.length(waited as f64),
         );
         let severity = if part >= 0.25 { Severity::Medium } else { Severity::Low };
         let mut finding = Finding::new(Kind::Waiting, severity, part, title);
         finding.sure = 0.5;
-        finding.who = Who { vm_id: Some(vcpu.vm_id), vcpu_id: Some(*id), process_id: process };
+        finding.who = Who { vm_id: Some(vcpu.vm_id), vcpu_id: Some(id), process_id: process };
         let mut longest = vcpu.waits.clone();
         longest.sort_by_key(|wait| wait.start - wait.end);
         finding.spans = longest
@@ -118,7 +118,7 @@ pub(crate) fn findings(waits: &Waits, grid: Grid, names: &Names) -> Vec<Finding>
             .take(4)
             .map(|wait| Span {
                 cpu: None,
-                vcpu_id: Some(*id),
+                vcpu_id: Some(id),
                 process_id: wait.before,
                 start_tsc: wait.start,
                 end_tsc: wait.end,

@@ -223,6 +223,8 @@ names! {
         Consumption = "consumption",
         /// Who had the cpu that a vCPU wanted.
         Steal = "steal",
+        /// What is not as the profile of normal has it.
+        Baseline = "baseline",
     }
 }
 

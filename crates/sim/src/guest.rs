@@ -79,6 +79,9 @@ struct Task {
     new: bool,
     /// A process of its own begins with the next run.
     begins: bool,
+    /// When it ends, and whether it has.
+    until: i64,
+    ended: bool,
 }
 
 /// The timer tick of a guest's kernel: each `every` ticks, on a grid of its own.
@@ -208,6 +211,8 @@ impl Guest {
                     to_exit,
                     new: true,
                     begins: false,
+                    until: if spec.until_ms > 0.0 { now + (spec.until_ms * 1e3 * ticks_a_us) as i64 } else { i64::MAX },
+                    ended: false,
                 }
             })
             .collect();
@@ -261,7 +266,7 @@ impl Guest {
     }
 
     fn wakes(&self) -> impl Iterator<Item = i64> {
-        self.tasks.iter().filter(|t| !t.ready).map(|t| t.wake)
+        self.tasks.iter().filter(|t| !t.ready && !t.ended).map(|t| t.wake)
     }
 
     /// How long its process' own exits are handled, where the scenario says.
@@ -410,14 +415,14 @@ impl Guest {
         let least = least.map_or(i64::MIN, |least| least - self.us(CREDIT_US));
         for i in 0..self.tasks.len() {
             let task = &mut self.tasks[i];
-            if task.ready || task.wake > now + self.slack {
+            if task.ready || task.ended || task.wake > now + self.slack {
                 continue;
             }
             (task.ready, woke) = (true, true);
             task.had = task.had.max(least);
             let Process { period_ms, burst_ms, jitter, .. } = task.spec;
             let burst = if period_ms == 0.0 { 1e9 } else { self.rng.near(burst_ms, jitter) * 1e3 };
-            task.left = (burst * self.ticks_a_us).min(1e15) as i64;
+            task.left = ((burst * self.ticks_a_us).min(1e15) as i64).min(task.until.saturating_sub(now).max(1));
             if task.spec.forks {
                 task.page = pages.take();
                 task.begins = true;
@@ -450,7 +455,8 @@ impl Guest {
         task.ready = false;
         let Process { period_ms, jitter, .. } = task.spec;
         task.wake = now + (self.rng.near(period_ms, jitter) * 1e3 * self.ticks_a_us) as i64;
-        if task.spec.forks {
+        task.ended = now >= task.until;
+        if task.spec.forks || task.ended {
             pages.free.push(task.page);
         }
     }

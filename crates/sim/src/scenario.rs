@@ -225,6 +225,9 @@ pub struct Process {
     pub burst_ms: f64,
     /// It begins so long after the start.
     pub from_ms: f64,
+    /// Of a guest: it ends so long after the start, when a run is over, and its page table is free for one that forks; 0: it
+    /// does not.
+    pub until_ms: f64,
     /// Of a guest: its work is exits, one each so many microseconds of guest time; 0: it is not.
     pub exit_every_us: f64,
     /// Their basic reason: 30 is I/O, 49 EPT misconfiguration (MMIO), 48 EPT violation.
@@ -256,6 +259,7 @@ impl Default for Process {
             period_ms: 10.0,
             burst_ms: 0.5,
             from_ms: 0.0,
+            until_ms: 0.0,
             exit_every_us: 0.0,
             exit_reason: 30,
             forks: false,
@@ -561,6 +565,7 @@ impl Scenario {
         }
         for process in self.process.iter().chain(self.vm.iter().flat_map(|vm| &vm.process)) {
             is((0.0..=1e9).contains(&process.period_ms), "process.period_ms", process.period_ms, "0 to 1e9")?;
+            is((0.0..=1e9).contains(&process.until_ms), "process.until_ms", process.until_ms, "0 to 1e9")?;
             is((0.001..=1e9).contains(&process.burst_ms), "process.burst_ms", process.burst_ms, "0.001 to 1e9")?;
             let every = process.exit_every_us;
             is(every == 0.0 || (0.1..=1e9).contains(&every), "process.exit_every_us", every, "0, or 0.1 and more")?;
@@ -661,6 +666,7 @@ fn draw_process(rng: &mut Rng, vcpus: Option<u32>, cpus: u32) -> Process {
         period_ms: if endless { 0.0 } else { 0.3 + 10.0 * rng.unit() },
         burst_ms: 0.02 + 2.0 * rng.unit() * rng.unit(),
         from_ms: if rng.chance(0.3) { 30.0 * rng.unit() } else { 0.0 },
+        until_ms: 0.0,
         exit_every_us: if vcpus.is_some() && rng.chance(0.3) { 2.0 + 100.0 * rng.unit() } else { 0.0 },
         exit_reason: pick(rng, &[30, 48, 49]),
         forks: rng.chance(0.3),

@@ -95,7 +95,7 @@ impl Handlers {
     }
 }
 
-/// `ffffffffc0321e90 t handle_io.cold	[kvm_intel]`: its address, and of which reason it is.
+/// `ffffffffc0321e90 t handle_io.cold [kvm_intel]`: its address, and of which reason it is.
 fn symbol(line: &str) -> Option<(u64, Option<u16>)> {
     let mut words = line.split_ascii_whitespace();
     let (address, kind, name) = (words.next()?, words.next()?, words.next()?);

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use havana_insight::Finding;
-use havana_store::Dataset;
 
 use crate::cli::Alert;
 use crate::report::FindingFacts;
@@ -19,10 +18,10 @@ impl Alert {
 }
 
 /// Prints a line for each finding that any of these is about, and says whether there is one.
-pub(super) fn print(dataset: &Dataset, alerts: &[Alert], json: bool) -> anyhow::Result<bool> {
+pub(super) fn print(findings: Vec<Finding>, alerts: &[Alert], json: bool) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     let mut any = false;
-    for (id, finding) in (0..).zip(havana_insight::found(dataset)?) {
+    for (id, finding) in (0..).zip(findings) {
         if !alerts.iter().any(|alert| alert.is(&finding)) {
             continue;
         }

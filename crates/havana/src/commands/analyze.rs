@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use havana_insight::Profile;
 use havana_rows::Sink;
 use havana_rows::parquet::NsClock;
 use havana_store::{
@@ -15,6 +16,7 @@ use havana_timeline::{Analysis, Feed, Handlers, Summary, Survey};
 use havana_trace::{Facts, OpenOptions, STDIN, Trace, open};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::learn::profile;
 use super::names::{Named, Names};
 use super::part::{Keep, Parted};
 use super::{alert, identity, warnings};
@@ -27,6 +29,7 @@ pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
         None => default_output(&args.inputs)?,
     };
     let names = args.names.as_deref().map(Names::read).transpose()?.unwrap_or_default();
+    let baseline = args.baseline.as_deref().map(profile).transpose()?;
     let options = OpenOptions { facts: facts(&args.facts), cpu: args.part.cpu.first().copied() };
     let mut trace = open(&args.inputs, &options)?;
     if !args.part.cpu.is_empty() {
@@ -43,6 +46,7 @@ pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
         to: args.part.to,
         vms: args.part.vm.clone(),
         names,
+        baseline,
         handlers: handlers(args)?,
     };
     let dataset = write(&trace, &plan)?;
@@ -50,11 +54,11 @@ pub(crate) fn run(args: &Analyze) -> anyhow::Result<ExitCode> {
         eprintln!("havana: warning: {warning}");
     }
     if !args.alert.is_empty() {
-        let alerted = alert::print(&dataset, &args.alert, args.json)?;
+        let alerted = alert::print(havana_insight::found(&dataset)?, &args.alert, args.json)?;
         return Ok(alert::status(alerted, super::status(args.strict, &dataset)));
     }
     if !args.quiet {
-        report::print(&dataset, if args.json { Form::Json } else { Form::Text })?;
+        report::print(&dataset, havana_insight::found(&dataset)?, if args.json { Form::Json } else { Form::Text })?;
     }
     if !args.json && !args.quiet {
         writeln!(std::io::stdout(), "\ndataset  {}", output.display())?;
@@ -72,6 +76,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) to: Option<f64>,
     pub(crate) vms: Vec<i32>,
     pub(crate) names: Names,
+    /// What is normal there.
+    pub(crate) baseline: Option<Profile>,
     pub(crate) handlers: Option<Handlers>,
 }
 
@@ -86,6 +92,7 @@ impl<'a> Plan<'a> {
             to: None,
             vms: Vec::new(),
             names: Names::default(),
+            baseline: None,
             handlers: None,
         }
     }
@@ -168,7 +175,10 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
         ..Manifest::default()
     };
     let ended = writer.end(manifest)?;
-    let findings = havana_insight::find(ended.dataset())?;
+    let findings = match &plan.baseline {
+        Some(profile) => havana_insight::find_against(ended.dataset(), profile)?,
+        None => havana_insight::find(ended.dataset())?,
+    };
     Ok(ended.put(Some(havana_insight::rows(&findings)))?)
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
         "A bundled capture: 3.5 s of one cpu of a KVM host with two quiet VMs, until a process in one runs away.\n"
     )?;
     let dataset = write(&trace, &plan)?;
-    report::print(&dataset, Form::Text)?;
+    report::print(&dataset, havana_insight::found(&dataset)?, Form::Text)?;
     if args.output.is_some() {
         writeln!(out, "\ndataset  {}", output.display())?;
     }

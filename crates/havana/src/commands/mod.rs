@@ -7,6 +7,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod identity;
+mod learn;
 mod names;
 mod overhead;
 mod packets;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::View(args) => view::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Packets(args) => packets::run(&args),

@@ -75,7 +75,8 @@ pub(crate) struct SpanFacts {
 
 impl FindingFacts {
     pub(crate) fn of(finding_id: i32, finding: Finding) -> FindingFacts {
-        let Finding { kind, severity, score, sure, title, who, start_tsc, end_tsc, start_ns, end_ns, spans } = finding;
+        let Finding { kind, severity, score, sure, title, who, start_tsc, end_tsc, start_ns, end_ns, spans, .. } =
+            finding;
         let span = |span: Span| {
             let Span { cpu, vcpu_id, process_id, start_tsc, end_tsc } = span;
             SpanFacts { cpu, vcpu_id, process_id, start_tsc, end_tsc }
@@ -332,7 +333,7 @@ impl Sums {
 }
 
 impl Facts {
-    pub(crate) fn of(dataset: &Dataset) -> anyhow::Result<Facts> {
+    pub(crate) fn of(dataset: &Dataset, findings: Vec<Finding>) -> anyhow::Result<Facts> {
         let mut sums = Sums::of(dataset)?;
         let manifest = dataset.manifest();
         let rate = rate_of(&manifest.clock);
@@ -468,7 +469,7 @@ impl Facts {
             tsc_hz: rate.0,
             span_ticks: span,
             span_ns: rate.ns(span as f64),
-            findings: (0..).zip(havana_insight::found(dataset)?).map(|(id, f)| FindingFacts::of(id, f)).collect(),
+            findings: (0..).zip(findings).map(|(id, f)| FindingFacts::of(id, f)).collect(),
             exits: vms.iter().map(|v| v.exits).sum(),
             cpus,
             vms,

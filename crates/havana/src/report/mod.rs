@@ -7,6 +7,7 @@ mod text;
 
 use std::io::{self, IsTerminal, Write};
 
+use havana_insight::Finding;
 use havana_store::Dataset;
 
 pub(crate) use facts::{Facts, FindingFacts};
@@ -18,9 +19,9 @@ pub(crate) enum Form {
     Json,
 }
 
-/// Sums up a dataset and prints it.
-pub(crate) fn print(dataset: &Dataset, form: Form) -> anyhow::Result<()> {
-    let facts = Facts::of(dataset)?;
+/// Sums up a dataset and prints it, after what was found in it.
+pub(crate) fn print(dataset: &Dataset, findings: Vec<Finding>, form: Form) -> anyhow::Result<()> {
+    let facts = Facts::of(dataset, findings)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     match form {
         Form::Text => {

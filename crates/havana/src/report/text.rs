@@ -71,27 +71,24 @@ fn findings(facts: &Facts, style: &Style, out: &mut impl Write) -> io::Result<()
         return Ok(());
     }
     writeln!(out, "\n{bold}FINDINGS{end}")?;
-    if facts.findings.is_empty() {
-        writeln!(out, "  {dim}nothing unexpected{end}")?;
-    }
-    // What matters little is only counted where there is more.
+    // What matters little is only counted.
     let matters = facts.findings.iter().filter(|finding| finding.severity != Severity::Low.name()).count();
-    let shown = if matters > 0 { matters.min(FOUND) } else { facts.findings.len().min(FOUND / 2) };
+    if matters == 0 {
+        writeln!(out, "  {dim}nothing that matters{end}")?;
+    }
+    let shown = matters.min(FOUND);
     for finding in &facts.findings[..shown] {
         let mark = if finding.severity == Severity::High.name() { warn } else { "" };
         let maybe = if finding.sure < 0.75 { ", perhaps" } else { "" };
         let what = format!("{}{maybe}", finding.kind);
-        writeln!(
-            out,
-            "  {mark}{:<8}{} {what:<20}  {}",
-            finding.severity,
-            if mark.is_empty() { "" } else { end },
-            finding.title
-        )?;
+        let unmark = if mark.is_empty() { "" } else { end };
+        writeln!(out, "  {mark}{:<8}{unmark} {what:<20}  {}", finding.severity, finding.title)?;
     }
-    let rest = facts.findings.len() - shown;
-    if rest > 0 {
-        writeln!(out, "  {dim}{rest} more{end}")?;
+    let (more, low) = (matters - shown, facts.findings.len() - matters);
+    let rest = [(more, "more"), (low, "of low severity")].map(|(n, what)| (n > 0).then(|| format!("{n} {what}")));
+    let rest: Vec<String> = rest.into_iter().flatten().collect();
+    if !rest.is_empty() {
+        writeln!(out, "  {dim}{}{end}", rest.join(", "))?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use havana_rows::{Evidence, Exit, Loss, LossCause, VcpuStateKind as V};
 use havana_sim::Scenario;
 
 use super::rows::Rows;
+use super::sched::Sched;
 use super::truth::{Stretch, Truth, page};
 
 /// From when to when the trace of a cpu was lost.
@@ -258,46 +259,11 @@ impl Lossy {
     }
 }
 
-/// What is said of vCPUs' threads, and of what a vCPU did off its cpu where its thread says so.
-#[derive(Debug, Default)]
-struct Threads {
-    /// Of each VMCS: the thread that enters it.
-    of_vmcs: HashMap<i64, i32>,
-    /// When each thread was off its cpus, and whether it would have run on.
-    off: HashMap<i32, Vec<(i64, i64, bool)>>,
-    names: HashMap<i32, String>,
-}
-
-impl Threads {
-    fn read(text: &str) -> Threads {
-        let mut this = Threads::default();
-        // Who runs on a cpu; since when a thread is off.
-        let mut running: HashMap<&str, i32> = HashMap::new();
-        let mut left: HashMap<i32, (i64, bool)> = HashMap::new();
-        for line in text.lines() {
-            let f: Vec<&str> = line.split(',').collect();
-            match (f[0], *f.get(3).unwrap_or(&"")) {
-                ("T", _) => _ = this.names.insert(f[1].parse().unwrap(), f[2].to_string()),
-                ("K", "switch") => {
-                    let (tsc, from, to) = (f[2].parse().unwrap(), f[4].parse().unwrap(), f[6].parse().unwrap());
-                    left.insert(from, (tsc, f[5].starts_with('R')));
-                    if let Some((since, runnable)) = left.remove(&to) {
-                        this.off.entry(to).or_default().push((since, tsc, runnable));
-                    }
-                    running.insert(f[1], to);
-                }
-                ("E", vmcs) => _ = this.of_vmcs.insert(i64::from_str_radix(vmcs, 16).unwrap(), running[f[1]]),
-                _ => {}
-            }
-        }
-        this
-    }
-}
-
 /// What is wrong of threads: each vCPU's is its own; and off its cpus it was as its thread's switches say, where that
 /// is called observed.
 pub(crate) fn threads(rows: &Rows, text: &str) -> Vec<String> {
-    let truth = Threads::read(text);
+    let truth = Sched::parse(text);
+    let off = truth.off();
     let mut wrong = Vec::new();
     let mut tids: HashMap<i32, i32> = HashMap::new();
     for vcpu in &rows.vcpus {
@@ -315,7 +281,7 @@ pub(crate) fn threads(rows: &Rows, text: &str) -> Vec<String> {
             V::Waiting => false,
             _ => continue,
         };
-        let off = truth.off.get(tid).map_or(&[][..], |off| off);
+        let off = off.get(tid).map_or(&[][..], |off| off);
         let middle = row.start.hi.midpoint(row.end.lo);
         let at = off.partition_point(|(_, to, _)| *to <= middle);
         // One that is off to the end has no end here.

@@ -5,6 +5,7 @@ pub(crate) mod lossy;
 pub(crate) mod observed;
 pub(crate) mod perf_file;
 pub(crate) mod rows;
+pub(crate) mod sched;
 pub(crate) mod truth;
 
 use std::io::Write;

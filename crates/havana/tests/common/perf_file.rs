@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use havana_store::Dataset;
+
 const HEADER_ATTR: u32 = 64;
 const HEADER_TRACING_DATA: u32 = 66;
 const AUXTRACE: u32 = 71;
@@ -164,5 +166,17 @@ impl PerfFile {
             }
         }
         streams
+    }
+
+    /// Its trace alone, as raw streams in a new directory. `analyzed`: what was made of it, which knows its MTC period.
+    pub(crate) fn write_raw(&self, dir: &Path, analyzed: &Dataset) {
+        std::fs::create_dir(dir).unwrap();
+        for (cpu, bytes) in self.raw() {
+            std::fs::write(dir.join(format!("cpu{cpu}.pt")), bytes).unwrap();
+        }
+        let period = analyzed.manifest().settings.mtc_period;
+        let period = period.map(|period| format!("mtc_period = {period}\n")).unwrap_or_default();
+        let facts = "tsc_hz = 2_100_000_000\ntsc_ctc_ratio = [168, 2]\ncpu = \"6/85/4\"\n".to_string() + &period;
+        std::fs::write(dir.join("trace.toml"), facts).unwrap();
     }
 }

@@ -12,6 +12,12 @@ use havana_trace::OpenOptions;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
+pub(crate) fn shuffle<T>(of: &mut [T], rng: &mut Rng) {
+    for i in (1..of.len()).rev() {
+        of.swap(i, rng.below(i as u64 + 1) as usize);
+    }
+}
+
 /// Plays a scenario, and makes a dataset of its trace, as `havana analyze` does. Files are in a directory of any name, and
 /// given in any order.
 pub(crate) fn play(scenario: &Scenario, dir: &Path, rng: &mut Rng) -> Result<Dataset> {
@@ -50,10 +56,4 @@ pub(crate) fn play(scenario: &Scenario, dir: &Path, rng: &mut Rng) -> Result<Dat
         ..Manifest::default()
     })?;
     Ok(Dataset::open(&dir.join("dataset"))?)
-}
-
-pub(crate) fn shuffle<T>(of: &mut [T], rng: &mut Rng) {
-    for i in (1..of.len()).rev() {
-        of.swap(i, rng.below(i as u64 + 1) as usize);
-    }
 }

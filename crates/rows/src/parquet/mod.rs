@@ -34,7 +34,9 @@ use arrow::datatypes::DataType;
 pub use clock::NsClock;
 pub use ordered::{Limits, OrderedTable, TableSummary};
 pub use tables::{Row, Table};
-pub use views::{CpuStretch, CpuUse, ExitBounds, ExitCost, ExitOf, ExitStretch, ProcessPlace, VcpuStretch, View};
+pub use views::{
+    CpuStretch, CpuTurn, CpuUse, ExitBounds, ExitCost, ExitOf, ExitStretch, ProcessPlace, VcpuStretch, VcpuTurn, View,
+};
 pub use writer::{FileSummary, TableWriter};
 
 /// Version of the tables' columns and their meaning. Adding a column or a table does not change it; anything that

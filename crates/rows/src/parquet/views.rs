@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 
-use super::columns::{Column, Form, Id, MaybeId, MaybeTaker, Name, Quantity};
+use super::columns::{Column, Form, Id, MaybeAddress, MaybeId, MaybeTaker, Name, Quantity};
 use super::{Error, Row, Table};
 use crate::{CpuStateKind, Evidence, Taker, VcpuStateKind};
 
@@ -73,6 +73,30 @@ views! {
         process_id: Option<i32> = MaybeId,
         taken_by: Option<Taker> = MaybeTaker,
     }
+    /// What a vCPU did, and between which times it began with that.
+    VcpuTurn of VcpuStates {
+        vcpu_id: i32 = Id,
+        vm_id: i32 = Id,
+        start_tsc: i64 = Quantity,
+        start_lo_tsc: i64 = Quantity,
+        start_hi_tsc: i64 = Quantity,
+        end_tsc: i64 = Quantity,
+        state: VcpuStateKind = Name<VcpuStateKind>,
+        evidence: Evidence = Name<Evidence>,
+        cpu: Option<i32> = MaybeId,
+        process_id: Option<i32> = MaybeId,
+        taken_by: Option<Taker> = MaybeTaker,
+    }
+    /// What a cpu did, when that ended at the earliest, and whose thread was on it.
+    CpuTurn of CpuStates {
+        cpu: i32 = Id,
+        start_tsc: i64 = Quantity,
+        end_tsc: i64 = Quantity,
+        end_lo_tsc: i64 = Quantity,
+        state: CpuStateKind = Name<CpuStateKind>,
+        vm_id: Option<i32> = MaybeId,
+        tid: Option<i32> = MaybeId,
+    }
     /// Between which times an exit was.
     ExitBounds of Exits {
         exit_lo_tsc: i64 = Quantity,
@@ -111,6 +135,7 @@ views! {
         exit_tsc: i64 = Quantity,
         process_id: i32 = Id,
         reason: Option<i32> = MaybeId,
+        guest_ip: Option<i64> = MaybeAddress,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use havana_insight::diff::{Change, Diff, Presence, SideFacts, Unit, Unmatched, What};
+
 use havana_insight::words::{count, duration, percent};
 
 struct Style {
