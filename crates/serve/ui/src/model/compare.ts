@@ -273,9 +273,9 @@ const isWhole = (c: Change) =>
 /** Latencies of one kind are held against each other, and not medians against what one of a hundred takes. */
 const scaleKey = (c: Change) => (c.unit === 'ns' || c.unit === 'ticks' ? c.kind : c.unit);
 
-/** The next of 1, 2, 5, 10. */
+/** The next of 1, 2, 5, 10; what is above one of them by rounding only is that. */
 export function rounded(most: number): number {
   if (!(most > 0)) return 1;
   const ten = 10 ** Math.floor(Math.log10(most));
-  return [1, 2, 5, 10].map((n) => n * ten).find((n) => n >= most * (1 - 1e-9)) ?? most;
+  return [1, 2, 5, 10].map((n) => n * ten).find((n) => n >= most * 0.999) ?? most;
 }

@@ -259,12 +259,15 @@ export class CompareView implements Part {
       { class: row ? 'leads' : null },
       h(
         'th',
-        { scope: 'row', class: 'left whose' },
-        swatch(app.palette, app.palette.style(compare.hueOf(c), groupOf(c) === 'cpu' ? HOST : GUEST, OBSERVED, NO_HUE)),
-        ' ',
-        row
-          ? button(c.who, () => app.showChange(c, row), { class: 'link way', title: `Show its row ${word(row)}` })
-          : h('span', { class: 'strong', title: 'It is not in the dataset that is opened here, which is A' }, c.who),
+        { scope: 'row', class: 'left' },
+        h(
+          'div',
+          { class: 'whose' },
+          swatch(app.palette, app.palette.style(compare.hueOf(c), groupOf(c) === 'cpu' ? HOST : GUEST, OBSERVED, NO_HUE)),
+          row
+            ? button(c.who, () => app.showChange(c, row), { class: 'link way', title: `Show its row ${word(row)}` })
+            : h('span', { class: 'strong', title: 'It is not in the dataset that is opened here, which is A' }, c.who),
+        ),
       ),
       h('td', { class: 'left what' }, whatWords(c), notes.length ? h('small', null, notes.join(' · ')) : null),
       h('td', { class: 'left' }, this.bars(c)),
