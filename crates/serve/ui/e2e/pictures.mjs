@@ -17,13 +17,13 @@ if (!program) throw new Error("HAVANA_BIN must be the path of the `havana` progr
 const docs = resolve(fileURLToPath(import.meta.url), "../../../../../docs");
 const to = process.argv[2] ?? docs;
 
-/** Of which node, how large, at which link, and what is pressed then; from which part of the page on. */
+/** Of which node, how large, at which link, and what is pressed then; from which part of the page on, up to which. */
 const PICTURES = [
   { file: "case-study/first.png", node: "case-study", width: 1060, height: 642, link: "#theme=light&pane=0", press: [] },
   { file: "case-study/finding.png", node: "case-study", width: 1240, height: 730, link: "#theme=light&height=166", press: ["n"], from: ".strip" },
   { file: "case-study/evidence.png", node: "case-study", width: 1200, height: 684, link: "#theme=light&pane=0", press: ["n", "V", "1"], from: ".strip" },
   { file: "images/first-sight.png", node: "noisy-neighbour", width: 1280, height: 800, link: "#theme=light", press: [] },
-  { file: "images/compare.png", node: "before-and-after", width: 1200, height: 830, link: "#tab=compare&theme=light&pane=0", press: [], from: ".tabrow" },
+  { file: "images/compare.png", node: "before-and-after", width: 1120, height: 800, link: "#tab=compare&theme=light&pane=0", press: [], from: ".sheet.compare", to: ".pane" },
 ];
 
 /** What is simulated for each, in place of a recording. */
@@ -46,7 +46,7 @@ try {
     execFileSync(program, ["analyze", trace, "-q", "-o", dataset], { stdio: ["ignore", "ignore", "inherit"] });
     const times = TIMES[node];
     const server = await (times ? Server.run(program, ["diff", dataset, ...times, "--view", "--no-open"]) : Server.start(program, dataset));
-    for (const { file, width, height, link, press, from } of PICTURES.filter((picture) => picture.node === node)) {
+    for (const { file, width, height, link, press, from, to: end } of PICTURES.filter((picture) => picture.node === node)) {
       const page = await browser.newPage({ viewport: { width, height } });
       await page.goto(server.url + link);
       await page.waitForFunction(() => window.havana !== undefined);
@@ -58,7 +58,8 @@ try {
       const path = join(to, file);
       mkdirSync(dirname(path), { recursive: true });
       const y = from ? (await page.locator(from).boundingBox())?.y ?? 0 : 0;
-      await page.screenshot({ path, clip: { x: 0, y, width, height: height - y } });
+      const bottom = end ? (await page.locator(end).boundingBox())?.y ?? height : height;
+      await page.screenshot({ path, clip: { x: 0, y, width, height: bottom - y } });
       console.log(`${path}: ${(statSync(path).size / 1000).toFixed(0)} kB`);
       await page.close();
     }
