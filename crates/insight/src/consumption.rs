@@ -92,7 +92,9 @@ impl<'a> Harm<'a> {
         let all = (series.grid.start(buckets.end) - series.grid.start(buckets.start)) as f64;
         let ticks = steal.harm_of(track.vm_id, process, buckets);
         let victims = steal.of(culprit);
-        let rather_victim = victims.first().is_some_and(|(vcpu, _)| steal.is_victim(track.vm_id, *vcpu, series));
+        let rather_victim = victims.first().is_some_and(|(vcpu, _)| {
+            steal.is_victim(track.vm_id, *vcpu, series) || steal.had_more(*vcpu, culprit, series)
+        });
         Harm { ticks, victims, paid: ticks >= PAID * all && !rather_victim }
     }
 

@@ -44,6 +44,8 @@ impl Track {
 pub(crate) struct Wanted {
     pub(crate) vm_id: i32,
     pub(crate) on: f64,
+    /// Ticks of it a bucket; empty where there are none.
+    pub(crate) buckets: Vec<f32>,
     pub(crate) preempted: f64,
     /// Of that what a record says, and no rule.
     pub(crate) observed: f64,
@@ -80,6 +82,8 @@ impl Series {
                 _ => continue,
             }
             vcpu.on += ticks;
+            vcpu.buckets.resize(BUCKETS, 0.0);
+            self.grid.add(&mut vcpu.buckets, start, end);
             self.grid.add(self.vms.or_insert_with(row.vm_id, || vec![0.0; BUCKETS]), start, end);
             let Some(process) = row.process_id else { continue };
             let track = self.processes.or_insert_with(process, || Track::new(row.vm_id));

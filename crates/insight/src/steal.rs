@@ -131,6 +131,19 @@ impl Steal {
         took(other, vm) > 1.5 * took(vm, other)
     }
 
+    /// Whether a vCPU that waited for a guest process had more of its cpu meanwhile than that, by a quarter: then it is greedy
+    /// itself, and has more than its part.
+    pub(crate) fn had_more(&self, vcpu: i32, culprit: Culprit, series: &Series) -> bool {
+        let process = culprit.process.and_then(|process| series.processes.get(process));
+        let (Some(waiter), Some(process), Some(harm)) = (series.vcpus.get(vcpu), process, self.harm.get(&culprit))
+        else {
+            return false;
+        };
+        // Each bucket counts as much as was waited in it.
+        let had = |on: &[f32]| harm.iter().zip(on).map(|(harm, on)| f64::from(*harm) * f64::from(*on)).sum::<f64>();
+        had(&waiter.buckets) > 1.25 * had(&process.on)
+    }
+
     /// Ticks for which others waited while a guest process had their cpu, in some buckets.
     pub(crate) fn harm_of(&self, vm_id: i32, process: i32, buckets: Range<usize>) -> f64 {
         let harm = self.harm.get(&Culprit::process(vm_id, process));
@@ -177,7 +190,8 @@ pub(crate) fn findings(steal: &Steal, series: &Series, names: &Names) -> Vec<Fin
         let Some(wanted) = series.vcpus.get(*victim) else { continue };
         let part = taken.ticks / (wanted.on + wanted.preempted).max(1.0);
         let whole = taken.ticks / series.grid.span();
-        let rather_victim = vm_of(culprit.taker).is_some_and(|vm| steal.is_victim(vm, *victim, series));
+        let rather_victim = vm_of(culprit.taker).is_some_and(|vm| steal.is_victim(vm, *victim, series))
+            || steal.had_more(*victim, *culprit, series);
         let severity = match () {
             () if rather_victim && part >= 0.1 => Severity::Low,
             () if part >= 0.5 && whole >= 0.25 => Severity::High,

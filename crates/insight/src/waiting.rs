@@ -2,10 +2,12 @@
 //!
 //! A limit leaves a mark that sleep rarely has: the vCPU comes back at even times (the limit's periods), each time runs
 //! for as long (its quota, to a scheduler tick), and goes on with the process it was stopped in. A trace without
-//! exit reasons cannot tell that from a program that waits on an even timer and always has as much to do: so this may be,
-//! and is never of severity high. Medium: it waited for a quarter of the dataset's time; else low. The score is that part.
+//! exit reasons cannot tell that from a program that waits on an even timer and always has as much to do: so this may be.
+//! With records of switches it can: who is stopped by a limit could have run, and nobody had its cpu.
+//!
+//! Medium: it waited for a quarter of the dataset's time; else low. Never high: who has set a limit wants it. The score is that part.
 
-use havana_rows::VcpuStateKind;
+use havana_rows::{Evidence, VcpuStateKind};
 
 use crate::finding::{Finding, Kind, Severity, Span, Who};
 use crate::grid::Grid;
@@ -29,6 +31,8 @@ struct Wait {
     end: i64,
     before: Option<i32>,
     after: Option<i32>,
+    /// It could have run, and nobody had its cpu.
+    held: bool,
 }
 
 /// The waits of a vCPU.
@@ -39,6 +43,7 @@ struct Vcpu {
     /// What it did last.
     process: Option<i32>,
     waits_since: Option<i64>,
+    held: bool,
 }
 
 /// The waits of all vCPUs.
@@ -52,12 +57,17 @@ impl Waits {
             vcpu.vm_id = row.vm_id;
             match row.state {
                 VcpuStateKind::Waiting => _ = vcpu.waits_since.get_or_insert(row.start_tsc),
+                VcpuStateKind::Preempted if row.taken_by.is_none() && row.evidence == Evidence::Observed => {
+                    vcpu.waits_since.get_or_insert(row.start_tsc);
+                    vcpu.held = true;
+                }
                 VcpuStateKind::Guest => {
+                    let held = std::mem::take(&mut vcpu.held);
                     if let Some(start) = vcpu.waits_since.take()
                         && vcpu.waits.len() < MOST
                     {
                         let (before, after) = (vcpu.process, row.process_id);
-                        vcpu.waits.push(Wait { start, end: row.start_tsc, before, after });
+                        vcpu.waits.push(Wait { start, end: row.start_tsc, before, after, held });
                     }
                     vcpu.process = row.process_id;
                 }
@@ -99,17 +109,21 @@ pub(crate) fn findings(waits: &Waits, grid: Grid, names: &Names) -> Vec<Finding>
         let waited: i64 = vcpu.waits.iter().map(|wait| wait.end - wait.start).sum();
         let part = waited as f64 / grid.span();
         let process = vcpu.waits.last().and_then(|wait| wait.before);
-        let title = format!(
-            "{} ran {} of each {}, then stopped and went on{}: a limit (cpu.max) does that, or a loop on an even timer; so the limit kept it for between 0 and {}",
-            names.vcpu(id),
-            names.length(run),
-            names.length(period),
-            process.map_or(String::new(), |process| format!(" in {}", names.process(process))),
-            names.length(waited as f64),
-        );
+        // Nearly all: a switch of which no record tells is none.
+        let held = 10 * vcpu.waits.iter().filter(|wait| wait.held).count() >= 9 * vcpu.waits.len();
+        let (runs, of, whole) = (names.length(run), names.length(period), names.length(waited as f64));
+        let why = if held {
+            format!("a limit (cpu.max) kept it off its cpu, which nobody had, for {whole}")
+        } else {
+            format!(
+                "a limit (cpu.max) does that, or a loop on an even timer; so the limit kept it for between 0 and {whole}"
+            )
+        };
+        let place = process.map_or(String::new(), |process| format!(" in {}", names.process(process)));
+        let title = format!("{} ran {runs} of each {of}, then stopped and went on{place}: {why}", names.vcpu(id));
         let severity = if part >= 0.25 { Severity::Medium } else { Severity::Low };
         let mut finding = Finding::new(Kind::Waiting, severity, part, title);
-        finding.sure = 0.5;
+        finding.sure = if held { 1.0 } else { 0.5 };
         finding.who = Who { vm_id: Some(vcpu.vm_id), vcpu_id: Some(id), process_id: process };
         let mut longest = vcpu.waits.clone();
         longest.sort_by_key(|wait| wait.start - wait.end);
@@ -138,7 +152,7 @@ mod tests {
         let wait = |i| {
             let (start, end) = (at + run(i), at + period(i));
             at = end;
-            Wait { start, end, before: Some(1), after: Some(1) }
+            Wait { start, end, before: Some(1), after: Some(1), held: false }
         };
         (0..20).map(wait).collect()
     }
