@@ -23,7 +23,7 @@ const PICTURES = [
   { file: "case-study/finding.png", node: "case-study", width: 1240, height: 730, link: "#theme=light&height=166", press: ["n"], from: ".strip" },
   { file: "case-study/evidence.png", node: "case-study", width: 1200, height: 684, link: "#theme=light&pane=0", press: ["n", "V", "1"], from: ".strip" },
   { file: "images/first-sight.png", node: "noisy-neighbour", width: 1280, height: 800, link: "#theme=light", press: [] },
-  { file: "images/compare.png", node: "before-and-after", width: 1120, height: 800, link: "#tab=compare&theme=light&pane=0", press: [], from: ".sheet.compare", to: ".pane" },
+  { file: "images/compare.png", node: "before-and-after", width: 1120, height: 823, link: "#tab=compare&theme=light&pane=0", press: [], from: ".sheet.compare", to: ".pane" },
 ];
 
 /** What is simulated for each, in place of a recording. */
