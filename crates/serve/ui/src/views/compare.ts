@@ -10,6 +10,7 @@ import {
   type Compare,
   GROUP_WORDS,
   type SideName,
+  type Whose,
   groupOf,
   intervalWords,
   numberWords,
@@ -25,6 +26,8 @@ import { background, swatch } from '../panes/swatch';
 import { button, fill, h } from '../util/dom';
 
 const COLUMNS = 6;
+/** Buttons of VMs. */
+const MOST = 24;
 
 export class CompareView implements Part {
   readonly el = h('div', { class: 'sheet compare' });
@@ -130,7 +133,7 @@ export class CompareView implements Part {
         'div',
         { role: 'group', 'aria-label': 'Of whom' },
         chip(['of all'], { changesOf: null }, now.changesOf === null, 'of.all'),
-        compare.whose.map((who) =>
+        this.whoseShown(now).map((who) =>
           chip(
             [swatch(app.palette, app.palette.style(who.hue, who.key === 'host' ? HOST : GUEST, OBSERVED, NO_HUE)), who.name],
             { changesOf: who.key },
@@ -140,6 +143,11 @@ export class CompareView implements Part {
         ),
       ),
     );
+  }
+
+  /** On a host with hundreds of VMs those of the first changes, and the one that is chosen. */
+  private whoseShown(now: View): Whose[] {
+    return this.compare.whose.filter((who, i) => i < MOST || who.key === now.changesOf);
   }
 
   // --- the list ------------------------------------------------------------------------------------------------------------
