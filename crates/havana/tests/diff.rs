@@ -116,6 +116,11 @@ fn what_cannot_be_compared_is_said_in_a_line() {
         (&["hog.havana", "none.havana"], 1, "none.havana"),
         (&["hog.havana", "."], 1, "manifest"),
         (&["hog.havana", "short.havana", "--a-to", "soon"], 2, "invalid"),
+        (&["hog.havana", "short.havana", "--view", "--json"], 2, "cannot be used with"),
+        (&["hog.havana", "short.havana", "--view", "--top", "3"], 2, "cannot be used with"),
+        (&["hog.havana", "short.havana", "--port", "7117"], 2, "--view"),
+        (&["hog.havana", "short.havana", "--no-open"], 2, "--view"),
+        (&["hog.havana", "none.havana", "--view", "--no-open"], 1, "none.havana"),
         (&[], 2, "<A>"),
     ] {
         let run = havana(dir.path()).arg("diff").args(args).assert().code(code).stdout_eq("");

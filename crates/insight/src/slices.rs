@@ -151,7 +151,7 @@ fn each_of(
                 let (give, taken) = sync_channel(0);
                 scope.spawn(move || {
                     // Nobody takes any more: an error ended it.
-                    (first..slices).step_by(threads).try_for_each(|i| give.send(reader.read(i)))
+                    (first..slices).step_by(threads).try_for_each(|i| give.send(reader.read(i)).ok())
                 });
                 taken
             })

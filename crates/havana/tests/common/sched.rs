@@ -143,10 +143,10 @@ impl Sched {
                 tell(&wanting, switch.cpu, had, switch.tsc);
             }
             // It comes back, perhaps on another cpu: what was taken of it up to now is told.
-            if let Some(on) = wanting.get(&switch.to).copied().filter(|on| *on != switch.cpu) {
-                if let Some(had) = has.get(&on).copied() {
-                    tell(&HashMap::from([(switch.to, on)]), on, had, switch.tsc);
-                }
+            if let Some(on) = wanting.get(&switch.to).copied().filter(|on| *on != switch.cpu)
+                && let Some(had) = has.get(&on).copied()
+            {
+                tell(&HashMap::from([(switch.to, on)]), on, had, switch.tsc);
             }
             wanting.remove(&switch.to);
             if switch.runnable && vcpus.contains(&switch.from) {

@@ -3,18 +3,19 @@
 import type { Api } from './api/client';
 import { isAbort } from './api/client';
 import { Loader } from './api/loader';
-import type { Finding, Interval, Kind } from './api/types';
+import type { Change, Finding, Interval, Kind } from './api/types';
 import { Palette, DARK, LIGHT } from './draw/palette';
 import { Clock } from './layout/format';
 import { HEAD, marksOf, type Mark } from './layout/marks';
 import { exists, isOpen, rowsOf, splitKey, type Row } from './layout/rows';
 import { around, bringIntoView, clampRange, wholeTicks, type Range } from './layout/zoom';
+import { type Compare, type SideName, whatWords } from './model/compare';
 import type { Dataset } from './model/dataset';
 import { type Findings, rowOfFinding, rowsOfSpan, severityWords } from './model/findings';
 import type { Store, History } from './model/store';
 import { Sums } from './model/sums';
 import { isOnlyFinding } from './model/url';
-import type { View } from './model/view';
+import { TABS, type Tab, type View } from './model/view';
 
 const SUMS_REST_MS = 160;
 /** CSS pixels that the map of the whole capture has at least: marks that are clear of each other there are so anywhere. */
@@ -57,6 +58,8 @@ export class App {
     readonly data: Dataset,
     readonly whole: Sums,
     readonly findings: Findings,
+    /** Null where nothing is compared. */
+    readonly compare: Compare | null,
     readonly store: Store,
   ) {
     this.clock = new Clock(data.info.tsc_hz);
@@ -76,6 +79,10 @@ export class App {
 
   get view(): View {
     return this.store.view;
+  }
+
+  get tabs(): Tab[] {
+    return TABS.filter((tab) => tab !== 'compare' || this.compare !== null);
   }
 
   get sight(): Range {
@@ -354,6 +361,26 @@ export class App {
     if (!n) return this.hint('This finding is proved by sums, not by single intervals.');
     const i = this.proofAt(f);
     this.showProof(f, i < 0 ? (by > 0 ? 0 : n - 1) : (i + by + n) % n);
+  }
+
+  /** Leads to where a change is seen in this dataset: the row of who it is, in the time of that side. */
+  showChange(c: Change, side: SideName): void {
+    const key = this.compare?.rowOf(c, side);
+    const place = this.compare?.placeOf(c, side);
+    if (!key || !place) return;
+    const open: Partial<View> = { only: null, filter: '' };
+    this.focusRows();
+    this.store.set(
+      {
+        ...open,
+        ...this.patchToShow(key, { ...this.view, ...open }),
+        ...wholeTicks(place.whole ? { from: 0, to: this.span } : around(place.from, place.to, this.span, 0.05)),
+        sel: place.whole ? null : [place.from, place.to],
+        at: place.at,
+      },
+      'push',
+    );
+    this.announce(`${c.who}, ${whatWords(c)}, in ${side.toUpperCase()}`);
   }
 
   /** Only this VM, its guest processes, the busiest on top. */

@@ -6,6 +6,7 @@ import type { SumTable } from './api/types';
 import { App } from './app';
 import { build } from './page';
 import { Dataset } from './model/dataset';
+import { Compare } from './model/compare';
 import { Findings } from './model/findings';
 import { Store } from './model/store';
 import { Sums } from './model/sums';
@@ -40,12 +41,19 @@ async function boot(root: HTMLElement): Promise<App> {
     try {
       const info = await api.dataset();
       const data = new Dataset(info);
-      const [table, findings] = await Promise.all([info.span > 0 ? api.sums(0, info.span) : NOTHING, api.findings()]);
+      const [table, findings, compared] = await Promise.all([
+        info.span > 0 ? api.sums(0, info.span) : NOTHING,
+        api.findings(),
+        api.compare(),
+      ]);
+      const compare = compared.diff && new Compare(compared.diff, data);
       const whole = new Sums(table, 0, info.span, data);
       const read = () => {
         const view = decodeView(location.hash, info.span);
         // For tests, and pictures without writing on them: also as ?labels=0.
         if (new URLSearchParams(location.search).get('labels') === '0') view.labels = false;
+        // A link to what is compared, where nothing is.
+        if (view.tab === 'compare' && !compare) view.tab = 'resources';
         return view;
       };
       const store = new Store(read(), (view, how) => {
@@ -64,7 +72,7 @@ async function boot(root: HTMLElement): Promise<App> {
       };
       addEventListener('popstate', reread);
       addEventListener('hashchange', reread);
-      const app = new App(api, data, whole, new Findings(findings, info.span), store);
+      const app = new App(api, data, whole, new Findings(findings, info.span), compare, store);
       app.followLink();
       api.reasons().then(
         (r) => {

@@ -15,6 +15,7 @@ import { tabBar } from './panes/tabs';
 import { whoPane } from './panes/who';
 import { GUTTER, plotWidth, scrollBar } from './panes/frame';
 import { button, fill, h } from './util/dom';
+import { CompareView } from './views/compare';
 import { ExitsView } from './views/exits';
 import { FindingsView } from './views/findings';
 import { StolenView } from './views/stolen';
@@ -45,6 +46,7 @@ export function build(app: App, root: HTMLElement): void {
   const exits = new ExitsView(app, panel);
   const stolen = new StolenView(app);
   const findings = new FindingsView(app);
+  const compare = app.compare ? [new CompareView(app, app.compare)] : [];
   const axis = axisPane(app, panel);
   const pane = selectionPane(app);
   const find = searchDialog(app);
@@ -100,7 +102,7 @@ export function build(app: App, root: HTMLElement): void {
   const header = headerPane(app, act);
   const who = whoPane(app);
   const strip = stripPane(app);
-  panel.append(timeline.el, exits.el, stolen.el, findings.el);
+  panel.append(timeline.el, exits.el, stolen.el, findings.el, ...compare.map((view) => view.el));
   document.documentElement.style.setProperty('--bar', `${scrollBar()}px`);
   root.classList.toggle('nothing', app.span <= 0);
   fill(
@@ -124,7 +126,7 @@ export function build(app: App, root: HTMLElement): void {
     help.el,
   );
 
-  app.parts.push(header, who, strip, legend, mapTools, minimap, tabs, axis, timeline, exits, stolen, findings, pane, {
+  app.parts.push(header, who, strip, legend, mapTools, minimap, tabs, axis, timeline, exits, stolen, findings, ...compare, pane, {
     update(now) {
       panel.setAttribute('aria-labelledby', `tab-${now.tab}`);
       document.title = `${app.data.info.node === 'unknown' ? app.data.info.capture : app.data.info.node} · HAVAna`;

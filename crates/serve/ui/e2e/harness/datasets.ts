@@ -21,6 +21,23 @@ function folder(): string {
   return path;
 }
 
+export interface Compared {
+  compared: number;
+  changes: {
+    kind: string;
+    who: string;
+    a_ids: { vm_id: number | null; process_ids: number[] };
+    b_ids: { vm_id: number | null; process_ids: number[] };
+    unit: string;
+    a: number;
+    b: number;
+    lo: number;
+    hi: number;
+    told: boolean;
+    explained_by: number | null;
+  }[];
+}
+
 export interface Capture {
   name: string;
   input: string;
@@ -76,6 +93,20 @@ export function scenario(name: string): { dataset: string; truth: string } {
     run("analyze", raw, "-q", "-f", "-o", path);
   });
   return { dataset, truth: join(raw, "truth.havana") };
+}
+
+/** The same as the kernel names it, with other chance. */
+export function named(name: string, seed: number): string {
+  return once(`${name}-${seed}.havana`, (path) => {
+    const raw = join(folder(), `${name}-${seed}.raw`);
+    run("simulate", name, "--form", "perf", "--seed", String(seed), "--no-truth", "-f", "-o", raw);
+    run("analyze", join(raw, "perf.data"), "-q", "-f", "-o", path);
+  });
+}
+
+/** What `havana diff --json` says. */
+export function diff(args: string[]): Compared {
+  return JSON.parse(execFileSync(havana(), ["diff", ...args, "--json"], { maxBuffer: 1 << 28 }).toString()) as Compared;
 }
 
 /** One process of a VM runs away and starves the other VM. */

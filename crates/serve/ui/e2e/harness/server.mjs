@@ -4,10 +4,12 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
 export class Server {
-  /** @param {import("node:child_process").ChildProcess} process @param {string} url */
-  constructor(process, url) {
+  /** @param {import("node:child_process").ChildProcess} process @param {string} printed */
+  constructor(process, printed) {
     this.process = process;
-    this.url = url;
+    /** As it is printed: it may say what of the page is seen first. */
+    this.printed = printed;
+    this.url = printed.replace(/#.*/, "");
   }
 
   /**
@@ -17,14 +19,24 @@ export class Server {
    * @returns {Promise<Server>}
    */
   static start(program, dataset, where = ["--port", "0"]) {
-    const child = spawn(program, ["view", dataset, "--no-open", ...where], { stdio: ["ignore", "pipe", "pipe"] });
+    return Server.run(program, ["view", dataset, "--no-open", ...where]);
+  }
+
+  /**
+   * A command that serves the view.
+   * @param {string} program
+   * @param {string[]} args
+   * @returns {Promise<Server>}
+   */
+  static run(program, args) {
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     let complaint = "";
     child.stderr.on("data", (bytes) => (complaint += bytes));
     return new Promise((resolve, reject) => {
       child.on("error", reject);
-      child.on("exit", (status) => reject(new Error(`havana view ended with status ${status}: ${complaint.trim()}`)));
+      child.on("exit", (status) => reject(new Error(`havana ${args[0]} ended with status ${status}: ${complaint.trim()}`)));
       createInterface(child.stdout).on("line", (line) => {
-        const address = /http:\/\/[\d.]+:\d+\/(\?token=\S+)?/.exec(line);
+        const address = /http:\/\/[\d.]+:\d+\/\S*/.exec(line);
         if (address) resolve(new Server(child, address[0]));
       });
     });

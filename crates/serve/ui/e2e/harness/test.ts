@@ -11,6 +11,8 @@ interface Fixtures {
   serve(dataset: string, where?: string[]): Promise<Server>;
   /** Opens the page of a dataset. */
   open(dataset: string, query?: string): Promise<View>;
+  /** Opens the page of what changed: `havana diff` with these arguments. */
+  openDiff(args: string[], query?: string): Promise<View>;
   /** Opens another page of the same server. */
   openAt(url: string, page: Page): View;
   read(dataset: string): Reader;
@@ -51,6 +53,17 @@ export const test = base.extend<Fixtures & { judge: { views: View[]; lenient: bo
       await view.goto(query);
       return view;
     });
+  },
+  openDiff: async ({ page, openAt }, use) => {
+    const servers: Server[] = [];
+    await use(async (args, query) => {
+      const server = await Server.run(havana(), ["diff", ...args, "--view", "--no-open"]);
+      servers.push(server);
+      const view = openAt(server.url, page);
+      await view.goto(query ?? server.printed.slice(server.url.length));
+      return view;
+    });
+    await Promise.all(servers.map((server) => server.stop()));
   },
   read: async ({}, use) => {
     const readers: Reader[] = [];

@@ -15,6 +15,14 @@ for (const theme of ["dark", "light"]) {
   }
 }
 
+for (const theme of ["dark", "light"]) {
+  test(`axe finds nothing in compare, ${theme}`, async ({ openDiff }) => {
+    const view = await openDiff([noisyNeighbour().dataset, "--a-to", "2", "--b-from", "2"], `#tab=compare&theme=${theme}&all=1`);
+    const { violations } = await new AxeBuilder({ page: view.page }).analyze();
+    expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).join(", ")}`)).toEqual([]);
+  });
+}
+
 test("roles and names", async ({ open }) => {
   const { page } = await open(noisyNeighbour().dataset);
   await expect(page.getByRole("tablist")).toHaveCount(1);

@@ -1,7 +1,19 @@
 // Every request of the page: one method an endpoint. Counts what is under way, so that a test can wait for rest.
 
 import { type Columns, decode } from './arrow';
-import type { DatasetInfo, FindingsAnswer, Histogram, Interval, Kind, Rate, Segments, Slowest, Stolen, SumTable } from './types';
+import type {
+  CompareAnswer,
+  DatasetInfo,
+  FindingsAnswer,
+  Histogram,
+  Interval,
+  Kind,
+  Rate,
+  Segments,
+  Slowest,
+  Stolen,
+  SumTable,
+} from './types';
 
 export class ApiError extends Error {
   constructor(
@@ -67,6 +79,10 @@ export class Api {
 
   findings(): Promise<FindingsAnswer> {
     return this.json('findings');
+  }
+
+  compare(): Promise<CompareAnswer> {
+    return this.json('compare');
   }
 
   reasons(): Promise<Record<string, string>> {

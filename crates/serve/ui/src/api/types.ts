@@ -170,3 +170,91 @@ export interface FindingsAnswer {
   known: boolean;
   findings: Finding[];
 }
+
+export type ChangeKind =
+  | 'guest'
+  | 'hypervisor'
+  | 'preempted'
+  | 'waiting'
+  | 'off_cpu'
+  | 'stolen'
+  | 'process'
+  | 'root'
+  | 'exits'
+  | 'exit_median'
+  | 'exit_p99'
+  | 'busy'
+  | 'idle'
+  | 'lost';
+export type ChangeUnit = 'share' | 'per_second' | 'per_gigatick' | 'ns' | 'ticks';
+/** Who it is in one side. */
+export interface ChangeIds {
+  cpu: number | null;
+  vm_id: number | null;
+  vcpu_id: number | null;
+  process_ids: number[];
+  taker_vm_id: number | null;
+  taker_process_ids: number[];
+}
+/** A quantity in both sides; docs/diff.md has every field. */
+export interface Change {
+  kind: ChangeKind;
+  who: string;
+  taker: string | null;
+  reason: string | null;
+  a_ids: ChangeIds;
+  b_ids: ChangeIds;
+  presence: 'both' | 'new' | 'gone' | 'unmatched';
+  unit: ChangeUnit;
+  a: number;
+  b: number;
+  /** b − a, and where the truth of that lies. */
+  change: number;
+  lo: number;
+  hi: number;
+  a_bounds: [number, number] | null;
+  b_bounds: [number, number] | null;
+  in_doubt: boolean;
+  inferred: boolean;
+  adjusted_p: number;
+  /** When the level changed once within a side: seconds since its dataset's first event, or ticks. */
+  a_step: number | null;
+  b_step: number | null;
+  told: boolean;
+  /** Which of the list it follows from. */
+  explained_by: number | null;
+}
+export interface CompareSide {
+  dataset: string;
+  node: string;
+  capture: string;
+  tsc_hz: number | null;
+  /** Since its dataset's first event: seconds, or ticks. */
+  from: number;
+  to: number;
+  whole: boolean;
+  cpus: number;
+  vms: number;
+  /** Lost or unknown, of all cpus' time. */
+  hidden_share: number;
+}
+export interface Unmatched {
+  who: string;
+  vm_id: number;
+  cpu_share: number;
+}
+export interface Diff {
+  /** Of the dataset that is served. */
+  a: CompareSide;
+  b: CompareSide;
+  one_dataset: boolean;
+  changes: Change[];
+  compared: number;
+  unmatched_a: Unmatched[];
+  unmatched_b: Unmatched[];
+}
+export interface CompareAnswer {
+  /** False where nothing is compared. */
+  known: boolean;
+  diff: Diff | null;
+}

@@ -2,7 +2,6 @@
 
 import type { App } from '../app';
 import { around, pan, zoomAt } from '../layout/zoom';
-import { TABS } from '../model/view';
 import type { Timeline } from '../views/timeline';
 
 export const KEYS: [string, [string, string][]][] = [
@@ -42,7 +41,7 @@ export const KEYS: [string, [string, string][]][] = [
   [
     'Page',
     [
-      ['1 – 5', 'tabs'],
+      ['1 – 6', 'tabs'],
       ['/', 'find'],
       ['N  Shift + N', 'next, previous finding'],
       ['V  Shift + V', 'next, previous proof of it'],
@@ -99,8 +98,9 @@ export function attachKeys(app: App, timeline: Timeline, act: Actions): void {
         app.stepProof(e.key === 'v' ? 1 : -1);
         return true;
     }
-    if (/^[1-5]$/.test(e.key)) {
-      app.store.set({ tab: TABS[Number(e.key) - 1] }, 'push');
+    const tab = /^[1-9]$/.test(e.key) ? app.tabs[Number(e.key) - 1] : undefined;
+    if (tab) {
+      app.store.set({ tab }, 'push');
       return true;
     }
     if (span > 0) {

@@ -62,6 +62,9 @@ describe('address', () => {
       reason: 12,
       exitVm: 0,
       weigh: 'ticks',
+      changes: 'waits',
+      changesOf: 'vm.a1',
+      allChanges: true,
       pane: false,
       paneHeight: 320,
       labels: false,
@@ -79,6 +82,7 @@ describe('address', () => {
       '#tab=../etc&sort=__proto__',
       '#row=<script>&pins=,,,&cell=1',
       '#sel=99999-999999',
+      '#kind=dog&of=vm.x&all=yes',
       '#%%%',
     ]) {
       const v = decodeView(hash, SPAN);

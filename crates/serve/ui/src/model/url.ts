@@ -1,5 +1,6 @@
 // The view as the part of the address behind #, and back. What is as by default is left out; what is not understood is ignored.
 
+import { GROUPS } from './compare';
 import { TABS, type Sort, type Tab, type Theme, type View, defaultView } from './view';
 import { clampRange } from '../layout/zoom';
 
@@ -25,6 +26,9 @@ export function encodeView(v: View, span: number): string {
   if (v.reason !== null) put('reason', String(v.reason));
   if (v.exitVm !== null) put('exits', String(v.exitVm));
   if (v.weigh !== 'count') put('weigh', v.weigh);
+  if (v.changes !== null) put('kind', v.changes);
+  if (v.changesOf !== null) put('of', v.changesOf);
+  if (v.allChanges) put('all', '1');
   if (!v.pane) put('pane', '0');
   if (v.paneHeight !== null) put('height', String(v.paneHeight));
   if (!v.labels) put('labels', '0');
@@ -78,6 +82,10 @@ export function decodeView(hash: string, span: number): View {
   v.reason = whole(q.get('reason'));
   v.exitVm = whole(q.get('exits'));
   v.weigh = oneOf<View['weigh']>(q.get('weigh'), ['count', 'ticks'], v.weigh);
+  v.changes = GROUPS.find((group) => group === q.get('kind')) ?? null;
+  const of = q.get('of');
+  v.changesOf = of !== null && /^(vm\.[ab]\d+|host)$/.test(of) ? of : null;
+  v.allChanges = q.get('all') === '1';
   v.pane = q.get('pane') !== '0';
   const height = whole(q.get('height'));
   if (height !== null && height >= 60 && height <= 4000) v.paneHeight = height;

@@ -1,7 +1,10 @@
 // Everything that says what is on the screen. All of it is in the address, so that a link shows another the same.
 
-export type Tab = 'resources' | 'processes' | 'exits' | 'stolen' | 'findings';
-export const TABS: Tab[] = ['resources', 'processes', 'exits', 'stolen', 'findings'];
+import type { ChangeGroup } from './compare';
+
+export type Tab = 'resources' | 'processes' | 'exits' | 'stolen' | 'findings' | 'compare';
+/** The last only where something is compared. */
+export const TABS: Tab[] = ['resources', 'processes', 'exits', 'stolen', 'findings', 'compare'];
 /** `use` over the whole capture, `here` over what the pane sums. */
 export type Sort = 'use' | 'here' | 'name' | 'id';
 export type Theme = 'auto' | 'dark' | 'light';
@@ -32,6 +35,10 @@ export interface View {
   exitVm: number | null;
   /** What the histogram of latencies counts. */
   weigh: 'count' | 'ticks';
+  /** What changed: of which kind, of whom; also what may be chance. */
+  changes: ChangeGroup | null;
+  changesOf: string | null;
+  allChanges: boolean;
   pane: boolean;
   /** Height of the pane in CSS pixels; null as the page thinks fit. */
   paneHeight: number | null;
@@ -57,6 +64,9 @@ export function defaultView(span: number): View {
     reason: null,
     exitVm: null,
     weigh: 'count',
+    changes: null,
+    changesOf: null,
+    allChanges: false,
     pane: true,
     paneHeight: null,
     labels: true,

@@ -1,7 +1,7 @@
-// The five views, as tabs.
+// The views, as tabs.
 
 import type { App, Part } from '../app';
-import { TABS, type Tab } from '../model/view';
+import type { Tab } from '../model/view';
 import { button, h } from '../util/dom';
 
 export const TAB_WORDS: Record<Tab, string> = {
@@ -10,10 +10,12 @@ export const TAB_WORDS: Record<Tab, string> = {
   exits: 'Exits',
   stolen: 'Who took whose time',
   findings: 'Findings',
+  compare: 'Compare',
 };
 
 export function tabBar(app: App): Part & { el: HTMLElement } {
-  const tabs = TABS.map((tab, i) =>
+  const names = app.tabs;
+  const tabs = names.map((tab, i) =>
     button(
       [
         TAB_WORDS[tab],
@@ -32,20 +34,20 @@ export function tabBar(app: App): Part & { el: HTMLElement } {
   );
   const el = h('div', { class: 'tabs', role: 'tablist', 'aria-label': 'Views' }, tabs);
   el.addEventListener('keydown', (e) => {
-    const i = TABS.indexOf(app.view.tab);
+    const i = names.indexOf(app.view.tab);
     const n =
-      e.key === 'ArrowRight' ? i + 1 : e.key === 'ArrowLeft' ? i - 1 : e.key === 'Home' ? 0 : e.key === 'End' ? TABS.length - 1 : null;
+      e.key === 'ArrowRight' ? i + 1 : e.key === 'ArrowLeft' ? i - 1 : e.key === 'Home' ? 0 : e.key === 'End' ? names.length - 1 : null;
     if (n === null) return;
     e.preventDefault();
-    const to = (n + TABS.length) % TABS.length;
-    app.store.set({ tab: TABS[to] }, 'push');
+    const to = (n + names.length) % names.length;
+    app.store.set({ tab: names[to] }, 'push');
     tabs[to].focus();
   });
   return {
     el,
     update(now) {
       tabs.forEach((t, i) => {
-        const on = TABS[i] === now.tab;
+        const on = names[i] === now.tab;
         t.setAttribute('aria-selected', String(on));
         t.tabIndex = on ? 0 : -1;
       });
