@@ -18,12 +18,13 @@ pub fn about(host: &Host, command: &[String]) -> About {
         cpu_name: processor.name,
         command: command.to_vec(),
         cpus_online: host.online().len() as u32,
+        thread_siblings: host.thread_siblings(),
     }
 }
 
 /// The same, and how it is recorded, by which version of the program.
 pub fn note(host: &Host, version: &str, (mode, precision): (Mode, Precision), about: &About) -> MachineNote {
-    let About { hostname, os_release, cpu_name, cpu_id, command, cpus_online } = about.clone();
+    let About { hostname, os_release, cpu_name, cpu_id, command, cpus_online, thread_siblings } = about.clone();
     MachineNote {
         version: version.into(),
         hostname,
@@ -35,6 +36,8 @@ pub fn note(host: &Host, version: &str, (mode, precision): (Mode, Precision), ab
         command: command.into_iter().take(256).map(|word| word.chars().take(128).collect()).collect(),
         mode: mode.name().into(),
         precision: precision.name().into(),
+        // Of a thousand cores a record has room.
+        thread_siblings: thread_siblings.into_iter().take(1024).collect(),
         nested: host.nested(),
     }
 }

@@ -20,6 +20,7 @@
 //! | `changes` | where does the level of a series change? |
 //! | `steal` | who had the cpu that a vCPU wanted? |
 //! | `stolen` | the same as a table |
+//! | `siblings` | how long was the other thread of a vCPU's core at work, too? |
 //! | `consumption` | who has the cpu, from when on, and who pays? |
 //! | `exits` | whose exits are out of proportion? |
 //! | `latency` | which exits took far longer than others? |
@@ -53,6 +54,7 @@ mod names;
 mod period;
 mod rank;
 mod series;
+mod siblings;
 mod slices;
 mod steal;
 mod stolen;
@@ -80,6 +82,7 @@ use crate::ids::ById;
 use crate::latency::Latencies;
 use crate::names::Names;
 use crate::series::Series;
+use crate::siblings::Siblings;
 use crate::slices::Slice;
 use crate::steal::Steal;
 use crate::waiting::Waits;
@@ -105,6 +108,7 @@ struct Looked {
     waits: Waits,
     wakeups: Wakeups,
     latencies: Latencies,
+    siblings: Siblings,
     exits: ById<Exits>,
     two: Vec<Two>,
 }
@@ -114,7 +118,7 @@ impl Looked {
     fn at(dataset: &Dataset, grid: Grid, mut also: impl FnMut(&Slice)) -> Result<Looked, StoreError> {
         let (mut series, mut steal) = (Series::new(grid), Steal::new(grid));
         let (mut waits, mut wakeups) = (Waits::default(), Wakeups::default());
-        let mut latencies = Latencies::default();
+        let (mut latencies, mut siblings) = (Latencies::default(), Siblings::of(dataset));
         let exits = thread::scope(|scope| {
             let exits = scope.spawn(|| exits::count(dataset, grid));
             slices::each(dataset, grid, |slice| {
@@ -123,6 +127,7 @@ impl Looked {
                 waits.add(slice);
                 wakeups.add(slice);
                 latencies.add(slice);
+                siblings.add(slice);
                 also(slice);
             })?;
             exits.join().unwrap_or_else(|panic| resume_unwind(panic))
@@ -130,12 +135,12 @@ impl Looked {
         let Closer { kernels, two } = closer::look(dataset, &series, &exits)?;
         let mut names = Names::read(dataset)?;
         names.kernels = kernels;
-        Ok(Looked { names, series, steal, waits, wakeups, latencies, exits, two })
+        Ok(Looked { names, series, steal, waits, wakeups, latencies, siblings, exits, two })
     }
 
     /// Findings of every kind, in no order.
     fn findings(&self, dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
-        let Looked { names, series, steal, waits, wakeups, latencies, exits, two } = self;
+        let Looked { names, series, steal, waits, wakeups, latencies, siblings, exits, two } = self;
         let grid = series.grid;
         let mut findings = trouble::findings(dataset, series, names)?;
         findings.extend(exits::findings(exits, series, steal, names));
@@ -145,6 +150,7 @@ impl Looked {
         findings.extend(period::findings(series, steal, names));
         findings.extend(consumption::findings(series, steal, names));
         findings.extend(steal::findings(steal, series, names));
+        findings.extend(siblings::findings(siblings, grid, names));
         findings.extend(closer::findings(two, series, names));
         Ok(findings)
     }

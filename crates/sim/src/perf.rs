@@ -155,7 +155,7 @@ impl<W: Write + Seek> PerfData<W> {
             cpu_name: "a processor that is simulated".into(),
             cpu_id: format!("GenuineIntel,{family},{model},{stepping}"),
             command: ["perf", "record", "-a", "-e", "intel_pt//"].map(String::from).to_vec(),
-            cpus_online: 0,
+            ..About::default()
         };
         Ok((self.writer.finish(&about)?, self.bytes))
     }

@@ -9,6 +9,7 @@
 //! This crate knows no packet.
 #![forbid(unsafe_code)]
 
+mod cpus;
 mod error;
 mod facts;
 mod open;
@@ -18,6 +19,7 @@ mod recording;
 mod sideband;
 mod stream;
 
+pub use cpus::{cpu_list, parse_cpu_list};
 pub use error::TraceError;
 pub use facts::{CpuModel, Facts};
 pub use havana_map::Map;

@@ -14,6 +14,8 @@ pub struct Recording {
     pub os_release: Option<String>,
     /// The processor, in words.
     pub cpu_name: Option<String>,
+    /// Cpus that share a core; none where each has its own, or nothing is said.
+    pub thread_siblings: Vec<Vec<u32>>,
     /// All of the cpu, or some threads only.
     pub system_wide: Option<bool>,
     /// Root operation of the kernel was traced.

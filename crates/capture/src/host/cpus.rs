@@ -1,44 +1,28 @@
-//! Lists of cpus, as Linux writes them: `0-3,8`.
+//! Which cpus there are, and which share a core.
+
+use std::collections::BTreeSet;
+
+use havana_trace::{cpu_list, parse_cpu_list};
 
 use super::Host;
 use crate::CaptureError;
-
-/// A list as Linux writes it; `None` where it is none.
-pub fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
-    let mut cpus = Vec::new();
-    for part in text.trim().split(',').filter(|p| !p.is_empty()) {
-        let (from, to) = part.split_once('-').unwrap_or((part, part));
-        let (from, to) = (from.trim().parse::<u32>().ok()?, to.trim().parse::<u32>().ok()?);
-        // No Linux has more.
-        if from > to || to >= 1 << 16 {
-            return None;
-        }
-        cpus.extend(from..=to);
-    }
-    cpus.sort_unstable();
-    cpus.dedup();
-    Some(cpus)
-}
-
-/// The same the other way.
-pub fn cpu_list(cpus: &[u32]) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut at = 0;
-    while at < cpus.len() {
-        let mut to = at;
-        while to + 1 < cpus.len() && cpus[to + 1] == cpus[to] + 1 {
-            to += 1;
-        }
-        parts.push(if to > at { format!("{}-{}", cpus[at], cpus[to]) } else { cpus[at].to_string() });
-        at = to + 1;
-    }
-    parts.join(",")
-}
 
 impl Host {
     /// Cpus that are online, by number.
     pub fn online(&self) -> Vec<u32> {
         self.line("/sys/devices/system/cpu/online").and_then(|l| parse_cpu_list(&l)).unwrap_or_default()
+    }
+
+    /// Cpus that share a core, a list a core; none where each has its own.
+    pub fn thread_siblings(&self) -> Vec<String> {
+        let list = |cpu| self.line(&format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"));
+        let cores: BTreeSet<Vec<u32>> = self
+            .online()
+            .into_iter()
+            .filter_map(|cpu| parse_cpu_list(&list(cpu)?))
+            .filter(|core| core.len() > 1)
+            .collect();
+        cores.iter().map(|core| cpu_list(core)).collect()
     }
 
     /// Those of them that are wanted; all where none is named.
@@ -57,7 +41,6 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::host::FakeHost;
 
     #[test]
@@ -66,18 +49,12 @@ mod tests {
         fake.write("sys/devices/system/cpu/online", "0-2,5\n");
         assert_eq!(fake.host.chosen(&[]).unwrap(), [0, 1, 2, 5]);
         assert_eq!(fake.host.chosen(&[5, 1]).unwrap(), [5, 1]);
+        assert!(fake.host.thread_siblings().is_empty());
+        for (cpu, core) in [(0, "0,5"), (1, "1"), (2, "2,7"), (5, "0,5")] {
+            fake.write(&format!("sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"), core);
+        }
+        assert_eq!(fake.host.thread_siblings(), ["0,5", "2,7"]);
         let refused = fake.host.chosen(&[1, 3]).unwrap_err().to_string();
         assert_eq!(refused, "cpu 3 is not online: those that are: 0-2,5");
-    }
-
-    #[test]
-    fn there_and_back() {
-        for list in ["", "0", "0-3", "0,2-4,9"] {
-            assert_eq!(cpu_list(&parse_cpu_list(list).unwrap()), list);
-        }
-        assert_eq!(parse_cpu_list("3,1-2,2\n"), Some(vec![1, 2, 3]));
-        for bad in ["a", "1-", "3-1", "0-70000", "-1"] {
-            assert_eq!(parse_cpu_list(bad), None, "{bad}");
-        }
     }
 }

@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use cpus::{cpu_list, parse_cpu_list};
+pub use havana_trace::{cpu_list, parse_cpu_list};
 pub use own::{be_nice, cpu_time, end_of, run_on};
 pub use pmu::{Field, Pmu};
 

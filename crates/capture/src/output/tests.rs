@@ -32,13 +32,24 @@ fn start() -> Start {
 }
 
 fn about() -> About {
-    About { hostname: "kvm-07".into(), cpu_id: "GenuineIntel,6,85,4".into(), cpus_online: 2, ..About::default() }
+    About {
+        hostname: "kvm-07".into(),
+        cpu_id: "GenuineIntel,6,85,4".into(),
+        cpus_online: 2,
+        thread_siblings: vec!["0-1".into()],
+        ..About::default()
+    }
 }
 
 fn first_notes() -> Vec<RecorderNote> {
     let vm = VmNote { pid: 7, name: Some("web".into()), ..VmNote::default() };
     vec![
-        RecorderNote::Machine(MachineNote { hostname: "kvm-07".into(), cpus: 2, ..MachineNote::default() }),
+        RecorderNote::Machine(MachineNote {
+            hostname: "kvm-07".into(),
+            cpus: 2,
+            thread_siblings: vec!["0-1".into()],
+            ..MachineNote::default()
+        }),
         RecorderNote::Vms { tsc: 5, vms: vec![vm] },
     ]
 }
@@ -95,6 +106,7 @@ fn what_was_written_is_read() {
         let trace = open(files.path().unwrap());
         assert!(trace_of(&trace, 0) == expected && trace_of(&trace, 1) == other);
         assert_eq!(trace.node.as_deref(), Some("kvm-07"));
+        assert_eq!(trace.recording.thread_siblings, [[0, 1]]);
         let recorder = trace.recording.recorder.unwrap();
         assert_eq!(recorder.vms[&7].name.as_deref(), Some("web"));
         assert_eq!(recorder.ended.as_deref(), Some("SIGINT"));
@@ -115,6 +127,7 @@ fn a_recorder_that_is_killed_has_written_what_it_wrote() {
         let trace = open(&path);
         assert!(trace_of(&trace, 0) == expected);
         assert_eq!(trace.node.as_deref(), Some("kvm-07"), "told at the begin");
+        assert_eq!(trace.recording.thread_siblings, [[0, 1]]);
         assert!(trace.recording.notes.iter().any(|n| matches!(n, Note::Unfinished | Note::Cut { .. })));
     }
 }

@@ -249,6 +249,9 @@ fn settings(trace: &Trace, summary: &Summary) -> CaptureSettings {
     other.extend(words.into_iter().filter_map(|(key, value)| Some((key.to_string(), value.clone()?.into()))));
     let flags = [("system_wide", recording.system_wide), ("kernel", recording.kernel), ("user", recording.user)];
     other.extend(flags.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?.into()))));
+    if !recording.thread_siblings.is_empty() {
+        other.insert("thread_siblings".to_string(), serde_json::json!(recording.thread_siblings));
+    }
     if !recording.command.is_empty() {
         other.insert("command".to_string(), recording.command.join(" ").into());
     }

@@ -15,6 +15,7 @@
 use super::bytes::{i32_at, text, u32_at, u64_at};
 use super::note::MachineNote;
 use super::record::Record;
+use crate::cpus::parse_cpu_list;
 
 pub(super) const MAGIC: &[u8] = b"PERFILE2";
 pub(super) const MAGIC_BIG_ENDIAN: &[u8] = b"2ELIFREP";
@@ -32,6 +33,7 @@ pub(super) mod feature {
     pub(in super::super) const CPUID: u64 = 9;
     pub(in super::super) const CMDLINE: u64 = 11;
     pub(in super::super) const EVENT_DESC: u64 = 12;
+    pub(in super::super) const CPU_TOPOLOGY: u64 = 13;
     pub(in super::super) const AUXTRACE: u64 = 18;
     pub(in super::super) const CLOCK_DATA: u64 = 29;
 }
@@ -145,6 +147,8 @@ pub(super) struct Header {
     pub(super) cpu_name: Option<String>,
     pub(super) cpu_id: Option<String>,
     pub(super) command: Vec<String>,
+    /// Cpus that share a core.
+    pub(super) thread_siblings: Vec<Vec<u32>>,
     pub(super) clocks: Option<ClockPair>,
 }
 
@@ -211,16 +215,15 @@ impl Header {
             feature::NRCPUS => self.cpus = u32_at(bytes, 4),
             feature::CPUDESC => self.cpu_name = one(),
             feature::CPUID => self.cpu_id = one(),
-            feature::CMDLINE => {
-                let count = u32_at(bytes, 0).unwrap_or(0) as usize;
-                let mut at = 4;
-                for _ in 0..count.min(MOST_STRINGS) {
-                    let Some((word, next)) = string(bytes, at) else { break };
-                    self.command.push(word);
-                    at = next;
-                }
-            }
+            feature::CMDLINE => self.command.extend(strings(bytes, 0).0),
             feature::EVENT_DESC => self.event_names = event_names(bytes),
+            feature::CPU_TOPOLOGY => {
+                // Cpus of a socket come first, then those of a core; both as sysfs lists them.
+                let (_, after) = strings(bytes, 0);
+                let cores = after.map_or(Vec::new(), |after| strings(bytes, after).0);
+                self.thread_siblings = cores.iter().filter_map(|list| parse_cpu_list(list)).collect();
+                self.thread_siblings.retain(|core| core.len() > 1);
+            }
             feature::CLOCK_DATA => {
                 let pair = (|| Some(ClockPair { wall_ns: u64_at(bytes, 8)?, event_ns: u64_at(bytes, 16)? }))();
                 self.clocks = pair;
@@ -241,6 +244,9 @@ impl Header {
         text(&mut self.cpu_name, &machine.cpu_name);
         text(&mut self.cpu_id, &machine.cpu_id);
         self.cpus = self.cpus.or(Some(machine.cpus).filter(|n| *n > 0));
+        if self.thread_siblings.is_empty() {
+            self.thread_siblings = machine.thread_siblings.iter().filter_map(|list| parse_cpu_list(list)).collect();
+        }
         if self.command.is_empty() {
             self.command.clone_from(&machine.command);
         }
@@ -285,6 +291,19 @@ fn string(bytes: &[u8], at: usize) -> Option<(String, usize)> {
     let end = at.checked_add(4)?.checked_add(len)?;
     let all = bytes.get(at + 4..end)?;
     Some((text(&all[..len.min(LONGEST_STRING)]), end))
+}
+
+/// Strings that are there, after how many they are; and where the next thing begins, where all are.
+fn strings(bytes: &[u8], at: usize) -> (Vec<String>, Option<usize>) {
+    let mut all = Vec::new();
+    let (Some(count), Some(mut at)) = (u32_at(bytes, at), at.checked_add(4)) else { return (all, None) };
+    for _ in 0..(count as usize).min(MOST_STRINGS) {
+        let Some((one, next)) = string(bytes, at) else { return (all, None) };
+        all.push(one);
+        at = next;
+    }
+    let whole = all.len() == count as usize;
+    (all, whole.then_some(at))
 }
 
 /// The names in an EVENT_DESC section.

@@ -206,6 +206,7 @@ fn recording(header: &Header, index: &Index, event: Option<&Event>, clock: Optio
         command: header.command.clone(),
         os_release: header.os_release.clone(),
         cpu_name: header.cpu_name.clone(),
+        thread_siblings: header.thread_siblings.clone(),
         system_wide: Some(!index.threads),
         kernel,
         user,

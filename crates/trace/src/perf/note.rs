@@ -84,6 +84,9 @@ pub struct MachineNote {
     pub mode: String,
     /// `coarse`, `normal`, …
     pub precision: String,
+    /// Cpus that share a core, a list a core, such as `0,4`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub thread_siblings: Vec<String>,
     /// What KVM lets its guests do with VMX: `nested` of its module is on.
     pub nested: Option<bool>,
 }

@@ -18,6 +18,8 @@ pub struct About {
     pub command: Vec<String>,
     /// Logical processors that were online; 0: those that are recorded.
     pub cpus_online: u32,
+    /// Cpus that share a core, a list a core, such as `0,4`. None: not said.
+    pub thread_siblings: Vec<String>,
 }
 
 /// Strings are filled up to so many bytes.
@@ -48,7 +50,7 @@ impl About {
             described.extend(string(&event.name));
             described.extend(words(&event.ids));
         }
-        vec![
+        let mut sections = vec![
             (feature::HOSTNAME, string(&self.hostname)),
             (feature::OSRELEASE, string(&self.os_release)),
             (feature::ARCH, string("x86_64")),
@@ -57,7 +59,14 @@ impl About {
             (feature::CPUID, string(&self.cpu_id)),
             (feature::CMDLINE, command),
             (feature::EVENT_DESC, described),
-        ]
+        ];
+        if !self.thread_siblings.is_empty() {
+            // Of sockets, which come first, nothing is said; nor which number a core has, as perf itself once did.
+            let mut topology = numbers(&[0, self.thread_siblings.len() as u32]);
+            self.thread_siblings.iter().for_each(|core| topology.extend(string(core)));
+            sections.push((feature::CPU_TOPOLOGY, topology));
+        }
+        sections
     }
 }
 
