@@ -1,6 +1,6 @@
 //! perf.data: in every form the same, as true as raw streams, and clear about what it lacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,6 +10,8 @@ use havana_store::Dataset;
 use snapbox::str;
 
 use crate::common::perf_file::PerfFile;
+use crate::common::rows::Rows;
+use crate::common::truth::{Stretch, Truth};
 use crate::common::{analyze, at_hand, havana, recording, skipped};
 
 /// Features and flags of `perf_event_attr`.
@@ -496,4 +498,39 @@ fn threads_only() {
     let traced = 100.0 * (all - ticks["lost"]) as f64 / all as f64;
     let truth = 100.0 * on as f64 / all as f64;
     assert!((traced - truth).abs() < 2.0, "{traced} % traced, {truth} % in truth");
+}
+
+/// Where Event Trace is recorded, the interrupt that a guest takes first after an entry is the one that KVM injected; so it is
+/// known what ended a halt.
+#[test]
+fn an_interrupt_that_ends_a_halt_is_told() {
+    const HLT: i32 = 12;
+    for name in ["event-io", "event-smp"] {
+        let test = "an_interrupt_that_ends_a_halt_is_told";
+        let Some(recording) = at_hand(test, &format!("captures/perf/{name}.perf.data")) else { return };
+        let truth = Truth::read(&recording.with_file_name(format!("{name}.truth.zst")));
+        let out = tempfile::tempdir().unwrap();
+        let rows = Rows::read(&analyze(&recording, &out.path().join("dataset")));
+        let vmcs: HashMap<i32, i64> = rows.vcpus.iter().map(|vcpu| (vcpu.vcpu_id, vcpu.vmcs)).collect();
+        let mut of: HashMap<i64, Vec<&Stretch>> = HashMap::new();
+        for stretch in truth.cpus.values().flat_map(|cpu| &cpu.stretches) {
+            of.entry(stretch.vmcs).or_default().push(stretch);
+        }
+        let (mut halts, mut injected, mut told) = (0, 0, 0);
+        for exit in rows.exits.iter().filter(|exit| exit.reentry.is_some()) {
+            let here = |stretch: &&&Stretch| (exit.exit.lo..=exit.exit.hi).contains(&stretch.exit);
+            let [truth] = of[&vmcs[&exit.vcpu_id]].iter().filter(here).collect::<Vec<_>>()[..] else { continue };
+            assert!(
+                exit.reentry_vector.is_none() || exit.reentry_vector == truth.injected,
+                "{name}: {exit:?}, {truth:?}"
+            );
+            if exit.reason == Some(HLT) {
+                halts += 1;
+                injected += usize::from(truth.injected.is_some());
+                told += usize::from(exit.reentry_vector.is_some());
+            }
+        }
+        println!("{name}: of {halts} halts {injected} ended with an interrupt injected, and {told} are told");
+        assert!(told > 0 && told == injected, "{name}: {told} of {injected}");
+    }
 }

@@ -195,6 +195,7 @@ fn turn(
             exit: around(exit),
             reentry: Some(around(reentry)),
             reentry_cpu: Some(c as i32),
+            reentry_vector: None,
             guest_cr3: 0x540_0000 + 0x2000 * i64::from(process),
             process_id: process,
             reason: None,

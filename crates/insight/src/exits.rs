@@ -21,6 +21,7 @@ use crate::ids::ById;
 use crate::names::Names;
 use crate::series::{Series, Track};
 use crate::steal::Steal;
+use crate::words;
 
 /// The exits of a process.
 #[derive(Debug, Clone)]
@@ -30,7 +31,12 @@ pub(crate) struct Exits {
     pub(crate) reasons: BTreeMap<Option<i32>, u64>,
     /// Those that left an address of the guest's kernel.
     pub(crate) of_kernel: u64,
+    /// Halts, by the interrupt that the guest took first then.
+    pub(crate) halts: BTreeMap<Option<i32>, u64>,
 }
+
+/// Basic exit reason (SDM, appendix C).
+const HLT: i32 = 12;
 
 /// Whether an address is of a kernel: in the upper half, of 48 bits or more.
 const fn is_of_kernel(ip: i64) -> bool {
@@ -40,13 +46,22 @@ const fn is_of_kernel(ip: i64) -> bool {
 /// Counts the exits of each process.
 pub(crate) fn count(dataset: &Dataset, grid: Grid) -> Result<ById<Exits>, StoreError> {
     let mut all: ById<Exits> = ById::default();
-    let new = || Exits { count: 0, buckets: vec![0.0; BUCKETS], reasons: BTreeMap::new(), of_kernel: 0 };
+    let new = || Exits {
+        count: 0,
+        buckets: vec![0.0; BUCKETS],
+        reasons: BTreeMap::new(),
+        of_kernel: 0,
+        halts: BTreeMap::new(),
+    };
     dataset.scan(Table::Exits).each(|exit: &ExitOf| {
         let of = all.or_insert_with(exit.process_id, new);
         of.count += 1;
         of.buckets[grid.bucket(exit.exit_tsc)] += 1.0;
         of.of_kernel += u64::from(exit.guest_ip.is_some_and(is_of_kernel));
         *of.reasons.entry(exit.reason).or_default() += 1;
+        if exit.reason == Some(HLT) {
+            *of.halts.entry(exit.reentry_vector).or_default() += 1;
+        }
     })?;
     Ok(all)
 }
@@ -100,6 +115,57 @@ pub(crate) fn findings(exits: &ById<Exits>, series: &Series, steal: &Steal, name
     }
     findings.extend(vms(&findings, series, names));
     findings
+}
+
+/// What ended the halts of each VM, where events say that it halted, and which interrupt its guest took then: low, to be known.
+pub(crate) fn halts(exits: &ById<Exits>, series: &Series, names: &Names) -> Vec<Finding> {
+    let mut vms: BTreeMap<i32, BTreeMap<Option<i32>, u64>> = BTreeMap::new();
+    for (process, of) in exits.iter() {
+        let Some(track) = series.processes.get(process) else { continue };
+        let vm = vms.entry(track.vm_id).or_default();
+        of.halts.iter().for_each(|(vector, count)| *vm.entry(*vector).or_default() += count);
+    }
+    let mut findings = Vec::new();
+    for (vm, by) in vms {
+        let all: u64 = by.values().sum();
+        let mut most: Vec<(i32, u64)> = by.iter().filter_map(|(vector, count)| Some(((*vector)?, *count))).collect();
+        most.sort_by_key(|(vector, count)| (std::cmp::Reverse(*count), *vector));
+        if all < HALTS || most.is_empty() {
+            continue;
+        }
+        let part = |count: u64| names.percent(count as f64 / all as f64);
+        let told: u64 = most.iter().map(|(_, count)| count).sum();
+        let mut title = format!("{} halted {} times", names.vm(vm), words::count(all));
+        for (at, (vector, count)) in most.iter().take(3).enumerate() {
+            let ended = if at == 0 { "; its interrupt ended" } else { "," };
+            title += &format!("{ended} {} ({vector:#x}{})", part(*count), linux(*vector));
+        }
+        if told < all {
+            title += &format!("; of {} nothing says what did", part(all - told));
+        }
+        let (start_tsc, end_tsc) = (series.grid.from, series.grid.to);
+        let mut finding = Finding::new(Kind::Waiting, Severity::Low, 0.0, title);
+        finding.cost = 0.0;
+        finding.who.vm_id = Some(vm);
+        finding.spans = vec![Span { cpu: None, vcpu_id: None, process_id: None, start_tsc, end_tsc }];
+        findings.push(finding);
+    }
+    findings
+}
+
+/// Fewer halts are not worth a word.
+const HALTS: u64 = 20;
+
+/// What a guest's vector is, if that is Linux (arch/x86/include/asm/irq_vectors.h).
+const fn linux(vector: i32) -> &'static str {
+    match vector {
+        0xec => ", Linux's local timer",
+        0xf2 | 0xf3 => ", Linux's hypervisor callback",
+        0xfb => ", Linux's call of a function, from another vCPU",
+        0xfc => ", Linux's call of functions, from another vCPU",
+        0xfd => ", Linux's reschedule, from another vCPU",
+        _ => "",
+    }
 }
 
 /// VMs whose time in root is out of proportion, and no process of theirs was told: at least a third of their time, and twice

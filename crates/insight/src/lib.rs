@@ -144,6 +144,7 @@ impl Looked {
         let grid = series.grid;
         let mut findings = trouble::findings(dataset, series, names)?;
         findings.extend(exits::findings(exits, series, steal, names));
+        findings.extend(exits::halts(exits, series, names));
         findings.extend(latency::findings(latencies, grid, names));
         findings.extend(waiting::findings(waits, grid, names));
         findings.extend(wakeup::findings(wakeups, grid, names));

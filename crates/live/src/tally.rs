@@ -267,6 +267,7 @@ mod tests {
             exit: Time { tsc: at, lo: at - 50, hi: at + 50 },
             reentry: None,
             reentry_cpu: None,
+            reentry_vector: None,
             guest_cr3: 0,
             process_id: 5,
             reason: (at == 150).then_some(12),

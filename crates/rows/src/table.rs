@@ -299,6 +299,8 @@ pub struct Exit {
     /// That vCPU's next entry, wherever it was.
     pub reentry: Option<Time>,
     pub reentry_cpu: Option<i32>,
+    /// The interrupt that the guest took first then, where an event says so: of a halt, what ended it.
+    pub reentry_vector: Option<i32>,
     /// As the last PIP had it, low bits and all.
     pub guest_cr3: i64,
     pub process_id: i32,

@@ -285,6 +285,7 @@ impl<S: Sink> Tables<S> {
             exit: Time::exact(tsc),
             reentry: None,
             reentry_cpu: None,
+            reentry_vector: None,
             guest_cr3: cr3 as i64,
             process_id,
             reason: Some(i32::from(reason)),

@@ -67,6 +67,7 @@ fn write_small(dir: &Path, options: WriterOptions) -> Result<Dataset, StoreError
         exit: Time::exact(7),
         reentry: Some(Time::exact(8)),
         reentry_cpu: Some(1),
+        reentry_vector: None,
         guest_cr3: 0x2000,
         process_id: 4,
         reason: None,

@@ -41,6 +41,8 @@ pub(crate) enum What {
         cr3: u64,
         host_cr3: Option<u64>,
         loaded: Loaded,
+        /// The interrupt that the guest takes first.
+        vector: Option<u8>,
     },
     Exit {
         host_cr3: u64,

@@ -59,6 +59,8 @@ pub(crate) enum Step {
     Branch,
     /// KVM went to the handler of exits of this reason.
     Handler(u16),
+    /// The first interrupt that a guest takes after its entry: its vector.
+    Interrupt(u8),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -139,6 +141,9 @@ pub(crate) fn space_of(cr3: u64) -> u64 {
 
 /// EVD type and CFE types that speak of VM exits (SDM, "Event Trace").
 const EVD_VM_EXIT_REASON: u8 = 2;
+const CFE_INTR: u8 = 1;
+/// Vectors below are exceptions.
+const FIRST_INTERRUPT: u8 = 32;
 const CFE_VM_EXIT: u8 = 8;
 const CFE_VM_EXIT_INTR: u8 = 9;
 
@@ -156,6 +161,8 @@ pub(crate) struct Walker {
     handlers: Option<Arc<Handlers>>,
     /// So many branches after an exit may still tell its handler.
     looks: u16,
+    /// A guest was entered, and took no interrupt since.
+    entered: bool,
 }
 
 /// KVM comes to the handler of an exit within so many branches that have an address.
@@ -173,6 +180,7 @@ impl Walker {
             reason: None,
             handlers: None,
             looks: 0,
+            entered: false,
         }
     }
 
@@ -268,6 +276,13 @@ impl Walker {
             Packet::Evd { kind: EVD_VM_EXIT_REASON, payload } if holds(Rule::EventsName) => {
                 self.evd_reason = Some(payload as u16);
             }
+            Packet::Cfe { kind: CFE_INTR, vector, .. } => {
+                // What is injected comes first; an exception says that nothing was.
+                if std::mem::take(&mut self.entered) && vector >= FIRST_INTERRUPT && holds(Rule::EventsName) {
+                    out(Step::Interrupt(vector));
+                }
+                self.evd_reason = None;
+            }
             Packet::Cfe { kind, .. } => {
                 if kind == CFE_VM_EXIT || kind == CFE_VM_EXIT_INTR {
                     self.reason = self.evd_reason;
@@ -334,6 +349,7 @@ impl Walker {
         self.reason = None;
         self.evd_reason = None;
         self.looks = 0;
+        self.entered = false;
     }
 
     fn overflow(&mut self, out: &mut impl FnMut(Step)) {
@@ -355,6 +371,7 @@ impl Walker {
         }
         let turns = before != Some(nr) && holds(Rule::NrDecides);
         self.looks = if turns && !nr { LOOKS } else { 0 };
+        self.entered = if turns { nr } else { self.entered };
         out(match (turns, nr) {
             (false, true) if holds(Rule::GuestWritesCr3) => Step::GuestCr3(cr3),
             (_, true) => Step::Entry(cr3),

@@ -38,6 +38,8 @@ pub(crate) struct Stretch {
     pub(crate) guest_ip: i64,
     /// The next entry of this VMCS: its time and cpu.
     pub(crate) reentry: Option<(i64, i32)>,
+    /// The external interrupt that KVM injected then (SDM, "VM-entry interruption-information field").
+    pub(crate) injected: Option<i32>,
 }
 
 /// What a cpu does. CR3s are masked; none where the capture began with it and does not say.
@@ -156,6 +158,9 @@ impl Truth {
                     if let Some((on, index)) = waiting.remove(&vmcs) {
                         let cpu = truth.cpus.get_mut(&on).unwrap();
                         cpu.stretches[index].reentry = Some((tsc, id));
+                        let event = f.get(7).map_or(0, |event| hex(event));
+                        cpu.stretches[index].injected =
+                            (event & 0x8000_0700 == 0x8000_0000).then_some(event as i32 & 0xff);
                     }
                 }
                 "X" => {
@@ -171,6 +176,7 @@ impl Truth {
                         reason: f[4].parse().unwrap(),
                         guest_ip: hex(f[6]),
                         reentry: None,
+                        injected: None,
                     });
                 }
                 "C" => {

@@ -64,12 +64,14 @@ prop_compose! {
 prop_compose! {
     pub(super) fn exit()(
         [exit_id, vcpu_id, vm_id, cpu, process_id] in exit_ids(), entry in of(time()), exit in time(),
-        reentry in of(time()), reentry_cpu in of(id()), guest_cr3 in address(), reason in of((id(), select(Evidence::ALL))),
+        reentry in of(time()), reentry_cpu in of((id(), of(id()))), guest_cr3 in address(), reason in of((id(), select(Evidence::ALL))),
         guest_ip in of(address()), evidence in select(Evidence::ALL),
     ) -> Exit {
         let (reason, reason_evidence) = reason.unzip();
+        let (reentry_cpu, reentry_vector) = reentry_cpu.unzip();
+        let reentry_vector = reentry_vector.flatten();
         Exit {
-            exit_id, vcpu_id, vm_id, cpu, entry, exit, reentry, reentry_cpu, guest_cr3, process_id, reason,
+            exit_id, vcpu_id, vm_id, cpu, entry, exit, reentry, reentry_cpu, reentry_vector, guest_cr3, process_id, reason,
             reason_evidence, guest_ip, evidence,
         }
     }

@@ -173,6 +173,7 @@ tables! {
         exit: Times,
         reentry: MaybeTimes,
         reentry_cpu: MaybeId,
+        reentry_vector: MaybeId,
         guest_cr3: Address,
         process_id: Id,
         reason: MaybeId,

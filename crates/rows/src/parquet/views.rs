@@ -135,6 +135,7 @@ views! {
         exit_tsc: i64 = Quantity,
         process_id: i32 = Id,
         reason: Option<i32> = MaybeId,
+        reentry_vector: Option<i32> = MaybeId,
         guest_ip: Option<i64> = MaybeAddress,
     }
 }

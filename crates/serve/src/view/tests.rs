@@ -86,6 +86,7 @@ fn node(dir: &std::path::Path) -> Opened {
                     exit: start,
                     reentry: (n % 11 != 0).then_some(end),
                     reentry_cpu: None,
+                    reentry_vector: None,
                     guest_cr3: 0,
                     process_id: 0,
                     reason: (n % 2 == 0).then_some(12),

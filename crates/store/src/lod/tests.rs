@@ -212,6 +212,7 @@ fn exits_are_summed_by_reason_and_class() {
                 exit: Time::exact(exit),
                 reentry: (n % 10 != 0).then_some(Time::exact(exit + n)),
                 reentry_cpu: None,
+                reentry_vector: None,
                 guest_cr3: 0,
                 process_id: 0,
                 reason: (n % 3 == 0).then_some(12),

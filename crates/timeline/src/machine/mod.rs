@@ -68,6 +68,8 @@ struct Cpu {
     current: Option<Id>,
     /// When the guest that it is in was entered, where that was seen.
     entry: Option<Time>,
+    /// The interrupt that its guest took first after the last entry.
+    vector: Option<u8>,
     takers: Takers,
     /// Up to here, at the latest, nothing said which vCPU was on it.
     blind_until: i64,
@@ -202,6 +204,7 @@ impl Machine {
                     loaded: Loaded::Unknown(0),
                     current: None,
                     entry: None,
+                    vector: None,
                     takers: Takers::new(),
                     blind_until: i64::MIN,
                     lost: None,
@@ -266,8 +269,9 @@ impl Machine {
         match what {
             What::Known => Ok(()),
             What::Lost { .. } | What::Resume if !holds(Rule::LossIsInterval) => Ok(()),
-            What::Entry { cr3, host_cr3, loaded } => {
+            What::Entry { cr3, host_cr3, loaded, vector } => {
                 self.cpus[c].loaded = loaded;
+                self.cpus[c].vector = vector;
                 let v = self.vcpu(loaded, host_cr3.or(self.cpus[c].host_cr3), at);
                 self.cpus[c].guest_cr3 = Some(cr3);
                 self.enter(c, v, cr3, at, true, sink)
@@ -532,13 +536,13 @@ impl Machine {
             let Some(mut exit) = vcpu.told.pop_front() else { break };
             if many_cpus && exit.reentry.is_some_and(|reentry| reentry.hi > at.lo) {
                 // Too many wait. It may still be seen on another cpu before that.
-                (exit.reentry, exit.reentry_cpu) = (None, None);
+                (exit.reentry, exit.reentry_cpu, exit.reentry_vector) = (None, None, None);
             }
             sink.exit(exit)?;
         }
         if unordered {
             for told in vcpu.told.iter_mut().filter(|t| t.reentry.is_some_and(|reentry| reentry.hi > at.lo)) {
-                (told.reentry, told.reentry_cpu) = (None, None);
+                (told.reentry, told.reentry_cpu, told.reentry_vector) = (None, None, None);
             }
         }
         let before = std::mem::replace(&mut vcpu.unordered, unordered);
@@ -552,6 +556,7 @@ impl Machine {
                 }
                 Unseen::Here => {}
             }
+            exit.reentry_vector = exit.reentry.and(self.cpus[c].vector).map(i32::from);
         }
         self.vcpus[v].told.push_back(exit);
         Ok(())
@@ -613,6 +618,7 @@ impl Machine {
             exit: at,
             reentry: None,
             reentry_cpu: None,
+            reentry_vector: None,
             guest_cr3: cr3 as i64,
             process_id: process,
             reason: reason.map(|why| i32::from(why.reason)),

@@ -32,6 +32,7 @@ impl Inner<'_> {
                 return self.cycles.cyc(cycles);
             }
             Step::Handler(reason) => return self.handler(reason),
+            Step::Interrupt(vector) => return self.interrupt(vector),
             Step::Branch => {
                 if !self.branches {
                     self.branches = true;
@@ -72,7 +73,7 @@ impl Inner<'_> {
                 self.acts();
                 self.nr = Some(true);
                 self.ever_guest = true;
-                let what = What::Entry { cr3, host_cr3: self.host_cr3, loaded: self.loaded };
+                let what = What::Entry { cr3, host_cr3: self.host_cr3, loaded: self.loaded, vector: None };
                 self.learn_sibling();
                 self.event(what, Kind::new(true, cr3, false));
             }
@@ -204,6 +205,18 @@ impl Inner<'_> {
                     return;
                 }
                 What::Entry { .. } | What::Found { .. } | What::Lost { .. } => return,
+                _ => {}
+            }
+        }
+    }
+
+    /// The interrupt that a guest took first after the last entry.
+    fn interrupt(&mut self, by: u8) {
+        let nodes = self.gap.iter_mut().rev().chain(self.queue.iter_mut().rev());
+        for node in nodes {
+            match &mut node.what {
+                What::Entry { vector, .. } => return *vector = Some(by),
+                What::Exit { .. } | What::Found { .. } | What::Lost { .. } => return,
                 _ => {}
             }
         }
