@@ -11,32 +11,50 @@
 //!   absence before, and for a sixteenth of the time; coming is the same backwards. Medium: somebody may have wanted that.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use havana_rows::{Loss, VmOffset};
 use havana_store::{Dataset, StoreError};
 
 use crate::finding::{Finding, Kind, Severity, Span, Who};
-use crate::grid::BUCKETS;
+use crate::grid::{BUCKETS, Grid};
 use crate::names::Names;
 use crate::series::Series;
 
 /// How much longer than ever before an absence must be.
 const LONGER: usize = 4;
 
+/// From what part of all time on losses leave it open whether somebody was there.
+const HIDES: f64 = 0.1;
+
 /// From what part of all time on losses put the rest in doubt.
 pub(crate) const DOUBT: f64 = 0.01;
 
 pub(crate) fn findings(dataset: &Dataset, series: &Series, names: &Names) -> Result<Vec<Finding>, StoreError> {
+    let mut lost = vec![0.0; BUCKETS];
     let mut findings = Vec::new();
-    findings.extend(losses(dataset, series, names)?);
+    findings.extend(losses(dataset, series, names, &mut lost)?);
     findings.extend(clocks(&dataset.vm_offsets()?, series, names));
     for (vm, on) in series.vms.iter() {
-        findings.extend(came_and_went(vm, on, dataset, names)?);
+        let hides = |buckets: Range<usize>| hides(&lost[buckets], series.grid, dataset.manifest().cpus.len());
+        findings.extend(came_and_went(vm, on, hides, dataset, names)?);
     }
     Ok(findings)
 }
 
-fn losses(dataset: &Dataset, series: &Series, names: &Names) -> Result<Option<Finding>, StoreError> {
+/// Whether so much was lost in these buckets, of all cpus together, that who is not seen there may have been there.
+fn hides(lost: &[f32], grid: Grid, cpus: usize) -> bool {
+    let all = lost.len() as f64 * grid.width() * cpus.max(1) as f64;
+    f64::from(lost.iter().sum::<f32>()) > HIDES * all
+}
+
+/// Adds what is lost to its buckets, too.
+fn losses(
+    dataset: &Dataset,
+    series: &Series,
+    names: &Names,
+    lost_in: &mut [f32],
+) -> Result<Option<Finding>, StoreError> {
     let mut cpus: BTreeMap<i32, i64> = BTreeMap::new();
     let mut longest: Vec<Span> = Vec::new();
     let mut count = 0_u64;
@@ -46,6 +64,7 @@ fn losses(dataset: &Dataset, series: &Series, names: &Names) -> Result<Option<Fi
             return;
         }
         count += 1;
+        series.grid.add(lost_in, start, end);
         *cpus.entry(loss.cpu).or_default() += end - start;
         let span = Span { cpu: Some(loss.cpu), vcpu_id: None, process_id: None, start_tsc: start, end_tsc: end };
         longest.push(span);
@@ -131,7 +150,13 @@ fn absences(on: &[f32]) -> Absences {
     }
 }
 
-fn came_and_went(vm: i32, on: &[f32], dataset: &Dataset, names: &Names) -> Result<Vec<Finding>, StoreError> {
+fn came_and_went(
+    vm: i32,
+    on: &[f32],
+    hides: impl Fn(Range<usize>) -> bool,
+    dataset: &Dataset,
+    names: &Names,
+) -> Result<Vec<Finding>, StoreError> {
     let Absences { before, after, longest } = absences(on);
     let is = |absence: usize| absence >= BUCKETS / 16 && absence > LONGER * (longest + 1);
     let finding = |title: String, (start_tsc, end_tsc): (i64, i64)| {
@@ -143,7 +168,7 @@ fn came_and_went(vm: i32, on: &[f32], dataset: &Dataset, names: &Names) -> Resul
     };
     let mut findings = Vec::new();
     let Some(row) = names.vms.get(&vm) else { return Ok(findings) };
-    if is(before) {
+    if is(before) && !hides(0..before) {
         // A guest's clock begins with its VM, on the host where it begins.
         let offsets = dataset.vm_offsets()?;
         let ahead = offsets.iter().find(|offset| offset.vm_id == vm && offset.tsc_offset.lo > 0);
@@ -156,7 +181,7 @@ fn came_and_went(vm: i32, on: &[f32], dataset: &Dataset, names: &Names) -> Resul
         came.start_tsc = Some(row.first_tsc);
         findings.push(came);
     }
-    if is(after) {
+    if is(after) && !hides(on.len() - after..on.len()) {
         let title = format!("{} went at {}", names.vm(vm), names.moment(row.last_tsc));
         let mut went = finding(title, (row.first_tsc, row.last_tsc));
         went.start_tsc = Some(row.last_tsc);
@@ -168,13 +193,21 @@ fn came_and_went(vm: i32, on: &[f32], dataset: &Dataset, names: &Names) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::Grid;
     use havana_rows::Time;
 
     #[test]
     fn an_absence_is_held_against_those_before() {
         assert_eq!(absences(&[0.0, 1.0, 0.0, 0.0, 2.0, 0.0]), Absences { before: 1, after: 1, longest: 2 });
         assert_eq!(absences(&[0.0; 3]), Absences { before: 3, after: 3, longest: 0 });
+    }
+
+    #[test]
+    fn who_is_not_seen_where_trace_is_lost_may_be_there() {
+        let grid = Grid::new(0, 5120).unwrap();
+        let mut lost = vec![0.0; BUCKETS];
+        grid.add(&mut lost, 2560, 3100);
+        assert!(hides(&lost[256..512], grid, 1) && !hides(&lost[256..512], grid, 4));
+        assert!(!hides(&lost[0..256], grid, 1));
     }
 
     #[test]
