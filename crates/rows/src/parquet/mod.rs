@@ -88,7 +88,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A table read has not this column.
-    #[error("no column {column}")]
+    #[error("no column {column}; if another version of havana wrote it: analyze the trace again")]
     NoColumn {
         /// Its name.
         column: String,
