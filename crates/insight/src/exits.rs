@@ -35,9 +35,6 @@ pub(crate) struct Exits {
     pub(crate) halts: BTreeMap<Option<i32>, u64>,
 }
 
-/// Basic exit reason (SDM, appendix C).
-const HLT: i32 = 12;
-
 /// Whether an address is of a kernel: in the upper half, of 48 bits or more.
 const fn is_of_kernel(ip: i64) -> bool {
     ip >> 47 & 1 == 1
@@ -59,7 +56,7 @@ pub(crate) fn count(dataset: &Dataset, grid: Grid) -> Result<ById<Exits>, StoreE
         of.buckets[grid.bucket(exit.exit_tsc)] += 1.0;
         of.of_kernel += u64::from(exit.guest_ip.is_some_and(is_of_kernel));
         *of.reasons.entry(exit.reason).or_default() += 1;
-        if exit.reason == Some(HLT) {
+        if exit.reason == Some(reason::HLT) {
             *of.halts.entry(exit.reentry_vector).or_default() += 1;
         }
     })?;
@@ -143,11 +140,10 @@ pub(crate) fn halts(exits: &ById<Exits>, series: &Series, names: &Names) -> Vec<
         if told < all {
             title += &format!("; of {} nothing says what did", part(all - told));
         }
-        let (start_tsc, end_tsc) = (series.grid.from, series.grid.to);
         let mut finding = Finding::new(Kind::Waiting, Severity::Low, 0.0, title);
         finding.cost = 0.0;
         finding.who.vm_id = Some(vm);
-        finding.spans = vec![Span { cpu: None, vcpu_id: None, process_id: None, start_tsc, end_tsc }];
+        finding.spans = vec![series.grid.whole()];
         findings.push(finding);
     }
     findings
@@ -197,8 +193,7 @@ fn vms(told: &[Finding], series: &Series, names: &Names) -> Vec<Finding> {
         );
         let mut finding = Finding::new(Kind::Exits, severity, share, title);
         finding.who.vm_id = Some(*vm);
-        let (start_tsc, end_tsc) = (series.grid.from, series.grid.to);
-        finding.spans = vec![Span { cpu: None, vcpu_id: None, process_id: None, start_tsc, end_tsc }];
+        finding.spans = vec![series.grid.whole()];
         findings.push(finding);
     }
     findings

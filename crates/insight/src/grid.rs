@@ -2,6 +2,8 @@
 
 use havana_store::Dataset;
 
+use crate::finding::Span;
+
 /// How many buckets a dataset's time has. Fine enough that the begin of something is told to 0.2 % of the time, coarse
 /// enough that a series of each process fits in memory, and that change points of many are found at once.
 pub(crate) const BUCKETS: usize = 512;
@@ -22,6 +24,11 @@ impl Grid {
 }
 
 impl<const N: usize> Grid<N> {
+    /// All of the time, as what proves a finding that nothing less does.
+    pub(crate) fn whole(self) -> Span {
+        Span { cpu: None, vcpu_id: None, process_id: None, start_tsc: self.from, end_tsc: self.to }
+    }
+
     /// Of a time whose buckets all have a length.
     pub(crate) fn new(from: i64, to: i64) -> Option<Self> {
         (to.saturating_sub(from) >= N as i64).then_some(Grid { from, to })

@@ -229,8 +229,7 @@ pub(crate) fn findings(wakeups: &Wakeups, grid: Grid, names: &Names) -> Vec<Find
         let mut finding = Finding::new(Kind::Waiting, Severity::Low, part, title);
         finding.cost = 0.0;
         finding.who = Who { vm_id: Some(vm), ..Who::default() };
-        let (start_tsc, end_tsc) = (grid.from, grid.to);
-        finding.spans = vec![Span { cpu: None, vcpu_id: None, process_id: None, start_tsc, end_tsc }];
+        finding.spans = vec![grid.whole()];
         findings.push(finding);
     }
     findings

@@ -1,5 +1,8 @@
 //! What exit reasons are called, as KVM does (Linux, arch/x86/include/uapi/asm/vmx.h; numbers: SDM, appendix C).
 
+/// HLT: the guest has nothing to do.
+pub const HLT: i32 = 12;
+
 /// The name of a basic exit reason.
 pub fn name(reason: i32) -> String {
     let known = NAMES.iter().find(|(number, _)| *number == reason);

@@ -9,15 +9,12 @@
 //! Times of the trace are estimates and those of the kernel are not: where a thread seems to leave its cpu before its
 //! last exit, the guest's stretch counts.
 
-use havana_rows::{Evidence, Sink, Taker, TakerKind, Time, VcpuState, VcpuStateKind as V};
+use havana_rows::{Evidence, Sink, Taker, TakerKind, Time, VcpuState, VcpuStateKind as V, reason};
 
 use super::takers::Told;
 use super::threads::{Run, Why};
 use super::{Id, Machine, Mode, id};
 use crate::rule::{Rule, holds};
-
-/// Basic exit reason (SDM, appendix C).
-const HLT: i32 = 12;
 
 /// A vCPU off the cpu.
 #[derive(Debug)]
@@ -221,7 +218,8 @@ impl Machine {
         }
         self.settle(v, at, Some(c), sink)?;
         let takers = self.cpus[c].takers.come_in();
-        let halted = self.vcpus[v].exit.as_ref().is_some_and(|exit| exit.reason == Some(HLT) && holds(Rule::HaltWaits));
+        let halted =
+            self.vcpus[v].exit.as_ref().is_some_and(|exit| exit.reason == Some(reason::HLT) && holds(Rule::HaltWaits));
         self.vcpus[v].place = Place::Off(Off { cpu: c, since: at, waiting: waiting || halted, takers, back: None });
         self.vcpus[v].last = at.tsc;
         Ok(())
