@@ -101,6 +101,24 @@ Examples:
   havana top --from perf.data --speed 10          a recorded trace, ten times as fast as it was
   havana top --from capture/ --speed max --plain  all of it, at once")]
     Top(Top),
+    /// SQL over one dataset or many, and questions that have a name
+    #[command(
+        disable_help_flag = true,
+        after_help = "\
+Examples:
+  havana sql tuesday.havana --list                   questions that have a name
+  havana sql tuesday.havana steal-matrix
+  havana sql *.havana \"SELECT node, count(*) FROM exits GROUP BY node\"
+  havana sql tuesday.havana                          a shell
+  havana sql --help                                  all that it takes
+
+It is a program of its own, havana-sql, since the SQL engine takes long to build."
+    )]
+    Sql {
+        /// What havana-sql takes: datasets, a question, options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "…")]
+        words: Vec<OsString>,
+    },
     /// The packets of a trace, one a line
     #[command(after_help = "\
 Examples:

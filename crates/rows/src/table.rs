@@ -445,6 +445,25 @@ pub struct FindingSpan {
     pub end_tsc: i64,
 }
 
+/// A capture as a whole: what its dataset's manifest says that a query needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capture {
+    /// Version of the tables.
+    pub schema_version: i32,
+    /// Version of the program that wrote them.
+    pub tool_version: String,
+    /// Ticks of the TSC a second, where known.
+    pub tsc_hz: Option<i64>,
+    /// What nanoseconds count from: `unix`, `first_event`, or `ticks` where there are none.
+    pub epoch: String,
+    /// Start of the first row of `cpu_states`.
+    pub first_tsc: Option<i64>,
+    /// End of the last.
+    pub last_tsc: Option<i64>,
+    /// How many cpus it has.
+    pub cpus: i32,
+}
+
 /// A summary for drawing: how long a track was in one state within a bucket of 16^`level` ticks.
 ///
 /// Buckets begin at multiples of their width, so a bucket of one level is sixteen of the finer. Rows of the same bucket, track, state,

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use havana_rows::Capture;
 use havana_rows::parquet::{SCHEMA_VERSION, TableSummary};
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +160,24 @@ struct Head {
 const MAX_BYTES: u64 = 256 << 20;
 
 impl Manifest {
+    /// What it says to a query.
+    pub(crate) fn capture_row(&self) -> Capture {
+        let epoch = match self.clock.epoch {
+            Epoch::Unix => "unix",
+            Epoch::FirstEvent => "first_event",
+            Epoch::Ticks => "ticks",
+        };
+        Capture {
+            schema_version: SCHEMA_VERSION.cast_signed(),
+            tool_version: self.tool_version.clone(),
+            tsc_hz: self.clock.tsc_hz.filter(|_| self.clock.tsc_hz_known).and_then(|hz| hz.try_into().ok()),
+            epoch: epoch.into(),
+            first_tsc: self.first_tsc,
+            last_tsc: self.last_tsc,
+            cpus: self.cpus.len().try_into().unwrap_or(i32::MAX),
+        }
+    }
+
     /// Whether a directory has a manifest of ours, of whatever version.
     pub(crate) fn is_in(dir: &Path) -> Result<bool, StoreError> {
         match read_head(dir) {

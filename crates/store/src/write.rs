@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use havana_rows::parquet::{Limits, NsClock, OrderedTable, Row, Table, TableSummary};
 use havana_rows::{
-    CpuState, Exit, Finding, FindingSpan, Lod, LodExits, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm, VmOffset,
+    Capture, CpuState, Exit, Finding, FindingSpan, Lod, LodExits, Loss, Process, Sink, Thread, Vcpu, VcpuState, Vm,
+    VmOffset,
 };
 
 use crate::lod::{Output, Part, Summed};
@@ -86,7 +87,7 @@ impl DatasetWriter {
         }
         let place = Place::create(dir, overwrite)?;
         let below = partition::directory(&node, &capture);
-        for table in Table::ALL.iter().filter(|table| !FOUND.contains(table)) {
+        for table in Table::ALL.iter().filter(|table| !LAST.contains(table)) {
             let dir = place.partial().join(table.name()).join(&below);
             fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
         }
@@ -166,8 +167,8 @@ impl DatasetWriter {
     }
 }
 
-/// Tables of what is found in the others.
-pub(crate) const FOUND: [Table; 2] = [Table::Findings, Table::FindingSpans];
+/// Tables that are written once the others are: what is found in them, and what they are as a whole.
+const LAST: [Table; 3] = [Table::Findings, Table::FindingSpans, Table::Captures];
 
 impl Ended {
     /// What is in it.
@@ -179,15 +180,15 @@ impl Ended {
     pub fn put(self, found: Option<(Vec<Finding>, Vec<FindingSpan>)>) -> Result<Dataset, StoreError> {
         let Ended { dataset, ns_clock, limits, place } = self;
         let mut manifest = dataset.into_manifest();
+        let below = partition::directory(&manifest.node, &manifest.capture);
+        let at = |table: Table| place.partial().join(table.name()).join(&below);
+        let capture = vec![manifest.capture_row()];
+        let mut tables = vec![(Capture::TABLE, write_all(&at(Capture::TABLE), capture, ns_clock, limits)?)];
         if let Some((findings, spans)) = found {
-            let below = partition::directory(&manifest.node, &manifest.capture);
-            let at = |table: Table| place.partial().join(table.name()).join(&below);
-            let tables = [
-                (Finding::TABLE, write_all(&at(Finding::TABLE), findings, ns_clock, limits)?),
-                (FindingSpan::TABLE, write_all(&at(FindingSpan::TABLE), spans, ns_clock, limits)?),
-            ];
-            manifest.tables.extend(tables.map(|(table, summary)| (table.name().to_string(), summary.into())));
+            tables.push((Finding::TABLE, write_all(&at(Finding::TABLE), findings, ns_clock, limits)?));
+            tables.push((FindingSpan::TABLE, write_all(&at(FindingSpan::TABLE), spans, ns_clock, limits)?));
         }
+        manifest.tables.extend(tables.into_iter().map(|(table, summary)| (table.name().to_string(), summary.into())));
         manifest.write(place.partial())?;
         Dataset::open(&place.commit()?)
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use havana_insight::Profile;
-use havana_store::Dataset;
+use havana_store::{Dataset, WholeFile};
 use havana_trace::STDIN;
 
 use crate::cli::Learn;
@@ -23,7 +23,9 @@ pub(crate) fn run(args: &Learn) -> anyhow::Result<ExitCode> {
         std::io::stdout().write_all(profile.to_json().as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    write(&args.output, &profile.to_json())?;
+    let mut file = WholeFile::create(&args.output, args.force)?;
+    file.write_all(profile.to_json().as_bytes()).with_context(|| args.output.display().to_string())?;
+    file.put()?;
     let processes: usize = profile.vms.iter().map(|vm| vm.processes.len()).sum();
     let many = |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
     writeln!(
@@ -35,18 +37,6 @@ pub(crate) fn run(args: &Learn) -> anyhow::Result<ExitCode> {
         args.output.display()
     )?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whole or not at all: a profile is what alerts depend on.
-fn write(file: &Path, text: &str) -> anyhow::Result<()> {
-    let at = || file.display().to_string();
-    let name = file.file_name().with_context(|| format!("{}: not a name for a file", file.display()))?;
-    let partial = file.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, file));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written.with_context(at)
 }
 
 /// A profile that somebody learnt.

@@ -16,6 +16,7 @@ mod record;
 mod report;
 mod scratch;
 mod simulate;
+mod sql;
 mod top;
 mod view;
 mod warnings;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Learn(args) => learn::run(&args),
         Command::View(args) => view::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Sql { words } => sql::run(&words),
         Command::Packets(args) => packets::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),

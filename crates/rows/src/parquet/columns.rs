@@ -734,5 +734,7 @@ pub(super) type Address = Number<Int64Type>;
 pub(super) type Repeated = Number<Int64Type>;
 /// An address, or none.
 pub(super) type MaybeAddress = MaybeNumber<Int64Type>;
+/// A number, or none.
+pub(super) type MaybeCount = MaybeNumber<Int64Type>;
 /// Ticks or bytes that are close to those of the row before.
 pub(super) type Quantity = Number<Int64Type, true>;

@@ -12,12 +12,12 @@ use arrow::datatypes::{Fields, Schema, SchemaRef};
 use super::Error;
 use super::clock::Scale;
 use super::columns::{
-    Address, Column, Form, Id, MaybeAddress, MaybeId, MaybeName, MaybeOffset, MaybeRatio, MaybeTaker, MaybeText,
-    MaybeTick, MaybeTimes, Name, Offset, Quantity, Ratio, Repeated, Serial, Text, Tick, Times,
+    Address, Column, Form, Id, MaybeAddress, MaybeCount, MaybeId, MaybeName, MaybeOffset, MaybeRatio, MaybeTaker,
+    MaybeText, MaybeTick, MaybeTimes, Name, Offset, Quantity, Ratio, Repeated, Serial, Text, Tick, Times,
 };
 use crate::{
-    CpuState, CpuStateKind, Evidence, Exit, Finding, FindingKind, FindingSpan, Lod, LodExits, Loss, LossCause, Process,
-    Severity, State, Thread, ThreadKind, TrackKind, Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset,
+    Capture, CpuState, CpuStateKind, Evidence, Exit, Finding, FindingKind, FindingSpan, Lod, LodExits, Loss, LossCause,
+    Process, Severity, State, Thread, ThreadKind, TrackKind, Vcpu, VcpuState, VcpuStateKind, Vm, VmOffset,
 };
 
 /// A row of a table.
@@ -267,6 +267,16 @@ tables! {
         process_id: MaybeId,
         start_tsc: Tick,
         end_tsc: Tick,
+    }
+    /// The capture: one row.
+    Captures = "captures" of Capture, sorted by "first_tsc" = |row| row.first_tsc.unwrap_or_default(), {
+        schema_version: Id,
+        tool_version: Text,
+        tsc_hz: MaybeCount,
+        epoch: Text,
+        first_tsc: MaybeTick,
+        last_tsc: MaybeTick,
+        cpus: Id,
     }
     /// Summaries of cpus, vCPUs and guest processes, for drawing.
     Lod = "lod" of Lod, sorted by "bucket_start_tsc" = |row| row.bucket_start_tsc, {

@@ -1,0 +1,160 @@
+//! Functions that make questions about intervals short.
+//!
+//! All but [`Name::ReasonName`] are another way to write plain SQL, and are replaced by it before a question is planned; so
+//! the engine knows what it knows of that: which pages hold nothing of it, how a join is done best. Times are ticks or nanoseconds, alike in one
+//! call.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, StringArray};
+use arrow::datatypes::{DataType, Field, Int32Type};
+use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
+use datafusion::functions::core::expr_fn::{greatest, least};
+use datafusion::functions_nested::range::range;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+};
+use datafusion::prelude::SessionContext;
+use havana_rows::reason;
+
+/// Makes them known.
+pub(crate) fn register(context: &SessionContext) {
+    for name in Name::ALL {
+        context.register_udf(ScalarUDF::new_from_impl(Short { name, signature: name.signature() }));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Name {
+    OverlapNs,
+    Overlaps,
+    TimeBucket,
+    TimeBuckets,
+    ReasonName,
+}
+
+impl Name {
+    const ALL: [Name; 5] = [Name::OverlapNs, Name::Overlaps, Name::TimeBucket, Name::TimeBuckets, Name::ReasonName];
+
+    fn text(self) -> &'static str {
+        match self {
+            Name::OverlapNs => "overlap_ns",
+            Name::Overlaps => "overlaps",
+            Name::TimeBucket => "time_bucket",
+            Name::TimeBuckets => "time_buckets",
+            Name::ReasonName => "reason_name",
+        }
+    }
+
+    fn signature(self) -> Signature {
+        let time = DataType::Int64;
+        match self {
+            Name::OverlapNs | Name::Overlaps => Signature::exact(vec![time; 4], Volatility::Immutable),
+            // A width is a number or a text such as '1s'.
+            Name::TimeBucket => Signature::any(2, Volatility::Immutable),
+            Name::TimeBuckets => Signature::any(3, Volatility::Immutable),
+            Name::ReasonName => Signature::exact(vec![DataType::Int32], Volatility::Immutable),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Short {
+    name: Name,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Short {
+    fn name(&self) -> &str {
+        self.name.text()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(match self.name {
+            Name::OverlapNs | Name::TimeBucket => DataType::Int64,
+            Name::Overlaps => DataType::Boolean,
+            Name::ReasonName => DataType::Utf8,
+            Name::TimeBuckets => DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true))),
+        })
+    }
+
+    fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        if self.name == Name::ReasonName {
+            return Ok(ExprSimplifyResult::Original(args));
+        }
+        Ok(ExprSimplifyResult::Simplified(match (self.name, <[Expr; 4]>::try_from(args)) {
+            (Name::OverlapNs, Ok([a_start, a_end, b_start, b_end])) => {
+                greatest(vec![least(vec![a_end, b_end]) - greatest(vec![a_start, b_start]), lit(0_i64)])
+            }
+            (Name::Overlaps, Ok([a_start, a_end, b_start, b_end])) => a_start.lt(b_end).and(b_start.lt(a_end)),
+            (Name::TimeBucket, Err(args)) => match <[Expr; 2]>::try_from(args) {
+                Ok([width, time]) => bucket(&width_of(&width)?, time),
+                Err(_) => return internal_err!("time_bucket takes two arguments"),
+            },
+            (Name::TimeBuckets, Err(args)) => match <[Expr; 3]>::try_from(args) {
+                Ok([width, start, end]) => {
+                    let width = width_of(&width)?;
+                    range(bucket(&width, start), end, width)
+                }
+                Err(_) => return internal_err!("time_buckets takes three arguments"),
+            },
+            _ => return internal_err!("{} with a wrong number of arguments", self.name.text()),
+        }))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if self.name != Name::ReasonName {
+            return internal_err!("{} is plain SQL by now", self.name.text());
+        }
+        let rows = args.number_rows;
+        let Some(reasons) = args.args.into_iter().next() else { return internal_err!("reason_name takes an argument") };
+        let reasons = reasons.into_array(rows)?;
+        let names = reasons.as_primitive::<Int32Type>().iter().map(|reason| reason.map(reason::name));
+        Ok(ColumnarValue::Array(Arc::new(names.collect::<StringArray>())))
+    }
+}
+
+/// `time` down to a multiple of `width`, below zero too.
+fn bucket(width: &Expr, time: Expr) -> Expr {
+    let past = (time.clone() % width.clone() + width.clone()) % width.clone();
+    time - past
+}
+
+/// A width as a number: of nanoseconds, where a text says a unit.
+fn width_of(width: &Expr) -> Result<Expr> {
+    let said = match width {
+        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => nanoseconds(text),
+        Expr::Literal(value, _) => value.cast_to(&DataType::Int64).ok().and_then(|value| match value {
+            ScalarValue::Int64(number) => number,
+            _ => None,
+        }),
+        _ => return plan_err!("the width of time buckets is a constant: '100ms', or a number"),
+    };
+    match said.filter(|&width| width > 0) {
+        Some(width) => Ok(lit(width)),
+        None => plan_err!("{width} is no width of a time bucket: write '100ms', or a number above zero"),
+    }
+}
+
+/// `100ms`, `1.5s`, `2 min` in nanoseconds.
+fn nanoseconds(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number: f64 = text[..text.len() - unit.len()].parse().ok()?;
+    let scale = match unit.trim() {
+        "ns" => 1.0,
+        "us" | "µs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" | "min" => 60e9,
+        "h" => 3600e9,
+        _ => return None,
+    };
+    let ns = (number * scale).round();
+    (ns < i64::MAX as f64).then_some(ns as i64)
+}

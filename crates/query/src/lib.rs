@@ -1,0 +1,140 @@
+//! SQL over datasets, on DataFusion.
+//!
+//! ```text
+//! datasets ──► tables ──► DataFusion ──► batches ──► output
+//!              files of    + functions    (Arrow)    table, CSV, JSON, Arrow, Parquet
+//!              all nodes   + interval join
+//! ```
+//!
+//! * [`Session`]: datasets that are open, and may be asked.
+//! * [`questions`]: questions that have a name.
+//! * [`output`]: the forms of an answer.
+//!
+//! This is the only crate that links the engine; the program `havana-sql` is made of it, and `havana sql` starts that.
+#![forbid(unsafe_code)]
+
+mod error;
+mod functions;
+mod interval_join;
+mod meter;
+pub mod output;
+pub mod questions;
+mod tables;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use havana_rows::parquet::Table;
+use havana_store::Dataset;
+
+pub use error::QueryError;
+
+use meter::Meter;
+
+/// Datasets that are open, and may be asked.
+pub struct Session {
+    context: SessionContext,
+    datasets: Vec<Dataset>,
+    meter: Arc<Meter>,
+}
+
+/// What was read of the files for the questions so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    /// Bytes.
+    pub bytes: u64,
+    /// In how many requests.
+    pub requests: u64,
+}
+
+impl Session {
+    /// Opens datasets, each of another capture.
+    ///
+    /// # Errors
+    /// One that is not there, damaged, or of another version; two of one capture.
+    pub fn open(paths: &[PathBuf]) -> Result<Session, QueryError> {
+        let datasets = tables::open(paths)?;
+        let meter = Arc::new(Meter::default());
+        let context = context();
+        functions::register(&context);
+        tables::register(&context, &datasets, &meter)?;
+        Ok(Session { context, datasets, meter })
+    }
+
+    /// Asks a question in SQL.
+    ///
+    /// # Errors
+    /// It is no SQL, or asks for what is not there.
+    pub async fn ask(&self, sql: &str) -> Result<SendableRecordBatchStream, QueryError> {
+        // The files of a dataset are what they are: nothing is written to them.
+        let options = SQLOptions::new().with_allow_dml(false);
+        Ok(self.context.sql_with_options(sql, options).await?.execute_stream().await?)
+    }
+
+    /// What was read so far.
+    pub fn read(&self) -> Read {
+        Read { bytes: self.meter.bytes(), requests: self.meter.requests() }
+    }
+
+    /// The size of all files of the datasets, bytes.
+    pub fn bytes(&self) -> u64 {
+        let tables = self.datasets.iter().flat_map(|dataset| dataset.manifest().tables.values());
+        tables.map(|files| files.bytes).sum()
+    }
+
+    /// The datasets that are open.
+    pub fn datasets(&self) -> &[Dataset] {
+        &self.datasets
+    }
+
+    /// The names that a question may be made of: tables, columns, functions.
+    pub fn names(&self) -> Vec<String> {
+        let tables = Table::ALL.iter().map(|table| table.name().to_string());
+        let columns = Table::ALL
+            .iter()
+            .flat_map(|table| table.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>());
+        let state = self.context.state();
+        let functions = state.scalar_functions().keys().chain(state.aggregate_functions().keys());
+        let functions = functions.chain(state.window_functions().keys()).cloned().collect::<Vec<_>>();
+        let mut names: Vec<String> =
+            tables.chain(columns).chain(functions).chain(tables::KEYS.map(Into::into)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// What who asks should know: tables that a dataset's version did not write yet.
+    pub fn warnings(&self) -> Vec<String> {
+        let lacking = self.datasets.iter().filter_map(|dataset| {
+            let lacks = |table: &&Table| !dataset.manifest().tables.contains_key(table.name());
+            let names: Vec<&str> = Table::ALL.iter().filter(lacks).map(|table| table.name()).collect();
+            let version = &dataset.manifest().tool_version;
+            (!names.is_empty()).then(|| {
+                let (path, names) = (dataset.dir().display(), names.join(", "));
+                format!(
+                    "{path}: written without {names} (havana {version}): no row of it is there; analyze its trace again"
+                )
+            })
+        });
+        lacking.collect()
+    }
+}
+
+/// The engine, with what is ours in it.
+fn context() -> SessionContext {
+    let config = SessionConfig::new().with_information_schema(true);
+    let mut rules = PhysicalOptimizer::new().rules;
+    // Once the smaller side of a join is known, and before partitions are seen to.
+    let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);
+    rules.insert(after, Arc::new(interval_join::OverlapsByIndex));
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_physical_optimizer_rules(rules)
+        .build();
+    SessionContext::new_with_state(state)
+}

@@ -1,0 +1,121 @@
+//! `havana-sql`: SQL over datasets. `havana sql` starts it.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod shell;
+
+use std::fs;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use havana_query::output::{self, Format};
+use havana_query::questions::{QUESTIONS, Question};
+use havana_query::{QueryError, Read as Cost, Session};
+use havana_store::WholeFile;
+
+use cli::{Asked, Cli};
+
+/// What stands for stdin or stdout.
+const STREAM: &str = "-";
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Who reads our output has seen enough: that is no error.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("havana: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    if cli.list {
+        return list(&mut io::stdout());
+    }
+    if let Some(name) = &cli.show {
+        io::stdout().write_all(named(name)?.sql.as_bytes())?;
+        return Ok(());
+    }
+    let (datasets, asked) = cli.words();
+    let session = Session::open(datasets)?;
+    for warning in session.warnings() {
+        eprintln!("havana: {warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let sql = match asked {
+        Asked::Sql(sql) => sql,
+        Asked::File(file) if file == Path::new(STREAM) => io::read_to_string(io::stdin())?,
+        Asked::File(file) => fs::read_to_string(&file).with_context(|| file.display().to_string())?,
+        Asked::Nothing if io::stdin().is_terminal() => return shell::run(&session, &runtime),
+        Asked::Nothing => io::read_to_string(io::stdin().take(MAX_SQL))?,
+    };
+    if sql.trim().is_empty() {
+        bail!("nothing is asked: name SQL, or a question of --list");
+    }
+    runtime.block_on(answer(&session, &sql, cli))
+}
+
+/// A question of this size is none.
+const MAX_SQL: u64 = 1 << 20;
+
+/// Asks, and writes the answer.
+async fn answer(session: &Session, sql: &str, cli: &Cli) -> anyhow::Result<()> {
+    let (begin, before) = (Instant::now(), session.read());
+    let name = cli.output.display().to_string();
+    let format = cli.format.or_else(|| Format::of_name(&name)).unwrap_or(Format::Table);
+    let rows = session.ask(sql).await?;
+    let written = if cli.output == Path::new(STREAM) {
+        output::write(rows, format, true, "stdout", io::stdout()).await?
+    } else {
+        let mut file = WholeFile::create(&cli.output, cli.force)?;
+        let written = output::write(rows, format, false, &name, io::BufWriter::new(&mut file)).await?;
+        file.put()?;
+        written
+    };
+    if written.more {
+        eprintln!("havana: there are more rows than {}: LIMIT them, or write them with --format or -o", written.rows);
+    }
+    if cli.stats {
+        eprintln!("{}", stats(session, before, begin));
+    }
+    Ok(())
+}
+
+/// What a question cost.
+fn stats(session: &Session, before: Cost, begin: Instant) -> String {
+    let read = session.read();
+    format!(
+        "{:.3} s, {:.1} MB read of {:.1} MB, in {} pieces",
+        begin.elapsed().as_secs_f64(),
+        (read.bytes - before.bytes) as f64 / 1e6,
+        session.bytes() as f64 / 1e6,
+        read.requests - before.requests,
+    )
+}
+
+/// Says which questions have a name.
+fn list(out: &mut impl Write) -> anyhow::Result<()> {
+    let width = QUESTIONS.iter().map(|question| question.name.len()).max().unwrap_or_default();
+    for question in QUESTIONS {
+        writeln!(out, "{:width$}  {}", question.name, question.about())?;
+    }
+    Ok(())
+}
+
+fn named(name: &str) -> anyhow::Result<&'static Question> {
+    Question::named(name).with_context(|| format!("{name}: no question is called that; --list says which are"))
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let closed = |kind: io::ErrorKind| kind == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| match cause.downcast_ref::<QueryError>() {
+        Some(QueryError::Write { source: arrow::error::ArrowError::IoError(_, io), .. }) => closed(io.kind()),
+        _ => cause.downcast_ref::<io::Error>().is_some_and(|io| closed(io.kind())),
+    })
+}

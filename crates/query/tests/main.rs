@@ -1,0 +1,9 @@
+//! The program as its users run it, and its answers against those of other engines.
+
+mod common;
+mod engines;
+mod errors;
+mod forms;
+mod functions;
+mod notebook;
+mod reads;
