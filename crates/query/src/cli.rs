@@ -1,5 +1,6 @@
 //! The command line of `havana-sql`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -66,6 +67,15 @@ pub(crate) enum Asked {
 }
 
 impl Cli {
+    /// Reads the command line. SQL may begin with a comment, which is no option: no option has a blank in it.
+    pub(crate) fn of(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        let shield = |word: OsString| match word.to_str() {
+            Some(text) if text.starts_with("--") && text.contains(char::is_whitespace) => format!("\n{text}").into(),
+            _ => word,
+        };
+        Cli::try_parse_from(words.into_iter().map(shield))
+    }
+
     /// The datasets, and what is asked: the last word is a question where it is the name of one, or no file and more than
     /// a word.
     pub(crate) fn words(&self) -> (&[PathBuf], Asked) {
@@ -95,7 +105,7 @@ mod tests {
     use clap::CommandFactory;
 
     fn words(words: &[&str]) -> (Vec<PathBuf>, Asked) {
-        let cli = Cli::try_parse_from([&["havana sql"], words].concat()).unwrap();
+        let cli = Cli::of([&["havana sql"], words].concat().into_iter().map(OsString::from)).unwrap();
         let (datasets, asked) = cli.words();
         (datasets.to_vec(), asked)
     }
@@ -108,6 +118,8 @@ mod tests {
         assert_eq!(words(&["a", "b"]), (vec!["a".into(), "b".into()], Asked::Nothing));
         let named = Question::named("nodes").unwrap().sql.to_string();
         assert_eq!(words(&["a", "nodes"]), (vec!["a".into()], Asked::Sql(named)));
+        let commented = "-- why\nSELECT 1".to_string();
+        assert_eq!(words(&["a", "--stats", &commented, "--format", "csv"]), (vec!["a".into()], Asked::Sql(format!("\n{commented}"))));
         assert_eq!(words(&["a", "-f", "-"]), (vec!["a".into()], Asked::File("-".into())));
         assert_eq!(words(&[]), (vec![], Asked::Nothing));
     }

@@ -126,7 +126,9 @@ impl Session {
 
 /// The engine, with what is ours in it.
 fn context() -> SessionContext {
-    let config = SessionConfig::new().with_information_schema(true);
+    let mut config = SessionConfig::new().with_information_schema(true);
+    // What is read of a file's end at first: most files of a dataset are small.
+    config.options_mut().execution.parquet.metadata_size_hint = Some(64 << 10);
     let mut rules = PhysicalOptimizer::new().rules;
     // Once the smaller side of a join is known, and before partitions are seen to.
     let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);

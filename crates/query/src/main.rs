@@ -4,6 +4,7 @@
 mod cli;
 mod shell;
 
+use std::env;
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
@@ -11,7 +12,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use clap::Parser;
 use havana_query::output::{self, Format};
 use havana_query::questions::{QUESTIONS, Question};
 use havana_query::{QueryError, Read as Cost, Session};
@@ -23,7 +23,8 @@ use cli::{Asked, Cli};
 const STREAM: &str = "-";
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    let cli = Cli::of(env::args_os()).unwrap_or_else(|error| error.exit());
+    match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         // Who reads our output has seen enough: that is no error.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,

@@ -101,6 +101,7 @@ class Spark:
             "spark.sql.shuffle.partitions": "2",
             "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
             "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
         }
         builder = SparkSession.builder.master("local[2]").appName("engines")
         for key, value in settings.items():
