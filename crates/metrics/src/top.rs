@@ -1,0 +1,163 @@
+//! What frames add up to.
+//!
+//! Series are bounded. Who is gone, as `top` forgets it, goes from here too; should it come again, it counts from
+//! nothing, which Prometheus takes for a restart. Guest processes are told by their rank in each window and not by their
+//! page tables: those come and go, and Prometheus would keep each for good. Of the host's processes and threads that took
+//! time some are told by name, the others together.
+
+use std::collections::BTreeSet;
+
+use havana_capture::host::cpu_time;
+use havana_live::{By, CpuFrame, Frame, States, VmFrame};
+use havana_rows::LossCause;
+
+use crate::families as f;
+use crate::sheet::Sheet;
+
+/// So many of the host's processes and threads are told by name.
+const TAKERS: usize = 64;
+/// And so many guest processes of a VM by rank.
+const RANKS: [&str; 3] = ["1", "2", "3"];
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub struct Top {
+    node: String,
+    sheet: Sheet,
+    vms: BTreeSet<String>,
+    /// Of the host, who took time.
+    takers: BTreeSet<String>,
+}
+
+impl Top {
+    /// Adds a frame. One whose ticks cannot be told in seconds is passed over.
+    pub fn hear(&mut self, frame: &Frame) {
+        let Some(hz) = frame.tsc_hz.filter(|hz| *hz > 0) else { return };
+        let seconds = |ticks: i64| ticks as f64 / hz as f64;
+        self.node = frame.node.clone().unwrap_or_else(|| "unknown".into());
+        self.forget(frame);
+        for cpu in &frame.cpus {
+            let CpuFrame { cpu, guest, hypervisor, host, idle, lost, unknown } = *cpu;
+            let states = [
+                ("guest", guest),
+                ("hypervisor", hypervisor),
+                ("host", host),
+                ("idle", idle),
+                ("lost", lost),
+                ("unknown", unknown),
+            ];
+            for (state, ticks) in states {
+                self.sheet.add(&f::CPU_SECONDS, &[&cpu.to_string(), state], seconds(ticks));
+            }
+        }
+        for vm in &frame.vms {
+            self.hear_vm(frame, vm, seconds);
+        }
+        for cause in LossCause::ALL {
+            let lost = frame.losses.iter().find(|lost| lost.cause == cause.name());
+            self.sheet.add(&f::LOST_SECONDS, &[cause.name()], lost.map_or(0.0, |lost| seconds(lost.ticks)));
+            self.sheet.add(&f::LOSSES, &[cause.name()], lost.map_or(0.0, |lost| lost.count as f64));
+        }
+        self.sheet.add(&f::NAMELESS_SECONDS, &[], seconds(frame.nameless_guest));
+        self.sheet.set(&f::VMS, &[], frame.vms.iter().filter(|vm| vm.seen).count() as f64);
+        self.sheet.add(&f::TOP_WINDOWS, &[], 1.0);
+        self.sheet.add(&f::TOP_SECONDS, &[], seconds(frame.ticks()));
+        self.sheet.add(&f::TOP_BYTES, &[], frame.cost.bytes as f64);
+        self.sheet.add(&f::TOP_ANALYSIS, &[], frame.cost.seconds);
+        self.sheet.set(&f::TOP_CPU, &[], cpu_time().as_secs_f64());
+        if let Some(ns) = frame.wall_ns {
+            self.sheet.set(&f::TOP_END, &[], ns as f64 / 1e9);
+        }
+    }
+
+    /// VMs that are not known any more; and what they were called before.
+    fn forget(&mut self, frame: &Frame) {
+        let vms: BTreeSet<String> = frame.vms.iter().map(name).collect();
+        if vms != self.vms {
+            self.sheet.keep("vm", |_, _, vm| vms.contains(vm));
+            self.sheet.keep("by", |_, labels, by| labels[1] != VM || vms.contains(by));
+            self.vms = vms;
+        }
+        self.sheet.keep("pid", |_, _, _| false);
+    }
+
+    fn hear_vm(&mut self, frame: &Frame, vm: &VmFrame, seconds: impl Fn(i64) -> f64) {
+        let name = &*name(vm);
+        let pid = vm.pid.map_or_else(String::new, |pid| pid.to_string());
+        self.sheet.set(&f::VM_INFO, &[name, vm.uuid.as_deref().unwrap_or_default(), &pid], 1.0);
+        for vcpu in &vm.vcpus {
+            let number = &*vcpu.number.to_string();
+            let States { guest, hypervisor, preempted, waiting, off_cpu, lost, unknown, unseen, inferred } =
+                vcpu.states;
+            let states = [
+                ("guest", guest),
+                ("hypervisor", hypervisor),
+                ("preempted", preempted),
+                ("waiting", waiting),
+                ("off_cpu", off_cpu),
+                ("lost", lost),
+                ("unknown", unknown),
+                ("unseen", unseen),
+            ];
+            for (state, ticks) in states {
+                self.sheet.add(&f::VCPU_SECONDS, &[name, number, state], seconds(ticks));
+            }
+            self.sheet.add(&f::VCPU_INFERRED, &[name, number], seconds(inferred));
+            self.sheet.add(&f::VCPU_EXITS, &[name, number], vcpu.exits as f64);
+        }
+        let told: u64 = vm.reasons.iter().map(|(_, exits)| exits).sum();
+        for (reason, exits) in &vm.reasons {
+            self.sheet.add(&f::VM_EXITS, &[name, reason], *exits as f64);
+        }
+        self.sheet.add(&f::VM_EXITS, &[name, "untold"], vm.exits.saturating_sub(told) as f64);
+        for taken in &vm.taken {
+            let (kind, by) = self.taker(frame, &taken.by);
+            self.sheet.add(&f::STOLEN_SECONDS, &[name, kind, &by], seconds(taken.ticks));
+        }
+        for (at, process) in vm.processes.iter().enumerate() {
+            let rank = RANKS.get(at).copied().unwrap_or("rest");
+            self.sheet.add(&f::PROCESS_SECONDS, &[name, rank], seconds(process.ticks));
+        }
+    }
+
+    /// What kind it is that took time, and what it is called.
+    fn taker(&mut self, frame: &Frame, by: &By) -> (&'static str, String) {
+        let (kind, by) = match by {
+            By::Vm { number, name: label } => {
+                let vm = frame.vms.iter().find(|vm| vm.number == *number);
+                return (VM, vm.map_or_else(|| label.clone(), name));
+            }
+            By::Host { name, .. } => ("process", name.as_deref()),
+            By::Thread { name, .. } => ("thread", name.as_deref().map(class)),
+        };
+        let by = by.filter(|by| !by.is_empty()).unwrap_or("unnamed");
+        if !self.takers.contains(by) {
+            if self.takers.len() >= TAKERS {
+                return (kind, "other".into());
+            }
+            self.takers.insert(by.to_owned());
+        }
+        (kind, by.to_owned())
+    }
+
+    /// As Prometheus reads it.
+    pub fn text(&self) -> String {
+        self.sheet.text(&self.node)
+    }
+}
+
+/// A taker that is a VM.
+const VM: &str = "vm";
+
+/// What a VM is called here: its name, else its UUID, else its number.
+fn name(vm: &VmFrame) -> String {
+    vm.name.clone().or_else(|| vm.uuid.clone()).unwrap_or_else(|| vm.label())
+}
+
+/// Threads of the kernel that do one thing, such as `kworker/0:1H` and `kworker/u8:2`, or `vhost-4711`.
+fn class(thread: &str) -> &str {
+    match thread.split_once('/') {
+        Some((class, _)) => class,
+        None => thread.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-'),
+    }
+}
