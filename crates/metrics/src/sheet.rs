@@ -53,8 +53,9 @@ impl Sheet {
         }
     }
 
-    /// All of it, of this node.
+    /// All of it, of this node: one without a name is `unknown`, as in a dataset.
     pub(crate) fn text(&self, node: &str) -> String {
+        let node = if node.is_empty() { "unknown" } else { node };
         let mut out = String::new();
         for (family, samples) in self.families.values().filter(|(_, samples)| !samples.is_empty()) {
             let Family { name, kind, labels, help } = family;

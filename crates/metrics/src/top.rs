@@ -34,7 +34,7 @@ impl Top {
     pub fn hear(&mut self, frame: &Frame) {
         let Some(hz) = frame.tsc_hz.filter(|hz| *hz > 0) else { return };
         let seconds = |ticks: i64| ticks as f64 / hz as f64;
-        self.node = frame.node.clone().unwrap_or_else(|| "unknown".into());
+        self.node = frame.node.clone().unwrap_or_default();
         self.forget(frame);
         for cpu in &frame.cpus {
             let CpuFrame { cpu, guest, hypervisor, host, idle, lost, unknown } = *cpu;
@@ -159,5 +159,135 @@ fn class(thread: &str) -> &str {
     match thread.split_once('/') {
         Some((class, _)) => class,
         None => thread.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use havana_live::{Cost, ProcessFrame, Taken, VcpuFrame};
+
+    use super::*;
+
+    /// A window of a second, of a kHz.
+    fn frame(vms: Vec<VmFrame>) -> Frame {
+        Frame {
+            number: 1,
+            node: Some("n".into()),
+            start_tsc: 5_000,
+            end_tsc: 6_000,
+            tsc_hz: Some(1_000),
+            since: None,
+            wall_ns: None,
+            cpus: Vec::new(),
+            vms,
+            nameless_guest: 0,
+            losses: Vec::new(),
+            says: Vec::new(),
+            cost: Cost::default(),
+        }
+    }
+
+    /// A VM of one vCPU that was in its guest for so many ticks.
+    fn vm(number: u32, name: Option<&str>, guest: i64, taken: &[By]) -> VmFrame {
+        let taken: Vec<Taken> = taken.iter().map(|by| Taken { by: by.clone(), ticks: 500 }).collect();
+        let states = States { guest, unseen: 1_000 - guest, ..States::default() };
+        VmFrame {
+            number,
+            name: name.map(Into::into),
+            uuid: None,
+            pid: None,
+            host_cr3: 0x1000,
+            seen: true,
+            guest,
+            hypervisor: 0,
+            states,
+            exits: 3,
+            reasons: vec![("HLT".into(), 2)],
+            vcpus: vec![VcpuFrame { number: 0, vmcs: 0x10, tid: None, states, exits: 3, taken: taken.clone() }],
+            processes: (0..5).map(|at| ProcessFrame { cr3: at << 12, ticks: 50 - at }).collect(),
+            taken,
+        }
+    }
+
+    fn by(number: u32, name: &str) -> By {
+        By::Vm { number, name: name.into() }
+    }
+
+    /// Values of a family, by the labels behind the node.
+    fn told(top: &Top, family: &str) -> Vec<(String, f64)> {
+        let text = top.text();
+        let of = |line: &str| {
+            let (labels, value) = line.strip_prefix(family)?.strip_prefix("{node=\"n\",")?.split_once("} ")?;
+            Some((labels.replace('"', ""), value.parse().unwrap()))
+        };
+        text.lines().filter_map(of).collect()
+    }
+
+    fn pairs<const N: usize>(pairs: [(&str, f64); N]) -> Vec<(String, f64)> {
+        pairs.map(|(labels, value)| (labels.to_owned(), value)).into()
+    }
+
+    #[test]
+    fn frames_are_added_up() {
+        let mut top = Top::default();
+        for _ in 0..2 {
+            top.hear(&frame(vec![vm(0, Some("a"), 250, &[by(1, "b")]), vm(1, Some("b"), 500, &[])]));
+        }
+        assert_eq!(told(&top, "havana_vcpu_exits_total"), pairs([("vm=a,vcpu=0", 6.0), ("vm=b,vcpu=0", 6.0)]));
+        let exits = told(&top, "havana_vm_exits_total");
+        assert_eq!(exits[..2], pairs([("vm=a,reason=HLT", 4.0), ("vm=a,reason=untold", 2.0)]));
+        assert_eq!(told(&top, "havana_stolen_seconds_total"), pairs([("vm=a,by_kind=vm,by=b", 1.0)]));
+        let ranks = [("vm=a,rank=1", 0.1), ("vm=a,rank=2", 0.098), ("vm=a,rank=3", 0.096), ("vm=a,rank=rest", 0.186)];
+        for (is, due) in told(&top, "havana_vm_process_seconds_total").iter().zip(ranks) {
+            assert!(is.0 == due.0 && (is.1 - due.1).abs() < 1e-12, "{is:?}");
+        }
+        // One of no known rate.
+        top.hear(&Frame { tsc_hz: None, ..frame(Vec::new()) });
+        assert!(top.text().contains("havana_top_windows_total{node=\"n\"} 2\n"));
+    }
+
+    #[test]
+    fn who_is_gone_goes_and_counts_anew() {
+        let mut top = Top::default();
+        let both = || frame(vec![vm(0, Some("a"), 250, &[by(1, "b")]), vm(1, Some("b"), 500, &[by(0, "a")])]);
+        top.hear(&both());
+        top.hear(&frame(vec![vm(0, Some("a"), 250, &[])]));
+        assert!(!top.text().contains("\"b\""), "{}", top.text());
+        top.hear(&both());
+        let guest =
+            told(&top, "havana_vcpu_seconds_total").into_iter().filter(|(labels, _)| labels.ends_with("=guest"));
+        assert_eq!(guest.map(|(_, seconds)| seconds).collect::<Vec<_>>(), [0.75, 0.5]);
+    }
+
+    #[test]
+    fn a_name_may_come_late_and_belong_to_two() {
+        let mut top = Top::default();
+        top.hear(&frame(vec![vm(7, None, 250, &[])]));
+        assert_eq!(told(&top, "havana_vcpu_exits_total"), pairs([("vm=vm 7,vcpu=0", 3.0)]));
+        // It was started again; the one before is not forgotten yet.
+        top.hear(&frame(vec![vm(7, Some("web"), 250, &[]), vm(8, Some("web"), 250, &[by(7, "web")])]));
+        assert_eq!(told(&top, "havana_vcpu_exits_total"), pairs([("vm=web,vcpu=0", 6.0)]));
+        assert_eq!(told(&top, "havana_stolen_seconds_total"), pairs([("vm=web,by_kind=vm,by=web", 0.5)]));
+    }
+
+    #[test]
+    fn takers_of_the_host_are_so_many() {
+        let process = |at: usize| By::Host { cr3: 0, name: Some(format!("cc{at}x")) };
+        let mut top = Top::default();
+        for at in 0..100 {
+            let thread = By::Thread { tid: Some(1), name: Some(format!("kworker/{at}:1")) };
+            top.hear(&frame(vec![vm(0, None, 0, &[thread, process(at)])]));
+        }
+        let told = told(&top, "havana_stolen_seconds_total");
+        assert_eq!(told.len(), TAKERS + 1);
+        assert!(told.contains(&("vm=vm 0,by_kind=thread,by=kworker".into(), 50.0)), "{told:?}");
+        assert!(told.contains(&("vm=vm 0,by_kind=process,by=other".into(), 18.5)), "{told:?}");
+    }
+
+    #[test]
+    fn threads_that_do_one_thing() {
+        let names =
+            ["kworker/0:1H-kblockd", "kworker/u8:2", "vhost-4711", "kswapd0", "rcu_preempt", "jbd2/sda1-8", "7"];
+        assert_eq!(names.map(class), ["kworker", "kworker", "vhost", "kswapd", "rcu_preempt", "jbd2", ""]);
     }
 }
