@@ -58,7 +58,7 @@ families! {
     VM_EXITS = Counter "havana_vm_exits_total" ["vm", "reason"]
         "VM exits by basic exit reason; untold where the trace does not say it.";
     STOLEN_SECONDS = Counter "havana_stolen_seconds_total" ["vm", "by_kind", "by"]
-        "Time in which vCPUs of the VM were preempted, by who had their cpu: a vm, a process of the host, a kernel thread.";
+        "Time in which vCPUs of the VM were preempted, by who had their cpu: a vm, a process of the host, a kernel's thread, other.";
     PROCESS_SECONDS = Counter "havana_vm_process_seconds_total" ["vm", "rank"]
         "Time in the guest of the VM's busiest, second and third busiest process of each window, and of the rest.";
     NAMELESS_SECONDS = Counter "havana_nameless_guest_seconds_total" []
