@@ -149,6 +149,6 @@ mod tests {
             .map(|f| format!("| `{}` | {} | {} | {} |", f.name, f.kind.name(), f.labels.join(", "), f.help))
             .collect();
         let text = due.join("\n");
-        assert_eq!(listed, due, "docs/metrics.md should have these rows:\n{text}");
+        assert!(listed == due, "docs/metrics.md should have these rows:\n{text}");
     }
 }
