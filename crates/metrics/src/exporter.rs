@@ -1,17 +1,20 @@
 //! Who answers, or writes the file, while the others work: a thread of its own.
 //!
-//! One request a connection, and few connections: who asks slowly, or does not read, is hung up on. A file is renamed
-//! into place, so that who reads it sees all of it.
+//! One request a connection, and few connections: who asks slowly, or does not read, is hung up on. On loopback any process
+//! of this machine may ask, but no page of another site that a browser shows: such a page reaches us under its own name (DNS
+//! rebinding). A file is renamed into place, so that who reads it sees all of it.
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -35,6 +38,13 @@ const PATH: &str = "/metrics";
 /// The text of the metrics, as they are when it is asked for.
 type Text = Arc<dyn Fn() -> String + Send + Sync>;
 
+/// What is served, and to whom.
+struct Served {
+    text: Text,
+    /// To who is on this machine.
+    loopback: bool,
+}
+
 /// Tells metrics until it goes.
 #[derive(Debug)]
 pub struct Exporter {
@@ -57,7 +67,8 @@ impl Exporter {
                 let listener = TcpListener::bind(address).map_err(fail)?;
                 listener.set_nonblocking(true).map_err(fail)?;
                 let at: SocketAddr = listener.local_addr().map_err(fail)?;
-                Self::of(format!("http://{at}{PATH}"), runtime, answer(listener, text), || {})
+                let served = Arc::new(Served { text, loopback: at.ip().is_loopback() });
+                Self::of(format!("http://{at}{PATH}"), runtime, answer(listener, served), || {})
             }
             Target::File(path) => {
                 write(path, &text()).map_err(|source| MetricsError::Write { path: path.clone(), source })?;
@@ -121,14 +132,14 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     written
 }
 
-async fn answer(listener: TcpListener, text: Text) {
+async fn answer(listener: TcpListener, served: Arc<Served>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = serve(stream, Arc::clone(&text));
+                let connection = serve(stream, Arc::clone(&served));
                 tokio::spawn(async move {
                     let _ = tokio::time::timeout(LONGEST, connection).await;
                     drop(place);
@@ -141,9 +152,9 @@ async fn answer(listener: TcpListener, text: Text) {
 }
 
 /// One request.
-async fn serve(stream: TcpStream, text: Text) {
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let answer = respond(request.method(), request.uri().path(), &text);
+async fn serve(stream: TcpStream, served: Arc<Served>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = served.respond(&request);
         async { Ok::<_, Infallible>(answer) }
     });
     let connection = http1::Builder::new()
@@ -155,22 +166,34 @@ async fn serve(stream: TcpStream, text: Text) {
     let _ = connection.await;
 }
 
-fn respond(method: &Method, path: &str, text: &Text) -> Response<String> {
-    let (status, kind, body) = match (path, method) {
-        (PATH, &Method::GET | &Method::HEAD) => (StatusCode::OK, sheet::CONTENT_TYPE, text()),
-        (PATH, _) => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, format!("{PATH} can be read, and no more\n")),
-        _ => (StatusCode::NOT_FOUND, PLAIN, format!("metrics are at {PATH}\n")),
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+impl Served {
+    fn respond(&self, request: &Request<Incoming>) -> Response<String> {
+        let host = request.headers().get(HOST).map(HeaderValue::to_str);
+        let (status, body) = match (request.uri().path(), request.method()) {
+            _ if self.loopback && host.is_some_and(|host| !host.is_ok_and(is_loopback)) => {
+                (StatusCode::FORBIDDEN, "this answers to the name of this machine's loopback only\n".into())
+            }
+            (PATH, &Method::GET | &Method::HEAD) => (StatusCode::OK, (self.text)()),
+            (PATH, _) => (StatusCode::METHOD_NOT_ALLOWED, format!("{PATH} can be read, and no more\n")),
+            _ => (StatusCode::NOT_FOUND, format!("metrics are at {PATH}\n")),
+        };
+        let kind = if status == StatusCode::OK { sheet::CONTENT_TYPE } else { "text/plain; charset=utf-8" };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
     }
-    response
 }
 
-const PLAIN: &str = "text/plain; charset=utf-8";
+/// Whether a Host is this machine's loopback, at whatever port: that may be another end of a tunnel.
+fn is_loopback(host: &str) -> bool {
+    let Ok(host) = host.parse::<Authority>() else { return false };
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    name.parse::<IpAddr>().map_or(name.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
+}
 
 #[cfg(test)]
 mod tests {
@@ -203,7 +226,7 @@ mod tests {
     #[test]
     fn who_asks_is_answered() {
         let (exporter, address) = listening();
-        let get = |line: &str| ask(&address, &format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let get = |line: &str| ask(&address, &format!("{line} HTTP/1.1\r\nHost: localhost:1\r\n\r\n"));
         for at in 0..2 {
             let told = get("GET /metrics?a=b");
             assert!(
@@ -223,6 +246,19 @@ mod tests {
         assert!(long.starts_with("HTTP/1.1 431 "), "{long}");
         drop(exporter);
         assert!(TcpStream::connect(&address).is_err(), "nobody listens any more");
+    }
+
+    #[test]
+    fn on_loopback_it_answers_to_its_own_names_only() {
+        let (_exporter, address) = listening();
+        let status =
+            |host: &str| ask(&address, &format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n"))[9..12].to_owned();
+        for host in [&*address, "localhost", "LOCALHOST:7", "127.1.2.3:7000", "[::1]:7000"] {
+            assert_eq!(status(host), "200", "{host}");
+        }
+        for host in ["evil.example", "localhost.evil:7000", "10.0.0.1:7000", "a b", ""] {
+            assert_eq!(status(host), "403", "{host}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use havana_metrics::{Exporter, RECORD, Record, TOP};
 use havana_trace::perf_data::{CostNote, CpuCost};
 use serde_json::Value;
 
-use super::{each, get, tool, top};
+use super::{Running, each, free_address, get, tool, top};
 use crate::cli::scratch;
 use crate::common::{python_with, recording};
 
@@ -47,16 +47,6 @@ fn docs(file: &str) -> PathBuf {
 
 fn dashboard() -> Value {
     serde_json::from_str(&std::fs::read_to_string(docs("havana.json")).unwrap()).unwrap()
-}
-
-/// A program that is ended when it goes.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Panels, and their queries.
@@ -113,8 +103,7 @@ fn each_panel_has_data() {
         ),
     )
     .unwrap();
-    // One that is free now.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let address = free_address();
     let log = dir.path().join("log");
     let _prometheus = Running(
         prometheus
@@ -151,7 +140,7 @@ fn each_panel_has_data() {
         let due: &[&str] = if label == "node" { &["kvm-07", "unknown"] } else { &["vma", odd] };
         assert!(due.iter().all(|due| found.iter().any(|value| value == due)), "{label}: {found:?}");
     }
-    // All of them are there, and of the type that was said.
+    // All of them are there.
     let known = wait("/api/v1/label/__name__/values");
     for family in TOP.iter().chain(RECORD).filter(|family| family.name != "havana_top_window_end_timestamp_seconds") {
         assert!(known.iter().any(|name| name == family.name), "{} is not known", family.name);
@@ -183,6 +172,18 @@ fn queries_name_what_there_is() {
 fn promtool_takes_the_alerts() {
     let Some(mut promtool) = tool("promtool_takes_the_alerts", "promtool") else { return };
     let done = promtool.args(["check", "rules"]).arg(docs("alerts.yml")).output().unwrap();
+    let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+    assert!(done.status.success() && said.contains("SUCCESS"), "{said}");
+}
+
+#[test]
+fn alerts_fire_when_they_should() {
+    let Some(mut promtool) = tool("alerts_fire_when_they_should", "promtool") else { return };
+    let dir = scratch();
+    std::fs::copy(docs("alerts.yml"), dir.path().join("alerts.yml")).unwrap();
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/metrics/alerts.yml");
+    std::fs::copy(cases, dir.path().join("cases.yml")).unwrap();
+    let done = promtool.args(["test", "rules"]).arg(dir.path().join("cases.yml")).output().unwrap();
     let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
     assert!(done.status.success() && said.contains("SUCCESS"), "{said}");
 }

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -20,8 +21,23 @@ fn tool(test: &str, name: &str) -> Option<Command> {
     if Command::new(name).arg("--version").output().is_ok_and(|done| done.status.success()) {
         return Some(Command::new(name));
     }
-    skipped(test, &format!("there is no {name} (Debian package prometheus)"));
+    skipped(test, &format!("there is no {name} (Debian packages prometheus, prometheus-node-exporter)"));
     None
+}
+
+/// A program that is ended when it goes.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An address at which nobody listens now.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// What promtool says of metrics: nothing is good.
@@ -222,7 +238,7 @@ fn counters_only_grow_while_it_runs() {
         }
         windows.extend(now.get("havana_top_windows_total{node=\"unknown\"}").map(|windows| *windows as u64));
         (last, text) = (now, told);
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     assert!(child.wait().unwrap().success());
     windows.dedup();
@@ -238,6 +254,35 @@ fn counters_only_grow_while_it_runs() {
 fn what_the_recorder_tells_is_as_prometheus_wants_it() {
     let Some(mut promtool) = tool("what_the_recorder_tells", "promtool") else { return };
     assert_eq!(lint(&mut promtool, &dashboard::record(7).text()), "");
+}
+
+#[test]
+fn the_textfile_collector_reads_the_file() {
+    let Some(mut collector) = tool("the_textfile_collector_reads_the_file", "prometheus-node-exporter") else { return };
+    let dir = scratch();
+    let (_, text) = both(&recording("steal-two-hogs"), "250ms");
+    std::fs::write(dir.path().join("top.prom"), &text).unwrap();
+    std::fs::write(dir.path().join("record.prom"), dashboard::record(7).text()).unwrap();
+    let address = free_address();
+    let child = collector
+        .args(["--collector.disable-defaults", "--collector.textfile"])
+        .arg(format!("--collector.textfile.directory={}", dir.path().display()))
+        .arg(format!("--web.listen-address={address}"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _child = Running(child);
+    let began = Instant::now();
+    let told = loop {
+        match get(&address, "/metrics") {
+            Some((200, told)) => break told,
+            _ => assert!(began.elapsed() < Duration::from_secs(30), "it does not answer"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(told.contains("\nnode_textfile_scrape_error 0\n"), "{told}");
+    let samples = |text: &str| text.lines().filter(|line| line.starts_with("havana_")).count();
+    assert_eq!(samples(&told), samples(&text) + samples(&dashboard::record(7).text()));
 }
 
 #[test]
