@@ -44,13 +44,18 @@ impl Sheet {
         *self.sample(family, labels) = value;
     }
 
-    /// Keeps only samples of which `keep` says so, by the values of this label.
-    pub(crate) fn keep(&mut self, label: &str, mut keep: impl FnMut(&'static Family, &[String], &str) -> bool) {
+    /// Keeps, of what has this label, only samples of whose value `keep` says so.
+    pub(crate) fn keep(&mut self, label: &str, keep: impl Fn(&str) -> bool) {
         for (family, samples) in self.families.values_mut() {
             if let Some(at) = family.labels.iter().position(|name| *name == label) {
-                samples.retain(|values, _| keep(family, values, &values[at]));
+                samples.retain(|values, _| keep(&values[at]));
             }
         }
+    }
+
+    /// Nothing is known of it.
+    pub(crate) fn clear(&mut self, family: &'static Family) {
+        self.families.remove(family.name);
     }
 
     /// All of it, of this node: one without a name is `unknown`, as in a dataset.
@@ -89,7 +94,7 @@ fn escape(out: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::families::{LOSSES, TOP_WINDOWS, VCPU_EXITS, VMS};
+    use crate::families::{LOSSES, TOP_END, TOP_WINDOWS, VCPU_EXITS, VMS};
 
     #[test]
     fn as_prometheus_reads_it() {
@@ -101,7 +106,9 @@ mod tests {
         sheet.add(&VCPU_EXITS, &["web", "1"], 0.0);
         sheet.add(&LOSSES, &["gap"], 1e21);
         sheet.add(&TOP_WINDOWS, &[], -1.0);
-        sheet.keep("cause", |_, _, _| false);
+        sheet.keep("cause", |cause| cause != "gap");
+        sheet.set(&TOP_END, &[], 1.0);
+        sheet.clear(&TOP_END);
         assert_eq!(
             sheet.text("kvm-07"),
             r#"# HELP havana_top_windows_total Windows that were looked at.

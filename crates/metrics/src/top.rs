@@ -22,7 +22,7 @@ const WORTH_A_NAME: f64 = 0.01;
 const RANKS: [&str; 3] = ["1", "2", "3"];
 
 /// What was seen so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Top {
     node: String,
     sheet: Sheet,
@@ -78,16 +78,17 @@ impl Top {
     /// VMs that are not known any more; and what they were called before.
     fn forget(&mut self, frame: &Frame) {
         let vms: BTreeSet<String> = frame.vms.iter().map(name).collect();
-        if vms != self.vms {
-            self.sheet.keep("vm", |_, _, vm| vms.contains(vm));
-            self.sheet.keep("by", |_, labels, by| labels[1] != VM || vms.contains(by));
-            self.takers.retain(|vm, _| vms.contains(vm));
+        let gone = &self.vms - &vms;
+        if !gone.is_empty() {
+            self.sheet.keep("vm", |vm| !gone.contains(vm));
+            self.sheet.keep("by", |by| !gone.contains(by));
+            self.takers.retain(|vm, _| !gone.contains(vm));
             for takers in self.takers.values_mut() {
-                takers.retain(|(kind, by)| *kind != VM || vms.contains(by));
+                takers.retain(|(_, by)| !gone.contains(by));
             }
-            self.vms = vms;
         }
-        self.sheet.keep("pid", |_, _, _| false);
+        self.vms = vms;
+        self.sheet.clear(&f::VM_INFO);
     }
 
     fn hear_vm(&mut self, frame: &Frame, vm: &VmFrame, seconds: impl Fn(i64) -> f64) {
@@ -144,14 +145,11 @@ impl Top {
     }
 }
 
-/// A taker that is a VM.
-const VM: &str = "vm";
-
 fn taker(frame: &Frame, by: &By) -> Taker {
     let (kind, by) = match by {
         By::Vm { number, name: label } => {
             let vm = frame.vms.iter().find(|vm| vm.number == *number);
-            return (VM, vm.map_or_else(|| label.clone(), name));
+            return ("vm", vm.map_or_else(|| label.clone(), name));
         }
         By::Host { name, .. } => ("process", name.as_deref()),
         By::Thread { name, .. } => ("thread", name.as_deref().map(class)),

@@ -37,7 +37,8 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     let host = Host::here();
     let node = host.name();
     let mut recorder = Recorder::new(host, options).map_err(with_doctor)?;
-    let metrics = Metrics::start(args.metrics.as_ref(), told(node, &recorder), havana_metrics::Record::text)?;
+    let metrics =
+        Metrics::start(args.metrics.as_ref(), args.quiet, told(node, &recorder), havana_metrics::Record::text)?;
     for warning in recorder.warnings() {
         say(&format!("warning: {warning}"));
     }

@@ -84,7 +84,8 @@ fn replay(args: &Top, names: &Names) -> anyhow::Result<()> {
 
 /// Shows them, and tells Prometheus where that is wanted.
 fn watch(args: &Top, windows: impl Windows + Send, names: &Names, pace: Option<Pace>) -> anyhow::Result<()> {
-    let metrics = Metrics::start(args.metrics.as_ref(), havana_metrics::Top::default(), havana_metrics::Top::text)?;
+    let metrics =
+        Metrics::start(args.metrics.as_ref(), false, havana_metrics::Top::default(), havana_metrics::Top::text)?;
     let hear = |frame: &Frame| {
         if let Some(metrics) = &metrics {
             metrics.tell(|told| told.hear(frame));
