@@ -22,7 +22,7 @@ pub mod workload;
 
 pub use error::CaptureError;
 pub use host::Host;
-pub use recorder::{Options, Recorder, Summary, Tell};
+pub use recorder::{Counted, Options, Recorder, Summary, Tell};
 pub use settings::{Lack, Mode, Precision, Settings};
 pub use signals::{Signal, Signals};
 pub use watch::Condition;

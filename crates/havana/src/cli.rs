@@ -27,6 +27,7 @@ Examples:
   havana record -o web.data -- sleep 10           while a command runs
   havana record --rotate-time 10m --max-size 20G --zstd -o /var/lib/havana/trace.data
   havana record --mode snapshot --on 'cpu>40' --on exit:web-2
+  havana record --rotate-time 10m --max-size 20G --metrics 127.0.0.1:9117
   havana record -o - | ssh desk havana analyze - -o kvm-07.havana
   pkill -USR2 havana                              a snapshot, now")]
     Record(Record),
@@ -98,6 +99,7 @@ Examples:
   havana top                                      this host, live
   havana top --plain --frames 5 --interval 2s     five blocks of text
   havana top --json | jq '.vms[] | {name, exits}'
+  havana top --plain --metrics 127.0.0.1:9117 > /dev/null    for Prometheus
   havana top --from perf.data --speed 10          a recorded trace, ten times as fast as it was
   havana top --from capture/ --speed max --plain  all of it, at once")]
     Top(Top),
@@ -238,6 +240,9 @@ pub(crate) struct Record {
     /// load>N, file:PATH (appears), exit:VM (again for more)
     #[arg(long, value_name = "CONDITION")]
     pub(crate) on: Vec<havana_capture::Condition>,
+    /// Tell Prometheus what is counted: at this address, or in this file, of node_exporter's textfile collector
+    #[arg(long, value_name = "ADDRESS:PORT|FILE.prom")]
+    pub(crate) metrics: Option<havana_metrics::Target>,
     /// Write nothing on stderr but warnings
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -579,6 +584,9 @@ pub(crate) struct Top {
     /// What VMs are called: a VMM a line, as ps -eo pid,args prints them, or TOML
     #[arg(long, value_name = "FILE")]
     pub(crate) names: Option<PathBuf>,
+    /// Tell Prometheus what all frames add up to: at this address, or in this file, of node_exporter's textfile collector
+    #[arg(long, value_name = "ADDRESS:PORT|FILE.prom")]
+    pub(crate) metrics: Option<havana_metrics::Target>,
     /// Of this host: only these cpus, such as 0-3,8
     #[arg(long, value_name = "LIST", value_parser = cpus, conflicts_with = "from")]
     pub(crate) cpus: Option<Cpus>,

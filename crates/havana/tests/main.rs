@@ -10,6 +10,7 @@
 //! | [`doctor`] | what it says of the machine that it runs on |
 //! | [`overhead`] | the experiment of what recording costs, with what this host has |
 //! | [`top`] | frames of recorded traces, and what is refused |
+//! | [`metrics`] | what Prometheus is told, against frames, the dataset and Prometheus itself; the dashboard |
 //! | [`fit`] | simulated nodes that are fitted to captures, against these |
 //! | [`simulated`] | nodes that are simulated, whose truth is exact too |
 //! | [`found`] | what is found in captures, against who had the cpu; who took whose time; how long a wake-up may have waited |
@@ -35,6 +36,7 @@ mod diff;
 mod doctor;
 mod fit;
 mod found;
+mod metrics;
 mod often;
 mod overhead;
 mod perf;

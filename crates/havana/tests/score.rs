@@ -15,17 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::truth::{text, untied};
-use crate::common::{analyze, at_hand, recording, skipped};
-
-fn python(test: &str) -> Option<String> {
-    let python = std::env::var("HAVANA_PYTHON").unwrap_or_else(|_| "python3".into());
-    let there = Command::new(&python).args(["-c", "import pyarrow.parquet"]).output();
-    if there.is_ok_and(|done| done.status.success()) {
-        return Some(python);
-    }
-    skipped(test, &format!("{python} has no pyarrow (HAVANA_PYTHON says which python)"));
-    None
-}
+use crate::common::{analyze, at_hand, python_with, recording};
 
 /// What the tool says.
 fn score(python: &str, tool: &Path, dataset: &Path, truth: &Path, args: &str) -> String {
@@ -43,7 +33,7 @@ fn holds(said: &str) -> bool {
 fn every_line_holds(test: &str, lines: &str, place: impl Fn(&Path, &str) -> (PathBuf, PathBuf)) {
     let Some(lines) = at_hand(test, lines) else { return };
     let Some(tool) = at_hand(test, "tools/score") else { return };
-    let Some(python) = python(test) else { return };
+    let Some(python) = python_with(test, "pyarrow.parquet") else { return };
     let mut failed = Vec::new();
     for line in std::fs::read_to_string(&lines).unwrap().lines() {
         let [name, args, _] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
@@ -93,7 +83,7 @@ fn every_recording_holds() {
 fn every_bundled_recording_holds() {
     let test = "score: recordings of the repository";
     let Some(tool) = at_hand(test, "tools/score") else { return };
-    let Some(python) = python(test) else { return };
+    let Some(python) = python_with(test, "pyarrow.parquet") else { return };
     let out = tempfile::tempdir().unwrap();
     for name in ["steal-two-hogs", "compressed", "piped"] {
         let (input, dataset) = (recording(name), out.path().join(name));

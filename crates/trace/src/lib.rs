@@ -24,7 +24,7 @@ pub use error::TraceError;
 pub use facts::{CpuModel, Facts};
 pub use havana_map::Map;
 pub use open::{OpenOptions, STDIN, open, open_perf};
-pub use perf::write as perf_data;
+pub use perf::{UNNAMED, write as perf_data};
 pub use raw::{RawOptions, open_raw};
 pub use recording::{Note, Recorder, Recording, Wall};
 pub use sideband::{Record, Said, Sideband, Thread};

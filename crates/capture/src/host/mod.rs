@@ -11,6 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use havana_trace::UNNAMED;
 pub use havana_trace::{cpu_list, parse_cpu_list};
 pub use own::{be_nice, cpu_time, end_of, run_on};
 pub use pmu::{Field, Pmu};
@@ -106,9 +107,9 @@ impl Host {
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 
-    /// Its name.
+    /// Its name; empty where it has none.
     pub fn name(&self) -> String {
-        self.line("/proc/sys/kernel/hostname").unwrap_or_default()
+        self.line("/proc/sys/kernel/hostname").filter(|name| name != UNNAMED).unwrap_or_default()
     }
 
     /// Whether KVM lets guests have guests of their own. `None` where it is not loaded.

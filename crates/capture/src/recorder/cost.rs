@@ -6,6 +6,21 @@ use havana_trace::perf_data::{CostNote, CpuCost};
 
 use crate::host::cpu_time;
 
+/// What a recorder has counted since it began.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counted {
+    /// What it cost, a cpu each; one that went offline and came again is there twice.
+    pub cost: CostNote,
+    /// Files that were begun.
+    pub files: u64,
+    /// Snapshots that were written on demand.
+    pub snapshots: u64,
+    /// Times that it woke up.
+    pub wakeups: u64,
+    /// VMs that are known.
+    pub vms: usize,
+}
+
 /// Up to now. `bytes`: written, all told.
 pub(super) fn now(began: Instant, bytes: u64, cpus: Vec<CpuCost>) -> CostNote {
     CostNote {

@@ -24,6 +24,7 @@ use crate::settings::{Mode, Precision, Settings};
 use crate::signals::{Signal, Signals};
 use crate::watch::Watched;
 use crate::{CaptureError, Condition, Host};
+pub use cost::Counted;
 use moments::Every;
 
 /// What to record, and how.
@@ -52,7 +53,7 @@ pub struct Options {
 }
 
 /// Something worth telling while it goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Tell {
     /// It is not as it might be: a sentence.
@@ -61,6 +62,8 @@ pub enum Tell {
     File(PathBuf),
     /// A snapshot was written, and why.
     Snapshot(String),
+    /// What was counted up to now: each time that it looks at its host, and at the end.
+    Counted(Counted),
 }
 
 /// How it was.
@@ -101,6 +104,8 @@ pub struct Recorder {
     flush: Every,
     look: Every,
     say: Every,
+    snapshots: u64,
+    wakeups: u64,
     /// Of cpus that went offline.
     gone: Vec<CpuCost>,
     /// Cpus that came online and cannot be recorded: that is said once.
@@ -140,6 +145,8 @@ impl Recorder {
             flush,
             look: Every::new(LOOK),
             say: Every::new(COST),
+            snapshots: 0,
+            wakeups: 0,
             gone: Vec::new(),
             passed_over: Vec::new(),
             kernel,
@@ -230,6 +237,7 @@ impl Recorder {
         tell: &mut dyn FnMut(Tell),
     ) -> Result<Option<String>, Failure> {
         let woken = self.session.wait(self.due_in())?;
+        self.wakeups += 1;
         let mut wanted = Vec::new();
         for signal in if woken.contains(&SIGNAL) { signals.take() } else { Vec::new() } {
             match signal {
@@ -245,6 +253,7 @@ impl Recorder {
         }
         if self.look.is_due() {
             self.look(tell)?;
+            tell(Tell::Counted(self.counted()));
             wanted.extend(
                 on.iter_mut().filter_map(|c| c.fires(&self.host, &self.inventory).then(|| c.text().to_string())),
             );
@@ -252,6 +261,7 @@ impl Recorder {
         if self.options.mode == Mode::Snapshot {
             for why in wanted {
                 self.gather()?;
+                self.snapshots += 1;
                 tell(Tell::Snapshot(why));
             }
         } else {
@@ -398,8 +408,20 @@ impl Recorder {
         if let (Some(path), None) = (&last, &failed) {
             tell(Tell::File(path.clone()));
         }
-        let files = self.files.before() + 1;
-        Ok(Summary { why, cost: self.cost(), files, last, failed })
+        let counted = self.counted();
+        tell(Tell::Counted(counted.clone()));
+        Ok(Summary { why, cost: counted.cost, files: counted.files, last, failed })
+    }
+
+    /// What was counted up to now.
+    pub fn counted(&self) -> Counted {
+        Counted {
+            cost: self.cost(),
+            files: self.files.before() + 1,
+            snapshots: self.snapshots,
+            wakeups: self.wakeups,
+            vms: self.inventory.all().len(),
+        }
     }
 
     /// What it cost up to now.

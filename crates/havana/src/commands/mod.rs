@@ -8,6 +8,7 @@ mod diff;
 mod doctor;
 mod identity;
 mod learn;
+mod metrics;
 mod names;
 mod overhead;
 mod packets;

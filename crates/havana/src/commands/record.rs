@@ -11,6 +11,7 @@ use havana_capture::workload::{self, Workload};
 use havana_capture::{CaptureError, Host, Mode, Options, Recorder, Signals, Summary, Tell};
 use havana_trace::STDIN;
 
+use super::metrics::Metrics;
 use crate::cli::{Record, RecordMode};
 use havana_insight::words::{bytes, count};
 
@@ -33,7 +34,11 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     let rotates = options.output.rotates();
     // One that comes while rings are opened ends the recording too, even where a shell had it ignored.
     let signals = Signals::new()?;
-    let mut recorder = Recorder::new(Host::here(), options).map_err(with_doctor)?;
+    let host = Host::here();
+    let node = host.name();
+    let mut recorder = Recorder::new(host, options).map_err(with_doctor)?;
+    let metrics =
+        Metrics::start(args.metrics.as_ref(), args.quiet, told(node, &recorder), havana_metrics::Record::text)?;
     for warning in recorder.warnings() {
         say(&format!("warning: {warning}"));
     }
@@ -54,6 +59,11 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     let summary = recorder.run(signals, until, &mut |tell| match tell {
         Tell::Warning(text) => say(&format!("warning: {text}")),
         Tell::Snapshot(why) => say(&format!("snapshot written: {why}")),
+        Tell::Counted(counted) => {
+            if let Some(metrics) = &metrics {
+                metrics.tell(|told| told.counted = counted);
+            }
+        }
         Tell::File(path) if !args.quiet && rotates => say(&format!("{} is whole", path.display())),
         _ => {}
     })?;
@@ -64,6 +74,16 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     // Where the recording ended first, there is none.
     let status = workload.as_mut().map(Workload::status).transpose()?.flatten().and_then(|status| status.code());
     Ok(status.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::SUCCESS, ExitCode::from))
+}
+
+/// What Prometheus is told of it.
+fn told(node: String, recorder: &Recorder) -> havana_metrics::Record {
+    havana_metrics::Record {
+        node,
+        version: env!("CARGO_PKG_VERSION").into(),
+        event: recorder.event().into(),
+        counted: recorder.counted(),
+    }
 }
 
 /// Where the host stands in the way, more can be told.

@@ -32,6 +32,17 @@ pub(crate) fn skipped(test: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }
 
+/// A Python that has this module; says `skipped` where there is none.
+pub(crate) fn python_with(test: &str, module: &str) -> Option<String> {
+    let python = std::env::var("HAVANA_PYTHON").unwrap_or_else(|_| "python3".into());
+    let there = Command::new(&python).arg("-c").arg(format!("import {module}")).output();
+    if there.is_ok_and(|done| done.status.success()) {
+        return Some(python);
+    }
+    skipped(test, &format!("{python} has no {module} (HAVANA_PYTHON says which python)"));
+    None
+}
+
 /// A file or folder of the data that is not ours to ship or too large to; says `skipped` where it is not at hand.
 pub(crate) fn at_hand(test: &str, below: &str) -> Option<PathBuf> {
     let Some(dir) = std::env::var_os("HAVANA_TESTDATA").filter(|dir| !dir.is_empty()) else {

@@ -39,7 +39,7 @@ pub(super) mod feature {
 }
 
 /// What Linux calls a host that has no name.
-const UNNAMED: &str = "(none)";
+pub const UNNAMED: &str = "(none)";
 
 /// No more strings are read of one section, nor longer ones.
 const MOST_STRINGS: usize = 4096;

@@ -33,6 +33,8 @@ use std::sync::Arc;
 
 use havana_map::Map;
 
+pub use header::UNNAMED;
+
 pub(crate) use events::Events;
 use header::{Event, Header, MAGIC, MAGIC_BIG_ENDIAN};
 use index::{Found, Index, PtInfo};

@@ -64,6 +64,8 @@ impl Control {
 pub(super) struct Feed<'a> {
     frames: Receiver<Result<Frame, LiveError>>,
     control: &'a Control,
+    /// Hears each of them, also of those that nobody looks at.
+    hear: &'a dyn Fn(&Frame),
 }
 
 /// Makes frames in a thread of their own while `show` looks at them. `pace`: of a recorded trace.
@@ -71,6 +73,7 @@ pub(super) fn with<R>(
     windows: impl Windows + Send,
     looker: Looker<'_>,
     pace: Option<Pace>,
+    hear: &dyn Fn(&Frame),
     show: impl FnOnce(&Feed<'_>) -> R,
 ) -> R {
     let control = Control::default();
@@ -78,7 +81,7 @@ pub(super) fn with<R>(
         let (send, frames) = sync_channel(1);
         let control = &control;
         scope.spawn(move || make(windows, looker, pace, control, &send));
-        let feed = Feed { frames, control };
+        let feed = Feed { frames, control, hear };
         // Also where it panics: the scope waits for its thread.
         let stop = Stop(control);
         let shown = show(&feed);
@@ -164,7 +167,7 @@ impl Feed<'_> {
     pub(super) fn next(&self, signals: &mut Signals) -> anyhow::Result<Option<Frame>> {
         loop {
             match self.frames.recv_timeout(LOOK) {
-                Ok(frame) => return Ok(Some(frame?)),
+                Ok(frame) => return Ok(Some(self.heard(frame?))),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -177,10 +180,15 @@ impl Feed<'_> {
     /// A frame, where there is one already.
     pub(super) fn poll(&self) -> anyhow::Result<Polled> {
         Ok(match self.frames.try_recv() {
-            Ok(frame) => Polled::Frame(Box::new(frame?)),
+            Ok(frame) => Polled::Frame(Box::new(self.heard(frame?))),
             Err(TryRecvError::Empty) => Polled::NotYet,
             Err(TryRecvError::Disconnected) => Polled::NoMore,
         })
+    }
+
+    fn heard(&self, frame: Frame) -> Frame {
+        (self.hear)(&frame);
+        frame
     }
 
     /// A recorded trace stands still, or goes on.
@@ -216,7 +224,7 @@ mod tests {
         let trace = open(&[path], &OpenOptions::default()).unwrap();
         let replay = Replay::new(&trace, interval).unwrap();
         let pace = Pace::new(speed, trace.facts.tsc_hz.unwrap(), replay.first(), Instant::now());
-        with(replay, Looker::new(|_, _| {}), Some(pace), show)
+        with(replay, Looker::new(|_, _| {}), Some(pace), &|_| {}, show)
     }
 
     fn frame(feed: &Feed<'_>) -> Option<Frame> {

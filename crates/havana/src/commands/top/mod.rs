@@ -22,10 +22,11 @@ use std::time::Instant;
 
 use havana_capture::ring::Size;
 use havana_capture::{Host, Signals};
-use havana_live::{Frame, Looker, Options, Pace, Replay, Rings};
+use havana_live::{Frame, Looker, Options, Pace, Replay, Rings, Windows};
 use havana_trace::{OpenOptions, open};
 
 use super::analyze::facts;
+use super::metrics::Metrics;
 use super::names::Names;
 use crate::cli::Top;
 use feed::Feed;
@@ -66,7 +67,7 @@ fn live(args: &Top, names: &Names) -> anyhow::Result<()> {
     for warning in rings.warnings() {
         eprintln!("havana: warning: {warning}");
     }
-    feed::with(rings, looker(names), None, |feed| show(args, feed))
+    watch(args, rings, names, None)
 }
 
 /// A recorded trace.
@@ -78,7 +79,19 @@ fn replay(args: &Top, names: &Names) -> anyhow::Result<()> {
     let windows = Replay::new(&trace, args.interval)?;
     let hz = trace.facts.tsc_hz.unwrap_or(1);
     let pace = Pace::new(args.speed, hz, windows.first(), Instant::now());
-    feed::with(windows, looker(names), Some(pace), |feed| show(args, feed))
+    watch(args, windows, names, Some(pace))
+}
+
+/// Shows them, and tells Prometheus where that is wanted.
+fn watch(args: &Top, windows: impl Windows + Send, names: &Names, pace: Option<Pace>) -> anyhow::Result<()> {
+    let metrics =
+        Metrics::start(args.metrics.as_ref(), false, havana_metrics::Top::default(), havana_metrics::Top::text)?;
+    let hear = |frame: &Frame| {
+        if let Some(metrics) = &metrics {
+            metrics.tell(|told| told.hear(frame));
+        }
+    };
+    feed::with(windows, looker(names), pace, &hear, |feed| show(args, feed))
 }
 
 /// Shows frames until there are no more, or who looks has seen enough.
