@@ -164,3 +164,28 @@ impl Validator for Words {
         Ok(if whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_line_says() {
+        let sql = |text: &str| Said::Sql(text.into());
+        let named = Question::named("nodes").unwrap().sql;
+        for (line, said) in [
+            ("SELECT 1;", sql("SELECT 1;")),
+            ("nodes", sql(named)),
+            ("nodes;", sql(named)),
+            ("\\tables", sql("SHOW TABLES")),
+            ("\\columns exits", sql("DESCRIBE exits")),
+            ("\\show nodes", Said::Text(named.trim_end().into())),
+            ("\\show node", Said::Text("no question is called \"node\": \\list says which are".into())),
+            ("\\q", Said::Leave),
+            ("\\what", Said::Text("\\what is not known: \\help says what is".into())),
+        ] {
+            assert_eq!(Said::of(line), said, "{line}");
+        }
+        assert!(matches!(Said::of("\\list"), Said::Text(text) if text.lines().count() == QUESTIONS.len()));
+    }
+}

@@ -7,3 +7,4 @@ mod forms;
 mod functions;
 mod notebook;
 mod reads;
+mod shell;
