@@ -88,6 +88,7 @@ Examples:
   havana view perf.data                           analyzes it first, into a dataset that goes with the view
   havana view tuesday.havana --no-open --port 7117
   ssh -L 7117:127.0.0.1:7117 kvm-07 havana view tuesday.havana --no-open --port 7117
+  havana view tuesday.havana --tsp                for Trace Compass in VS Code
   havana view tuesday.havana --listen 10.0.0.7:7117    for others, who need the token that it prints")]
     View(View),
     /// What each VM does now, on the terminal; or did, as a recorded trace tells it
@@ -525,6 +526,10 @@ pub(crate) struct View {
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) page: Page,
+    /// Speak the Trace Server Protocol as well, on port 8080 if no other is given, and open no browser: for Trace Compass in
+    /// VS Code
+    #[arg(long)]
+    pub(crate) tsp: bool,
     #[command(flatten)]
     pub(crate) facts: Facts,
 }
@@ -533,8 +538,8 @@ pub(crate) struct View {
 #[derive(Debug, Args)]
 pub(crate) struct Page {
     /// The port on loopback [default: any that is free]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub(crate) port: u16,
+    #[arg(long, value_name = "N")]
+    pub(crate) port: Option<u16>,
     /// Listen on this address instead of loopback: who asks must then know a token
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "port")]
     pub(crate) listen: Option<std::net::SocketAddr>,

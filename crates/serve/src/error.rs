@@ -12,6 +12,10 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
+    NotAllowed(&'static str),
+    #[error("{0}")]
+    Conflict(&'static str),
+    #[error("{0}")]
     Forbidden(&'static str),
     #[error("{0}")]
     Gone(String),
@@ -21,18 +25,22 @@ pub(crate) enum ApiError {
     Store(#[from] StoreError),
     #[error("the answer could not be made: {0}")]
     Answer(#[from] arrow::error::ArrowError),
+    #[error("the answer could not be made: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 impl ApiError {
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             ApiError::Request(_) => StatusCode::BAD_REQUEST,
             ApiError::NotFound(_) => StatusCode::NOT_FOUND,
+            ApiError::NotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            ApiError::Conflict(_) => StatusCode::CONFLICT,
             ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
             ApiError::Gone(_) => StatusCode::GONE,
             ApiError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Store(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            ApiError::Answer(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::Answer(_) | ApiError::Json(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

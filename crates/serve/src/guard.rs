@@ -3,17 +3,27 @@
 //! On loopback any process of this machine may, but no page of another site that a browser shows: such a page reaches us
 //! under its own name (DNS rebinding), or says where it is from. On another address who asks must know the token: it is in
 //! the address that the program prints, and from then on in a cookie.
+//!
+//! Clients of the Trace Server Protocol are other programs, so what they ask (below `/tsp/`, and only where it was switched on) has rules of its own:
+//!
+//! * A webview of VS Code is a page, and says so: its origin is `vscode-webview://…`. It may ask, and read the answer (CORS). No page of the
+//!   network can have that origin: a browser gives a page the scheme that it was loaded by, and that one is VS Code's
+//!   own, for what its extensions show, which run as the user anyway. The origins of VS Code in a browser
+//!   (`https://….vscode-cdn.net`), and of other pages on this machine, say nothing of the kind: they stay out.
+//! * A program that is no browser says no origin; it is a process of this machine, as above.
+//! * Such clients keep no cookies and add no query, so the token is a part of the path: `/tsp/TOKEN/api`.
 
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::error::ApiError;
+use crate::tsp::TspError;
 
 const COOKIE: &str = "havana_token";
 
@@ -55,16 +65,38 @@ impl std::fmt::Debug for Token {
 pub(crate) struct Guard {
     pub(crate) token: Option<Token>,
     pub(crate) port: u16,
+    /// Whether the Trace Server Protocol is spoken.
+    pub(crate) tsp: bool,
 }
 
+/// What the path of each of its requests begins with.
+const TSP: &str = "/tsp/";
+/// What the origin of VS Code's webviews begins with.
+const WEBVIEW: &str = "vscode-webview://";
+
 impl Guard {
-    fn check(&self, headers: &HeaderMap, query: &str) -> Result<Option<HeaderValue>, ApiError> {
+    /// Below which path the Trace Server Protocol is; none: it is not spoken.
+    pub(crate) fn tsp_base(&self) -> Option<String> {
+        let token = self.token.as_ref().map_or(String::new(), |token| format!("{}/", token.as_str()));
+        self.tsp.then(|| format!("{TSP}{token}api"))
+    }
+
+    /// The origin of a webview that may ask at this path.
+    fn webview<'a>(&self, headers: &'a HeaderMap, path: &str) -> Option<&'a HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        let is_webview = origin.as_bytes().starts_with(WEBVIEW.as_bytes());
+        (self.tsp && path.starts_with(TSP) && is_webview).then_some(origin)
+    }
+
+    /// Gives the cookie that is to be set, where one is.
+    fn check(&self, headers: &HeaderMap, path: &str, query: &str) -> Result<Option<HeaderValue>, ApiError> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.ok_or_else(|| ApiError::Request("the request names no host".into()))?;
         if self.token.is_none() && !self.is_loopback(host) {
             return Err(ApiError::Forbidden("this server answers to the name of this machine's loopback only"));
         }
-        if let Some(origin) = headers.get(header::ORIGIN) {
+        let webview = self.webview(headers, path).is_some();
+        if let Some(origin) = headers.get(header::ORIGIN).filter(|_| !webview) {
             let its = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
             if its != Some(host) {
                 return Err(ApiError::Forbidden("a page of another site may not ask"));
@@ -72,11 +104,15 @@ impl Guard {
         }
         let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
         let navigates = headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
-        if site == Some(b"cross-site") && !navigates {
+        if site == Some(b"cross-site") && !navigates && !webview {
             return Err(ApiError::Forbidden("a page of another site may not ask"));
         }
         let Some(token) = &self.token else { return Ok(None) };
         if cookies(headers).any(|(name, value)| name == COOKIE && token.is(value)) {
+            return Ok(None);
+        }
+        let in_path = path.strip_prefix(TSP).and_then(|rest| rest.split('/').next());
+        if self.tsp && in_path.is_some_and(|given| token.is(given)) {
             return Ok(None);
         }
         let given = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == "token");
@@ -106,11 +142,18 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 
 /// Lets through who may ask, and says what a browser may do with the answer.
 pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let cookie = match guard.check(request.headers(), request.uri().query().unwrap_or_default()) {
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let cookie = match guard.check(request.headers(), path, query) {
         Ok(cookie) => cookie,
+        Err(error) if guard.tsp && path.starts_with(TSP) => return TspError::from(error).into_response(),
         Err(error) => return error.into_response(),
     };
-    let mut response = next.run(request).await;
+    let webview = guard.webview(request.headers(), path).cloned();
+    let mut response = match &webview {
+        // What a browser asks before a request that is more than a plain form: what may be in it.
+        Some(_) if request.method() == Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        _ => next.run(request).await,
+    };
     let headers = response.headers_mut();
     for (name, value) in [
         ("content-security-policy", CONTENT),
@@ -119,6 +162,17 @@ pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, nex
         ("cross-origin-resource-policy", "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Some(origin) = webview {
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE")),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("accept, content-type")),
+            (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin),
+            (header::VARY, HeaderValue::from_static("origin")),
+        ] {
+            headers.insert(name, value);
+        }
     }
     if let Some(cookie) = cookie {
         headers.insert(header::SET_COOKIE, cookie);
@@ -134,12 +188,15 @@ mod tests {
     use super::*;
 
     fn check(token: bool, headers: &[(&'static str, &str)], query: &str) -> u16 {
-        let token = token.then(|| Token("secret".into()));
+        check_at(Guard { token: token.then(|| Token("secret".into())), port: 7000, tsp: false }, headers, "/", query)
+    }
+
+    fn check_at(guard: Guard, headers: &[(&'static str, &str)], path: &str, query: &str) -> u16 {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        match (Guard { token, port: 7000 }).check(&map, query) {
+        match guard.check(&map, path, query) {
             Ok(_) => 200,
             Err(error) => error.into_response().status().as_u16(),
         }
@@ -178,5 +235,33 @@ mod tests {
         assert_eq!(check(true, &[host], "token="), 403);
         assert_eq!(check(true, &[host, ("cookie", "x=y; havana_token=secret")], ""), 200);
         assert_eq!(check(true, &[host, ("cookie", "havana_token=no")], ""), 403);
+    }
+
+    #[test]
+    fn vs_codes_webviews_may_ask_where_it_is_switched_on() {
+        let host = ("host", "localhost:7000");
+        let check = |tsp, origin: &str, path: &str| {
+            let headers = [host, ("origin", origin), ("sec-fetch-site", "cross-site")];
+            check_at(Guard { token: None, port: 7000, tsp }, &headers, path, "")
+        };
+        assert_eq!(check(true, "vscode-webview://0a1b2c", "/tsp/api/traces"), 200);
+        assert_eq!(check(false, "vscode-webview://0a1b2c", "/tsp/api/traces"), 403);
+        assert_eq!(check(true, "vscode-webview://0a1b2c", "/api/dataset"), 403);
+        for origin in ["https://vscode-webview.example", "https://x.vscode-cdn.net", "null", "http://localhost:3000"] {
+            assert_eq!(check(true, origin, "/tsp/api/traces"), 403, "{origin}");
+        }
+    }
+
+    #[test]
+    fn the_protocols_token_is_in_the_path() {
+        let guard = |tsp| Guard { token: Some(Token("secret".into())), port: 7000, tsp };
+        assert_eq!(guard(true).tsp_base().as_deref(), Some("/tsp/secret/api"));
+        assert_eq!(guard(false).tsp_base(), None);
+        let check = |tsp, path| check_at(guard(tsp), &[("host", "kvm-07:7000")], path, "");
+        assert_eq!(check(true, "/tsp/secret/api/traces"), 200);
+        assert_eq!(check(true, "/tsp/Secret/api/traces"), 403);
+        assert_eq!(check(true, "/tsp/api/traces"), 403);
+        assert_eq!(check(true, "/api/secret/traces"), 403);
+        assert_eq!(check(false, "/tsp/secret/api/traces"), 403);
     }
 }

@@ -6,6 +6,8 @@
 //!                          ask       an answer   Arrow     no HTTP
 //! ```
 //!
+//! Where it is asked for, the same is answered as the Trace Server Protocol (`tsp/` in place of `api/`), for other viewers.
+//!
 //! The page is in `ui/`; what is built of it, `ui/dist/`, is in the program.
 //!
 //! Invariants: it reads one dataset and nothing else; no path of a request is a path of the disk. It listens on loopback
@@ -20,6 +22,7 @@ mod ipc;
 mod listen;
 mod page;
 mod routes;
+mod tsp;
 mod view;
 
 use std::net::SocketAddr;
@@ -58,6 +61,8 @@ pub struct Options {
     pub token: Option<Token>,
     /// What the dataset is compared with, and what changed: the page's tab of that; it is handed on as it is.
     pub compare: Option<serde_json::Value>,
+    /// Whether other viewers may ask too, by the Trace Server Protocol.
+    pub tsp: bool,
 }
 
 impl Options {
@@ -67,7 +72,7 @@ impl Options {
     /// Where the system gives no randomness.
     pub fn new(address: SocketAddr) -> Result<Options, ServeError> {
         let token = if address.ip().is_loopback() { None } else { Some(Token::new().map_err(ServeError::Start)?) };
-        Ok(Options { address, token, compare: None })
+        Ok(Options { address, token, compare: None, tsp: false })
     }
 }
 

@@ -60,15 +60,24 @@ impl Server {
         }
     }
 
+    /// What to tell a client of the Trace Server Protocol, where it may ask.
+    pub fn tsp_url(&self) -> Option<String> {
+        Some(format!("http://{}{}", self.address, self.rules().tsp_base()?))
+    }
+
+    fn rules(&self) -> Guard {
+        Guard { token: self.options.token.clone(), port: self.address.port(), tsp: self.options.tsp }
+    }
+
     /// Answers, until the program is interrupted (SIGINT, SIGTERM).
     ///
     /// # Errors
     /// Where signals cannot be waited for.
     pub fn run(self) -> Result<(), ServeError> {
-        let Server { runtime, listener, address, options, app } = self;
+        let rules = Arc::new(self.rules());
+        let Server { runtime, listener, app, .. } = self;
         let prepared = Arc::clone(&app);
         runtime.spawn_blocking(move || prepared.prepare());
-        let rules = Arc::new(Guard { token: options.token, port: address.port() });
         let accept = accept(listener, router(app, rules));
         let stopped = runtime.block_on(async {
             tokio::select! {

@@ -10,9 +10,10 @@ use axum::routing::get;
 use crate::api::{self, App};
 use crate::guard::{Guard, guard};
 use crate::page;
+use crate::tsp;
 
 pub(crate) fn router(app: Arc<App>, rules: Arc<Guard>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/api/dataset", get(api::dataset::get))
         .route("/api/segments", get(api::segments::get))
         .route("/api/sums", get(api::sums::get))
@@ -28,6 +29,10 @@ pub(crate) fn router(app: Arc<App>, rules: Arc<Guard>) -> Router {
         .route("/api/{*path}", get(|| async { StatusCode::NOT_FOUND }))
         .route("/", get(page::index))
         .route("/{*path}", get(page::asset))
-        .with_state(app)
-        .layer(middleware::from_fn_with_state(rules, guard))
+        .with_state(Arc::clone(&app));
+    let router = match rules.tsp_base() {
+        Some(base) => router.nest(&base, tsp::router(app)),
+        None => router,
+    };
+    router.layer(middleware::from_fn_with_state(rules, guard))
 }

@@ -23,20 +23,35 @@ pub(crate) fn run(args: &View) -> anyhow::Result<ExitCode> {
         },
         _ => analyzed(args, &mut scratch)?,
     };
-    show(dataset, &args.page, None)?;
+    show(dataset, &args.page, Shown { compare: None, tsp: args.tsp })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Serves the view of a dataset until it is interrupted; with what changed to another, that tab is opened.
-pub(super) fn show(dataset: Dataset, page: &Page, compare: Option<serde_json::Value>) -> anyhow::Result<()> {
-    let address = page.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, page.port)));
+/// Where clients of the Trace Server Protocol look, if they are told nothing else.
+const TSP_PORT: u16 = 8080;
+
+/// What is shown beside the dataset itself.
+pub(super) struct Shown {
+    /// What changed to another dataset: its tab is opened.
+    pub(super) compare: Option<serde_json::Value>,
+    /// Other viewers may ask.
+    pub(super) tsp: bool,
+}
+
+/// Serves the view of a dataset until it is interrupted.
+pub(super) fn show(dataset: Dataset, page: &Page, Shown { compare, tsp }: Shown) -> anyhow::Result<()> {
+    let port = page.port.unwrap_or(if tsp { TSP_PORT } else { 0 });
+    let address = page.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let tab = if compare.is_some() { "#tab=compare" } else { "" };
-    let server = serve(dataset, Options { compare, ..Options::new(address)? })?;
+    let server = serve(dataset, Options { compare, tsp, ..Options::new(address)? })?;
     let url = format!("{}{tab}", server.url());
     let mut out = std::io::stdout();
     writeln!(out, "{url}")?;
+    if let Some(url) = server.tsp_url() {
+        writeln!(out, "Trace Server Protocol: {url}")?;
+    }
     out.flush()?;
-    if !page.no_open && open::that_detached(&url).is_err() {
+    if !page.no_open && !tsp && open::that_detached(&url).is_err() {
         eprintln!("havana: no browser could be opened: open the address above");
     }
     server.run()?;

@@ -22,8 +22,8 @@ use havana_store::{Dataset, MANIFEST_FILE, StoreError};
 use tokio::sync::Semaphore;
 
 use crate::error::ApiError;
-use crate::view::Opened;
-use crate::view::sums::Whole;
+use crate::view::sums::{Sums, Whole};
+use crate::view::{self, Opened, Window};
 
 pub(crate) use params::Params;
 
@@ -73,6 +73,12 @@ impl App {
         let _ = self.whole.get(&self.opened);
     }
 
+    /// Sums of all tracks over a window; over all of the dataset they are worked out once.
+    pub(crate) fn sums(&self, opened: &Opened, window: Window) -> Result<Arc<Sums>, StoreError> {
+        let all = window.from <= opened.first_tsc && window.to >= opened.last_tsc;
+        if all { self.whole.get(opened) } else { Ok(Arc::new(view::sums::of(opened, window)?)) }
+    }
+
     /// Whether the dataset is still the one that was opened.
     fn check(&self) -> Result<(), ApiError> {
         let dataset = &self.opened.dataset;
@@ -86,8 +92,13 @@ impl App {
         }
     }
 
+    /// The dataset, for what asks nothing of the disk.
+    pub(crate) fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
     /// Works something out, on a thread where that may take its time.
-    async fn work<T: Send + 'static>(
+    pub(crate) async fn work<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Opened) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {

@@ -5,20 +5,18 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::{Asked, Params};
+use super::{App, Asked, Params};
 use crate::error::ApiError;
 use crate::ipc::Columns;
-use crate::view::{Opened, sums};
+use crate::view::Opened;
 
 pub(crate) async fn get(State(app): Asked, params: Params) -> Result<Response, ApiError> {
     let asked = Arc::clone(&app);
-    app.work(move |opened| answer(opened, &asked.whole, &params)).await
+    app.work(move |opened| answer(&asked, opened, &params)).await
 }
 
-fn answer(opened: &Opened, whole: &sums::Whole, params: &Params) -> Result<Response, ApiError> {
-    let window = params.window(opened)?;
-    let all = window.from <= opened.first_tsc && window.to >= opened.last_tsc;
-    let sums = if all { whole.get(opened)? } else { Arc::new(sums::of(opened, window)?) };
+fn answer(app: &App, opened: &Opened, params: &Params) -> Result<Response, ApiError> {
+    let sums = app.sums(opened, params.window(opened)?)?;
     let keys = || sums.iter().map(|(of, _)| of);
     Columns::default()
         .bytes("kind", keys().map(|(kind, ..)| *kind))

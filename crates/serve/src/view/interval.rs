@@ -132,6 +132,6 @@ pub(crate) fn exists(opened: &Opened, track: Track) -> bool {
         Kind::Cpu => opened.dataset.manifest().cpus.contains(&track.id),
         Kind::Vcpu => opened.vcpus.iter().any(|vcpu| vcpu.vcpu_id == track.id),
         Kind::Process => opened.processes.iter().any(|process| process.process_id == track.id),
-        Kind::Vm | Kind::Node => false,
+        Kind::OnVcpu | Kind::Vm | Kind::Node => false,
     }
 }

@@ -7,11 +7,12 @@
 //!
 //! * `opened`: the dataset, and what is asked of it each time (names, lanes).
 //! * [`source`]: stretches of time, from whichever table is cheaper; [`levels`]: which that is.
-//! * [`grid`]: bins of 2^n ticks. [`segments`], [`sums`], [`exits`], [`interval`], [`stolen`]: one question each.
+//! * [`grid`]: bins of 2^n ticks. [`segments`], [`sums`], [`exits`], [`busy`], [`interval`], [`stolen`]: one question each.
 //!
 //! Invariants: times are absolute ticks in here, and relative to the dataset's first one outside. What is said of a
 //! stretch is exact, whichever way it was read; only how fine a picture is depends on that.
 
+pub(crate) mod busy;
 pub(crate) mod exits;
 pub(crate) mod grid;
 pub(crate) mod interval;
@@ -31,12 +32,14 @@ use std::ops::RangeInclusive;
 use havana_rows::{Evidence, State, Taker, TakerKind};
 
 /// What has a row in a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Cpu,
     Vcpu,
     /// A guest process, on all vCPUs.
     Process,
+    /// A guest process on one vCPU; its id is its place in [`Opened::on_vcpus`].
+    OnVcpu,
     /// A VM: its vCPUs together.
     Vm,
     /// All cpus together.

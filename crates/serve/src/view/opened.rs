@@ -37,6 +37,11 @@ impl Opened {
         Window { from: tick(from.floor()), to: tick(to.ceil()) }
     }
 
+    /// Which guest process was on which vCPU: the tracks of [`Kind::OnVcpu`].
+    pub(crate) fn on_vcpus(&self) -> &[(i32, i32)] {
+        &self.lanes.on_vcpus
+    }
+
     /// Ticks since the first one.
     pub(crate) fn rel(&self, tsc: i64) -> f64 {
         tsc.saturating_sub(self.first_tsc) as f64
@@ -49,6 +54,8 @@ pub(crate) struct Lanes {
     cpus: Vec<i32>,
     vms: BTreeMap<i32, Vec<i32>>,
     processes: BTreeMap<i32, Vec<i32>>,
+    /// Which process was on which vCPU, ascending.
+    on_vcpus: Vec<(i32, i32)>,
     pub(crate) vm_of_vcpu: BTreeMap<i32, i32>,
 }
 
@@ -73,20 +80,26 @@ impl Lanes {
             })?;
         }
         let mut processes: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-        for (process, vcpu) in places {
+        for &(process, vcpu) in &places {
             processes.entry(process).or_default().push(vcpu);
         }
         let vm_of_vcpu = vcpus.iter().map(|vcpu| (vcpu.vcpu_id, vcpu.vm_id)).collect();
-        Ok(Lanes { cpus: dataset.manifest().cpus.clone(), vms, processes, vm_of_vcpu })
+        let on_vcpus = places.into_iter().collect();
+        Ok(Lanes { cpus: dataset.manifest().cpus.clone(), vms, processes, on_vcpus, vm_of_vcpu })
     }
 
     fn members(&self, kind: Kind, id: i32) -> &[i32] {
         match kind {
-            Kind::Cpu | Kind::Vcpu => &[],
+            Kind::Cpu | Kind::Vcpu | Kind::OnVcpu => &[],
             Kind::Node => &self.cpus,
             Kind::Vm => self.vms.get(&id).map_or(&[], Vec::as_slice),
             Kind::Process => self.processes.get(&id).map_or(&[], Vec::as_slice),
         }
+    }
+
+    /// The track of a process on a vCPU.
+    pub(crate) fn on_vcpu(&self, process: i32, vcpu: i32) -> Option<i32> {
+        self.on_vcpus.binary_search(&(process, vcpu)).ok().map(|place| place as i32)
     }
 
     /// How many parts the row of a track has.

@@ -26,6 +26,8 @@ pub(crate) struct Segment {
     /// Heights of its lower and upper edge, of the row's.
     pub(crate) y0: f32,
     pub(crate) y1: f32,
+    /// How much of its time it stands for: all, where it is an interval.
+    pub(crate) ticks: i64,
     pub(crate) cpu: i32,
     pub(crate) vcpu: i32,
     pub(crate) process: i32,
@@ -144,8 +146,8 @@ fn whole(mut intervals: Vec<(usize, Stretch)>, lanes: impl Fn(i32) -> usize) -> 
     let segment = |of: Stretch| {
         let count = lanes(of.id) as f32;
         let (y0, y1) = (of.lane as f32 / count, (of.lane + 1) as f32 / count);
-        let Stretch { id, start, end, key, cpu, vcpu, process, .. } = of;
-        Segment { id, start, end, key, y0, y1, cpu, vcpu, process }
+        let Stretch { id, start, end, key, ticks, cpu, vcpu, process, .. } = of;
+        Segment { id, start, end, key, y0, y1, ticks, cpu, vcpu, process }
     };
     intervals.into_iter().map(|(_, stretch)| segment(stretch)).collect()
 }
@@ -182,7 +184,7 @@ fn binned(tracks: Vec<Track>, grid: Grid, window: Window, lanes: impl Fn(i32) ->
             let above = below + ticks;
             let (y0, y1) = ((below as f64 / full) as f32, (above as f64 / full) as f32);
             below = above;
-            segments.push(Segment { id: track.id, start, end, key, y0, y1, cpu: -1, vcpu: -1, process: -1 });
+            segments.push(Segment { id: track.id, start, end, key, y0, y1, ticks, cpu: -1, vcpu: -1, process: -1 });
         }
     }
     Picture { segments, binned: true, exact: exact && wider == 0 }

@@ -39,7 +39,7 @@ pub(crate) fn pyramid(kind: Kind) -> Pyramid {
     Pyramid::Tracks(match kind {
         Kind::Cpu | Kind::Node => TrackKind::Cpu,
         Kind::Vcpu | Kind::Vm => TrackKind::Vcpu,
-        Kind::Process => TrackKind::Process,
+        Kind::Process | Kind::OnVcpu => TrackKind::Process,
     })
 }
 
@@ -103,6 +103,7 @@ pub(crate) fn take_vcpu(opened: &Opened, kind: Kind, row: &VcpuStretch, take: &m
     let id = match kind {
         Kind::Vm => Some(row.vm_id),
         Kind::Process => row.process_id,
+        Kind::OnVcpu => row.process_id.and_then(|process| opened.lanes.on_vcpu(process, row.vcpu_id)),
         _ => Some(row.vcpu_id),
     };
     let Some(id) = id else { return };
@@ -139,6 +140,10 @@ fn each_of_level(
             Kind::Node => (0, row.track_id),
             Kind::Vm => (opened.lanes.vm_of_vcpu.get(&row.track_id).copied().unwrap_or(-1), row.track_id),
             Kind::Process => (row.track_id, row.vcpu_id.unwrap_or(-1)),
+            Kind::OnVcpu => {
+                let vcpu = row.vcpu_id.unwrap_or(-1);
+                (opened.lanes.on_vcpu(row.track_id, vcpu).unwrap_or(-1), vcpu)
+            }
             Kind::Cpu | Kind::Vcpu => (row.track_id, row.track_id),
         };
         let whole = Stretch {

@@ -10,7 +10,7 @@ use havana_store::{Dataset, DatasetWriter, Manifest, WriterOptions};
 use super::grid::Grid;
 use super::levels::Budget;
 use super::segments::{Picture, draw};
-use super::{Kind, Opened, Window, exits, sums};
+use super::{Kind, Opened, Window, busy, exits, sums};
 
 /// A node of two cpus and three vCPUs, with intervals from a few ticks to many buckets long, and gaps where a vCPU was not there.
 fn node(dir: &std::path::Path) -> Opened {
@@ -145,6 +145,7 @@ fn pictures_of_summaries_are_those_of_rows() {
             (Kind::Vcpu, vec![4, 2]),
             (Kind::Vm, vec![0, 1]),
             (Kind::Process, vec![0, 1]),
+            (Kind::OnVcpu, vec![0, 4]),
         ] {
             for pixels in [1, 7, 100] {
                 // Of bins that are narrower than the finest bucket there is no such picture.
@@ -162,6 +163,22 @@ fn pictures_of_summaries_are_those_of_rows() {
         }
     }
     assert!(compared > 20, "{compared}");
+}
+
+#[test]
+fn cpus_in_the_guest_are_those_of_rows() {
+    let root = tempfile::tempdir().unwrap();
+    let opened = node(&root.path().join("x"));
+    let whole = Window { from: opened.first_tsc, to: opened.last_tsc };
+    for pixels in [1, 7, 100] {
+        let rate = |rows, lod_rows| busy::rate_with(&opened, whole, pixels, Budget { rows, lod_rows }).unwrap();
+        let (rows, lod) = (rate(u64::MAX, 0), rate(0, u64::MAX));
+        assert!(!rows.is_empty());
+        assert_eq!(lod, rows);
+        let guest = sums::with(&opened, whole, u64::MAX).unwrap();
+        let guest = guest.iter().filter(|((code, _, key), _)| *code == 0 && key.state == 0 && key.by_kind == 1);
+        assert_eq!(rows.iter().map(|bin| bin.3.ticks).sum::<i64>(), guest.map(|(_, sum)| sum.ticks).sum::<i64>());
+    }
 }
 
 #[test]

@@ -27,7 +27,8 @@ pub(crate) fn run(args: &Diff) -> anyhow::Result<ExitCode> {
     let [a_status, b_status] = [&a, &b].map(|dataset| super::status(args.strict, dataset));
     let status = if a_status == ExitCode::SUCCESS { b_status } else { a_status };
     if args.view {
-        super::view::show(a, &args.page, Some(serde_json::to_value(&found)?))?;
+        let compare = Some(serde_json::to_value(&found)?);
+        super::view::show(a, &args.page, super::view::Shown { compare, tsp: false })?;
         return Ok(status);
     }
     let mut out = io::BufWriter::new(io::stdout().lock());

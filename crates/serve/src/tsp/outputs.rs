@@ -1,0 +1,107 @@
+//! `/experiments/{experiment}/outputs`: what can be looked at.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::answer::{model, plain};
+use super::rows::Rows;
+use super::{Asked, Tsp, TspError, experiments};
+use crate::error::ApiError;
+
+/// An output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    Resources,
+    Vms,
+    Busy,
+    Exits,
+    Time,
+    Findings,
+}
+
+impl Output {
+    const ALL: [Output; 6] =
+        [Output::Resources, Output::Vms, Output::Busy, Output::Exits, Output::Time, Output::Findings];
+
+    fn id(self) -> &'static str {
+        match self {
+            Output::Resources => "havana.resources",
+            Output::Vms => "havana.vms",
+            Output::Busy => "havana.busy",
+            Output::Exits => "havana.exits",
+            Output::Time => "havana.time",
+            Output::Findings => "havana.findings",
+        }
+    }
+
+    fn descriptor(self, tsp: &Tsp) -> Value {
+        let (name, kind, description) = match self {
+            Output::Resources => ("Resources", "TIME_GRAPH", "The cpus: which VM had each, and in which state"),
+            Output::Vms => (
+                "Virtual machines",
+                "TIME_GRAPH",
+                "VMs, their vCPUs and the guest processes on them: when each ran, waited, and who had its cpu",
+            ),
+            Output::Busy => ("Cpus in the guest", "TREE_TIME_XY", "How many cpus each VM had"),
+            Output::Exits => ("VM exits", "TREE_TIME_XY", "How often each VM was left for the hypervisor"),
+            Output::Time => ("Time by VM", "DATA_TREE", "How long each VM, vCPU and guest process was in which state"),
+            Output::Findings => ("Findings", "TABLE", "What is unexpected, the first first"),
+        };
+        let opened = tsp.app.opened();
+        json!({
+            "id": self.id(), "name": name, "description": description, "type": kind, "final": true,
+            "start": tsp.times.time(opened.first_tsc), "end": tsp.times.time(opened.last_tsc),
+        })
+    }
+
+    /// The rows of a time graph.
+    pub(super) fn rows(self, tsp: &Tsp) -> Result<&Rows, ApiError> {
+        match self {
+            Output::Resources => Ok(&tsp.cpus),
+            Output::Vms => Ok(&tsp.vms),
+            _ => Err(self.is_no("time graph")),
+        }
+    }
+
+    /// That it is not of the kind that was asked for.
+    pub(super) fn is_no(self, what: &str) -> ApiError {
+        ApiError::NotFound(format!("the output {} is no {what}", self.id()))
+    }
+}
+
+/// The output of an experiment.
+pub(super) fn known(tsp: &Tsp, experiment: &str, output: &str) -> Result<Output, ApiError> {
+    experiments::known(tsp, experiment)?;
+    let found = Output::ALL.into_iter().find(|known| known.id() == output);
+    found.ok_or_else(|| ApiError::NotFound(format!("there is no output {output}: GET …/outputs lists what there is")))
+}
+
+/// `GET …/outputs`.
+pub(super) async fn list(State(tsp): Asked, Path(experiment): Path<String>) -> Result<Response, TspError> {
+    experiments::known(&tsp, &experiment)?;
+    Ok(plain(&Output::ALL.map(|output| output.descriptor(&tsp)).to_vec().into()))
+}
+
+/// `GET …/outputs/{output}`.
+pub(super) async fn one(
+    State(tsp): Asked,
+    Path((experiment, output)): Path<(String, String)>,
+) -> Result<Response, TspError> {
+    Ok(plain(&known(&tsp, &experiment, &output)?.descriptor(&tsp)))
+}
+
+/// `GET …/outputs/{output}/configTypes`: nothing can be derived of an output.
+pub(super) async fn config_types(
+    State(tsp): Asked,
+    Path((experiment, output)): Path<(String, String)>,
+) -> Result<Response, TspError> {
+    known(&tsp, &experiment, &output)?;
+    Ok(plain(&json!([])))
+}
+
+/// `GET …/outputs/markerSets`: findings are annotations of every time graph, in no set.
+pub(super) async fn marker_sets(State(tsp): Asked, Path(experiment): Path<String>) -> Result<Response, TspError> {
+    experiments::known(&tsp, &experiment)?;
+    Ok(model(json!([]))?)
+}
