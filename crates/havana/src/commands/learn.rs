@@ -5,25 +5,27 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use havana_insight::Profile;
 use havana_store::Dataset;
 use havana_trace::STDIN;
 
+use super::whole;
 use crate::cli::Learn;
 
 pub(crate) fn run(args: &Learn) -> anyhow::Result<ExitCode> {
     let datasets = args.datasets.iter().map(|dir| Dataset::open(dir)).collect::<Result<Vec<_>, _>>()?;
     let stdout = args.output == Path::new(STDIN);
-    if !stdout && !args.force && args.output.exists() {
-        bail!("{}: exists already; --force replaces it", args.output.display());
+    if !stdout {
+        whole::check_free(&args.output, args.force)?;
     }
     let profile = havana_insight::learn(&datasets)?;
     if stdout {
         std::io::stdout().write_all(profile.to_json().as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    write(&args.output, &profile.to_json())?;
+    // What alerts depend on.
+    whole::file(&args.output, |out| Ok(out.write_all(profile.to_json().as_bytes())?))?;
     let processes: usize = profile.vms.iter().map(|vm| vm.processes.len()).sum();
     let many = |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
     writeln!(
@@ -35,18 +37,6 @@ pub(crate) fn run(args: &Learn) -> anyhow::Result<ExitCode> {
         args.output.display()
     )?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whole or not at all: a profile is what alerts depend on.
-fn write(file: &Path, text: &str) -> anyhow::Result<()> {
-    let at = || file.display().to_string();
-    let name = file.file_name().with_context(|| format!("{}: not a name for a file", file.display()))?;
-    let partial = file.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, file));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written.with_context(at)
 }
 
 /// A profile that somebody learnt.

@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod diff;
 mod doctor;
+mod export;
 mod identity;
 mod learn;
 mod names;
@@ -19,6 +20,7 @@ mod simulate;
 mod top;
 mod view;
 mod warnings;
+mod whole;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -38,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Learn(args) => learn::run(&args),
         Command::View(args) => view::run(&args),
         Command::Top(args) => top::run(&args),
