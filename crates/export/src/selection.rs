@@ -78,11 +78,6 @@ impl<'a> Selection<'a> {
         self.is_in_ns() && self.dataset.manifest().clock.epoch == Epoch::Unix
     }
 
-    /// What times are counted in.
-    pub(crate) fn unit(&self) -> &'static str {
-        if self.is_in_ns() { "ns" } else { "ticks" }
-    }
-
     /// A moment by the dataset's clock: its `_ns`, or the tick itself.
     #[inline]
     pub(crate) fn time(&self, tsc: i64) -> i64 {

@@ -51,7 +51,7 @@ pub(super) fn file(
 ) -> anyhow::Result<()> {
     let at = || path.display().to_string();
     let partial = partial(path)?;
-    let written = File::create(&partial).map_err(Into::into).and_then(|file| {
+    let written = File::create(&partial).map_err(anyhow::Error::from).and_then(|file| {
         let mut out = BufWriter::with_capacity(1 << 18, file);
         write(&mut out)?;
         out.flush()?;
@@ -67,7 +67,7 @@ pub(super) fn file(
 pub(super) fn directory(path: &Path, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let at = || path.display().to_string();
     let partial = partial(path)?;
-    let written = fs::create_dir(&partial).map_err(Into::into).and_then(|()| {
+    let written = fs::create_dir(&partial).map_err(anyhow::Error::from).and_then(|()| {
         write(&partial)?;
         if path.exists() {
             fs::remove_dir_all(path)?;
