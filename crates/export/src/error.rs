@@ -23,7 +23,7 @@ pub enum ExportError {
     #[error(transparent)]
     Text(#[from] ArrowError),
     /// The part ends before it begins.
-    #[error("a part's begin must be before its end")]
+    #[error("the part ends before it begins: --from must be before --to")]
     Backwards,
     /// Nothing happened in the time that was asked for.
     #[error("the dataset has nothing in that time: it is {length} {unit} long")]

@@ -184,10 +184,6 @@ impl<'a, W: Write> Trace<'a, W> {
                 details.id("vcpu_id", row.vcpu_id);
                 details.id("process_id", row.process_id);
                 details.id("tid", row.tid);
-                if !selection.redact {
-                    details.address("host_cr3", row.host_cr3);
-                    details.address("guest_cr3", row.guest_cr3);
-                }
                 details.bounds(selection, (row.start, row.end), part);
                 self.writer.slice(track, when, row.state.name(), &details.0)?;
                 if let (CpuStateKind::Guest, Some(vm)) = (row.state, row.vm_id.filter(|&vm| selection.has_vm(vm))) {
@@ -260,10 +256,8 @@ impl<'a, W: Write> Trace<'a, W> {
                 }
                 details.id("reentry_cpu", row.reentry_cpu);
                 details.id("reentry_vector", row.reentry_vector);
-                if !selection.redact {
-                    details.address("guest_cr3", Some(row.guest_cr3));
-                    details.address("guest_ip", row.guest_ip);
-                }
+                let address = row.guest_ip.filter(|_| !selection.redact);
+                details.0.extend(address.map(|address| ("guest_ip", Detail::Address(address))));
                 let name = row.reason.map_or_else(|| "exit".into(), reason::name);
                 if let Some(reentry) = row.reentry {
                     details.bounds(selection, (row.exit, reentry), part);
@@ -311,10 +305,6 @@ impl Details {
 
     fn id(&mut self, name: &'static str, id: Option<i32>) {
         self.0.extend(id.map(|id| (name, Detail::Int(id.into()))));
-    }
-
-    fn address(&mut self, name: &'static str, address: Option<i64>) {
-        self.0.extend(address.map(|address| (name, Detail::Address(address))));
     }
 
     /// How much earlier and later both ends may be. A cut is exact.
