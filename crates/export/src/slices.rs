@@ -26,7 +26,11 @@ pub(crate) enum Slice {
 
 impl Slice {
     /// The rows of a table, by start and then by end.
-    pub(crate) fn read<R: Row + Clone>(&self, dataset: &Dataset, end: impl Fn(&R) -> i64) -> Result<Vec<R>, StoreError> {
+    pub(crate) fn read<R: Row + Clone>(
+        &self,
+        dataset: &Dataset,
+        end: impl Fn(&R) -> i64,
+    ) -> Result<Vec<R>, StoreError> {
         let mut rows = Vec::new();
         let scan = dataset.scan(R::TABLE);
         match self {

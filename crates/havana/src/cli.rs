@@ -83,12 +83,12 @@ Examples:
     /// A dataset in the formats of other tools: Perfetto, Trace Compass, flame graphs, spreadsheets
     #[command(after_help = "\
 Examples:
-  havana export tuesday.havana --format perfetto -o tuesday.pftrace     opens at ui.perfetto.dev
-  havana export tuesday.havana --format ctf1 -o tuesday.ctf             babeltrace2 tuesday.ctf
-  havana export tuesday.havana --format pprof -o tuesday.pb.gz          go tool pprof -http : tuesday.pb.gz
-  havana export tuesday.havana --format folded -o - | flamegraph.pl > tuesday.svg
-  havana export tuesday.havana --format csv --table exits -o - --from 4 --to 5 | head
-  havana export tuesday.havana --format jsonl -o tables/ --redact       a file a table, without names")]
+  havana export monday.havana --format perfetto -o monday.pftrace     opens at ui.perfetto.dev
+  havana export monday.havana --format ctf1 -o monday.ctf             babeltrace2 monday.ctf
+  havana export monday.havana --format pprof -o monday.pb.gz          go tool pprof monday.pb.gz
+  havana export monday.havana --format folded -o - | flamegraph.pl > monday.svg
+  havana export monday.havana --format csv --table exits -o - --from 4 --to 5 | head
+  havana export monday.havana --format jsonl -o tables/ --redact      a file a table, no names")]
     Export(Export),
     /// The interactive view of a dataset or a trace, in the browser
     #[command(after_help = "\

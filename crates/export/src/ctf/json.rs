@@ -11,6 +11,7 @@ pub(super) fn metadata(facts: &Facts) -> String {
         facts.environment().into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     let mut clock = json!({
         "type": "clock-class", "id": "node", "name": "node", "description": facts.clock, "frequency": 1_000_000_000,
+        "offset-from-origin": { "seconds": 0, "cycles": 0 },
     });
     if facts.is_unix {
         clock["origin"] = "unix-epoch".into();

@@ -76,11 +76,7 @@ impl Facts {
     }
 
     fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("tracer_name", "havana".into()),
-            ("hostname", self.node.clone()),
-            ("clock", self.clock.into()),
-        ]
+        vec![("tracer_name", "havana".into()), ("hostname", self.node.clone()), ("clock", self.clock.into())]
     }
 }
 

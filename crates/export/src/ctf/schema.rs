@@ -3,9 +3,7 @@
 //! Every field is aligned to bytes, in little-endian order: a record is its header and then its fields, without gaps. An id that is not known
 //! is −1; a time that is not known is −1.
 
-use havana_rows::{
-    CpuStateKind, Evidence, FindingKind, LossCause, Severity, TakerKind, VcpuStateKind, reason,
-};
+use havana_rows::{CpuStateKind, Evidence, FindingKind, LossCause, Severity, TakerKind, VcpuStateKind, reason};
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy)]
@@ -159,23 +157,9 @@ impl Event {
                 ("bytes", Number),
                 ("source", Text),
             ],
-            Event::Vm => &[
-                ("vm_id", Id),
-                ("host_cr3", Address),
-                ("name", Text),
-            ],
-            Event::Vcpu => &[
-                ("vcpu_id", Id),
-                ("vm_id", Id),
-                ("vmcs", Address),
-                ("name", Text),
-            ],
-            Event::Process => &[
-                ("process_id", Id),
-                ("vm_id", Id),
-                ("cr3", Address),
-                ("name", Text),
-            ],
+            Event::Vm => &[("vm_id", Id), ("host_cr3", Address), ("name", Text)],
+            Event::Vcpu => &[("vcpu_id", Id), ("vm_id", Id), ("vmcs", Address), ("name", Text)],
+            Event::Process => &[("process_id", Id), ("vm_id", Id), ("cr3", Address), ("name", Text)],
             Event::Finding => &[
                 ("finding_id", Id),
                 ("kind", Name(finding_kinds)),

@@ -17,7 +17,10 @@ pub(super) fn metadata(facts: &Facts) -> String {
         ("s64", 64, true, ""),
         ("hex64", 64, false, " base = 16;"),
     ] {
-        add(&mut out, &format!("typealias integer {{ size = {size}; align = 8; signed = {signed};{more} }} := {name};"));
+        add(
+            &mut out,
+            &format!("typealias integer {{ size = {size}; align = 8; signed = {signed};{more} }} := {name};"),
+        );
     }
     add(&mut out, "typealias floating_point { exp_dig = 11; mant_dig = 53; align = 8; } := f64;");
     add(&mut out, "\ntrace {\n\tmajor = 1;\n\tminor = 8;\n\tbyte_order = le;");
@@ -30,10 +33,7 @@ pub(super) fn metadata(facts: &Facts) -> String {
     add(&mut out, &format!("\tdescription = {};", quoted(facts.clock)));
     add(&mut out, "\tfreq = 1000000000;\n\toffset_s = 0;\n\toffset = 0;");
     add(&mut out, &format!("\tabsolute = {};\n}};", facts.is_unix));
-    add(
-        &mut out,
-        "\ntypealias integer { size = 64; align = 8; signed = false; map = clock.node.value; } := moment;",
-    );
+    add(&mut out, "\ntypealias integer { size = 64; align = 8; signed = false; map = clock.node.value; } := moment;");
     for streams in Streams::ALL {
         let cpu = if streams == Streams::Cpu { " u32 cpu_id;" } else { "" };
         add(&mut out, &format!("\nstream {{\n\tid = {};", streams as u32));

@@ -22,7 +22,7 @@ mod writer;
 use std::io::Write;
 
 use havana_rows::parquet::Table;
-use havana_rows::{CpuState, CpuStateKind, Exit, Time, VcpuState, VcpuStateKind, reason};
+use havana_rows::{CpuState, CpuStateKind, Exit, FindingSpan, Time, VcpuState, VcpuStateKind, reason};
 use rustc_hash::FxHashMap;
 
 use self::counters::Counters;
@@ -46,8 +46,10 @@ pub fn write(selection: &Selection<'_>, out: impl Write) -> Result<(), ExportErr
     trace.writer.finish()
 }
 
-/// Where tracks of VMs begin among those of the node.
+/// Where tracks of VMs begin among those of the node: after findings and cpus.
 const FIRST_VM: i32 = 2;
+/// Where tracks of vCPUs begin among those of a VM: after its counters.
+const FIRST_VCPU: i32 = 2;
 
 struct Trace<'a, W> {
     selection: &'a Selection<'a>,
@@ -79,33 +81,19 @@ impl<'a, W: Write> Trace<'a, W> {
         };
         let node = writer.described(&title, 0, about)?;
         let cpus = writer.track("cpus", Some(node), 1)?;
-        let mut trace = Trace {
-            selection,
-            writer,
-            node,
-            cpus,
-            cpu: FxHashMap::default(),
-            vm: FxHashMap::default(),
-            vcpu: FxHashMap::default(),
-            counters: Counters::of(selection),
-            details: Details::default(),
-            names: Names::default(),
-        };
-        for &cpu in selection.dataset.manifest().cpus.iter().filter(|&&cpu| selection.has_cpu(cpu)) {
-            let track = trace.writer.track(&format!("cpu {cpu}"), Some(cpus), cpu)?;
-            trace.cpu.insert(cpu, track);
+        let (mut cpu, mut vm, mut vcpu) = (FxHashMap::default(), FxHashMap::default(), FxHashMap::default());
+        for &number in selection.dataset.manifest().cpus.iter().filter(|&&cpu| selection.has_cpu(cpu)) {
+            cpu.insert(number, writer.track(&format!("cpu {number}"), Some(cpus), number)?);
         }
-        for (vm, rank) in names.vms.iter().zip(FIRST_VM..) {
-            let track = trace.writer.track(&names.vm(vm.vm_id), Some(node), rank)?;
-            trace.vm.insert(vm.vm_id, track);
+        for (row, rank) in names.vms.iter().zip(FIRST_VM..) {
+            vm.insert(row.vm_id, writer.track(&names.vm(row.vm_id), Some(node), rank)?);
         }
-        for (vcpu, rank) in names.vcpus.iter().zip(2..) {
-            let vm = trace.vm.get(&vcpu.vm_id).copied();
-            let track = trace.writer.track(&names.vcpu(vcpu.vcpu_id), vm, rank)?;
-            trace.vcpu.insert(vcpu.vcpu_id, track);
+        for (row, rank) in names.vcpus.iter().zip(FIRST_VCPU..) {
+            let parent = vm.get(&row.vm_id).copied();
+            vcpu.insert(row.vcpu_id, writer.track(&names.vcpu(row.vcpu_id), parent, rank)?);
         }
-        trace.names = names;
-        Ok(trace)
+        let counters = Counters::of(selection);
+        Ok(Trace { selection, names, writer, node, cpus, cpu, vm, vcpu, counters, details: Details::default() })
     }
 
     fn stamps(&self, (start, end): (i64, i64)) -> (u64, u64) {
@@ -118,8 +106,10 @@ impl<'a, W: Write> Trace<'a, W> {
             return Ok(());
         }
         let all = self.writer.track("findings", Some(self.node), 0)?;
-        let mut spans = self.selection.finding_spans()?;
-        spans.sort_by_key(|span| (span.finding_id, span.start_tsc, span.end_tsc));
+        let mut spans: FxHashMap<i32, Vec<FindingSpan>> = FxHashMap::default();
+        for span in self.selection.finding_spans()? {
+            spans.entry(span.finding_id).or_default().push(span);
+        }
         for (finding, (start, end)) in findings {
             let title = self.names.finding(&finding);
             let id = finding.finding_id;
@@ -137,13 +127,14 @@ impl<'a, W: Write> Trace<'a, W> {
             details.extend(who.iter().filter_map(|&(name, id)| Some((name, Detail::Int(id?.into())))));
             self.writer.instant(all, at, &title, &details)?;
             let mut lanes = Lanes::default();
-            for span in spans.iter().filter(|span| span.finding_id == id) {
+            let mut proof = spans.remove(&id).unwrap_or_default();
+            proof.sort_by_key(|span| (span.start_tsc, span.end_tsc));
+            for span in proof {
                 let when = self.stamps((span.start_tsc, span.end_tsc));
                 let name = format!("{}: {title}", finding.severity.name());
                 let track = lanes.take(when, || self.writer.track(&name, Some(all), id))?;
                 let who = [("cpu", span.cpu), ("vcpu_id", span.vcpu_id), ("process_id", span.process_id)];
-                let who: Vec<_> =
-                    who.iter().filter_map(|&(name, id)| Some((name, Detail::Int(id?.into())))).collect();
+                let who: Vec<_> = who.iter().filter_map(|&(name, id)| Some((name, Detail::Int(id?.into())))).collect();
                 self.writer.slice(track, when, finding.kind.name(), &who)?;
             }
         }
@@ -207,7 +198,7 @@ impl<'a, W: Write> Trace<'a, W> {
                 let lanes = lanes.entry(row.vcpu_id).or_insert_with(|| Lanes::of(own));
                 let another = || {
                     let vm = self.vm.get(&row.vm_id).copied();
-                    self.writer.track(&self.names.vcpu(row.vcpu_id), vm, row.vcpu_id.saturating_add(2))
+                    self.writer.track(&self.names.vcpu(row.vcpu_id), vm, row.vcpu_id.saturating_add(FIRST_VCPU))
                 };
                 let track = lanes.take(when, another)?;
                 let details = self.details.begin(row.evidence.name());

@@ -45,10 +45,7 @@ pub(super) fn check_free_directory(path: &Path, force: bool, mark: &str) -> anyh
 }
 
 /// Writes a file.
-pub(super) fn file(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+pub(super) fn file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let at = || path.display().to_string();
     let partial = partial(path)?;
     let written = File::create(&partial).map_err(anyhow::Error::from).and_then(|file| {

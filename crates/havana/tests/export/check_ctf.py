@@ -134,7 +134,7 @@ def read_babeltrace(directory):
                 label, code = re.fullmatch(r"\( (.*) : container = (-?\d+) \)", value).groups()
                 value = label[1:-1] if label[0] == '"' else ("<unknown>", int(code))
             elif value[0] == '"':
-                value = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+                value = re.sub(r"\\(.)", r"\1", value[1:-1])
             else:
                 value = int(value, 16) if value.startswith("0x") else float(value) if "." in value else int(value)
             fields[key] = value

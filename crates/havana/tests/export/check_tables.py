@@ -1,4 +1,7 @@
-"""Holds tables as CSV and as JSON lines against their dataset: check_tables.py DATASET CSV_DIRECTORY JSONL_DIRECTORY"""
+"""Holds tables as CSV and as JSON lines against their dataset: check_tables.py DATASET CSV JSONL [FROM TO]
+
+CSV and JSONL are directories with a file a table.
+"""
 
 import csv
 import json
@@ -9,13 +12,37 @@ from common import Dataset, same
 
 ADDRESSES = {"host_cr3", "guest_cr3", "cr3", "vmcs", "guest_ip"}
 
-dataset = Dataset(sys.argv[1])
+dataset = Dataset(sys.argv[1], sys.argv[4:6])
+CUT = {"cpu_states", "vcpu_states", "losses", "finding_spans"}
+ENDS = {"exits": ("exit", "exit"), "vm_offsets": ("start", "end")} | {table: ("start", "end") for table in CUT}
+
+
+def rows_of(table):
+    """The rows of the part, as the dataset has them but for cuts."""
+    if not dataset.window:
+        return dataset.raw(table)
+    lo, hi = dataset.window
+    if table == "findings":
+        # All along; from some time on, or of a moment.
+        end = lambda row: row["end_tsc"] or row["start_tsc"] or hi
+        return [r for r in dataset.raw(table) if (r["start_tsc"] or lo) < hi and max(end(r), r["start_tsc"] or lo) > lo]
+    start, end = ENDS.get(table, ("first", "last"))
+    out = []
+    for row in dataset.rows(table, start, end):
+        for which, at, name in zip(row.pop("is_cut"), (lo, hi), (start, end)):
+            if which and table in CUT:
+                ticks = {key: at for key in (f"{name}_tsc", f"{name}_lo_tsc", f"{name}_hi_tsc") if key in row}
+                row |= ticks | {f"{name}_ns": None if dataset.hz is None else dataset.time(at)}
+        out.append({key: value for key, value in row.items() if key not in ("ticks", "from", "until")})
+    return out
+
+
 tables = set(dataset.manifest["tables"]) - {"lod", "lod_exits"}
 total = 0
 for directory, ending in ((sys.argv[2], ".csv"), (sys.argv[3], ".jsonl")):
     same({name.removesuffix(ending) for name in os.listdir(directory)}, tables, f"tables in {directory}")
 for table in sorted(tables):
-    expected = dataset.raw(table)
+    expected = rows_of(table)
     for row in expected:
         for key in ADDRESSES & row.keys():
             row[key] = None if row[key] is None else hex(row[key] % 2**64)
