@@ -1,5 +1,7 @@
-//! Folded stacks, as flamegraph.pl, inferno and speedscope read them: `web-2;vCPU 0;CR3 0x5494000;guest 81230`, the time in
-//! nanoseconds (ticks where no rate is known). Frames of one name are one frame there, so what shares all its names is summed.
+//! Folded stacks, as flamegraph.pl, inferno and speedscope read them.
+//!
+//! A line is `web-2;vCPU 0;CR3 0x5494000;guest 81230`, the time in nanoseconds (ticks where no rate is known). Frames of
+//! one name are one frame there, so what shares all its names is summed.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! A profile of pprof (`profile.proto`, compressed by gzip): a sample a VM, vCPU, process and state, its values the time and the exits.
+//! A profile of pprof (`profile.proto`, compressed by gzip): a sample a VM, vCPU, process and state, its values the time
+//! and the exits.
 
 use std::io::Write;
 

@@ -1,7 +1,8 @@
 //! Tables as text: CSV and JSON lines.
 //!
-//! Columns, names and numbers are the dataset's, in the order of its files (rows that came late are at the end). Addresses are hexadecimal text, as
-//! the report has them: as signed numbers a guest's kernel would be below zero. Nulls are empty in CSV, and `null` in JSON.
+//! Columns, names and numbers are the dataset's, in the order of its files (rows that came late are at the end). Addresses
+//! are hexadecimal text, as the report has them: as signed numbers a guest's kernel would be below zero. Nulls are empty
+//! in CSV, and `null` in JSON.
 
 use std::fmt::Write as _;
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! The events of our CTF traces, once for both versions of the metadata.
 //!
-//! Every field is aligned to bytes, in little-endian order: a record is its header and then its fields, without gaps. An id that is not known
-//! is −1; a time that is not known is −1.
+//! Every field is aligned to bytes, in little-endian order: a record is its header and then its fields, without gaps. An id
+//! or a time that is not known is −1, an address 0.
 
 use havana_rows::{CpuStateKind, Evidence, FindingKind, LossCause, Severity, TakerKind, VcpuStateKind, reason};
 

@@ -12,8 +12,9 @@
 //!         └── CR3 0x…   a guest process: a slice a stretch in the guest
 //! ```
 //!
-//! A table at a time, a slice's begin and end one after the other: readers sort by time, and of a track both are in the order of time. Where stretches
-//! of one track overlap (times are estimates), it has another of the same name beside it, so that slices nest rightly.
+//! A table at a time, a slice's begin and end one after the other: readers sort by time, and of a track both are in the
+//! order of time. Where stretches of one track overlap (times are estimates), it has another of the same name beside it, so
+//! that slices nest rightly.
 
 mod counters;
 mod proto;

@@ -1,8 +1,8 @@
 //! Packets, tracks and interned names.
 //!
 //! One sequence of packets: names that come again and again stand in it once, before their first use, and are then numbers.
-//! What a reader needs before an event (its track, the names) always comes before it in the file; times need not be in order, but for those
-//! of one track.
+//! What a reader needs before an event (its track, the names) always comes before it in the file; times need not be in
+//! order, but for those of one track.
 
 use std::io::Write;
 

@@ -16,12 +16,7 @@ use super::whole;
 use crate::cli::{Export, ExportFormat};
 
 pub(crate) fn run(args: &Export) -> anyhow::Result<ExitCode> {
-    let text = match args.format {
-        ExportFormat::Csv => Some(tables::Form::Csv),
-        ExportFormat::Jsonl => Some(tables::Form::Jsonl),
-        _ => None,
-    };
-    if text.is_none() && args.table.is_some() {
+    if args.table.is_some() && !matches!(args.format, ExportFormat::Csv | ExportFormat::Jsonl) {
         bail!("--table is for --format csv and jsonl");
     }
     let dataset = Dataset::open(&args.dataset)?;
@@ -36,41 +31,32 @@ pub(crate) fn run(args: &Export) -> anyhow::Result<ExitCode> {
     if !selection.is_in_ns() {
         eprintln!("havana: warning: no TSC rate is known: times are ticks");
     }
-    let said = match (args.format, text, args.table) {
-        (ExportFormat::Perfetto, ..) => {
-            file(args, |out| perfetto::write(&selection, out))?;
-            "opens at ui.perfetto.dev"
-        }
-        (ExportFormat::Folded, ..) => {
-            file(args, |out| folded::write(&selection, out))?;
-            "for flamegraph.pl, inferno, speedscope"
-        }
-        (ExportFormat::Pprof, ..) => {
-            file(args, |out| pprof::write(&selection, out))?;
-            "for go tool pprof, speedscope"
-        }
-        (_, Some(form), Some(table)) => {
-            file(args, |out| tables::write(&selection, table, form, out))?;
-            "one table"
-        }
-        (_, Some(form), None) => {
-            let mark = format!("{}.{}", Table::Vms.name(), form.extension());
-            directory(args, &mark, |dir| all_tables(&selection, form, dir))?;
-            "a file a table"
-        }
-        (ExportFormat::Ctf1, ..) => {
-            directory(args, ctf::METADATA, |dir| Ok(ctf::write(&selection, dir, ctf::Version::V1)?))?;
-            "for Trace Compass, babeltrace2"
-        }
-        (_, None, _) => {
-            directory(args, ctf::METADATA, |dir| Ok(ctf::write(&selection, dir, ctf::Version::V2)?))?;
-            "for Trace Compass, babeltrace2 from 2.1 on"
-        }
-    };
+    match args.format {
+        ExportFormat::Perfetto => file(args, |out| perfetto::write(&selection, out))?,
+        ExportFormat::Folded => file(args, |out| folded::write(&selection, out))?,
+        ExportFormat::Pprof => file(args, |out| pprof::write(&selection, out))?,
+        ExportFormat::Ctf1 => ctf(args, &selection, ctf::Version::V1)?,
+        ExportFormat::Ctf2 => ctf(args, &selection, ctf::Version::V2)?,
+        ExportFormat::Csv => text(args, &selection, tables::Form::Csv)?,
+        ExportFormat::Jsonl => text(args, &selection, tables::Form::Jsonl)?,
+    }
     if args.output != Path::new(STDIN) {
-        writeln!(io::stdout(), "{}  {}, {said}", args.output.display(), bytes(size(&args.output)?))?;
+        let (place, size) = (args.output.display(), bytes(size(&args.output)?));
+        writeln!(io::stdout(), "{place}  {size}, {}", opened_by(args.format))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to do with it.
+fn opened_by(format: ExportFormat) -> &'static str {
+    match format {
+        ExportFormat::Perfetto => "opens at ui.perfetto.dev",
+        ExportFormat::Ctf1 => "for Trace Compass, babeltrace2",
+        ExportFormat::Ctf2 => "for Trace Compass, babeltrace2 from 2.1 on",
+        ExportFormat::Folded => "for flamegraph.pl, inferno, speedscope",
+        ExportFormat::Pprof => "for go tool pprof, speedscope",
+        ExportFormat::Csv | ExportFormat::Jsonl => "for spreadsheets, jq, and all that read text",
+    }
 }
 
 /// A file, or standard output.
@@ -93,15 +79,25 @@ fn directory(args: &Export, mark: &str, write: impl FnOnce(&Path) -> anyhow::Res
     whole::directory(&args.output, write)
 }
 
-fn all_tables(selection: &Selection<'_>, form: tables::Form, dir: &Path) -> anyhow::Result<()> {
-    let for_drawing = [Table::Lod, Table::LodExits];
-    for &table in Table::ALL.iter().filter(|table| !for_drawing.contains(table)) {
-        let file = File::create(dir.join(format!("{}.{}", table.name(), form.extension())))?;
-        let mut out = BufWriter::with_capacity(1 << 18, file);
-        tables::write(selection, table, form, &mut out)?;
-        out.flush()?;
+fn ctf(args: &Export, selection: &Selection<'_>, version: ctf::Version) -> anyhow::Result<()> {
+    directory(args, ctf::METADATA, |dir| Ok(ctf::write(selection, dir, version)?))
+}
+
+/// One table, or a directory of all.
+fn text(args: &Export, selection: &Selection<'_>, form: tables::Form) -> anyhow::Result<()> {
+    if let Some(table) = args.table {
+        return file(args, |out| tables::write(selection, table, form, out));
     }
-    Ok(())
+    let name = |table: Table| format!("{}.{}", table.name(), form.extension());
+    let for_drawing = [Table::Lod, Table::LodExits];
+    directory(args, &name(Table::Vms), |dir| {
+        for &table in Table::ALL.iter().filter(|table| !for_drawing.contains(table)) {
+            let mut out = BufWriter::with_capacity(1 << 18, File::create(dir.join(name(table)))?);
+            tables::write(selection, table, form, &mut out)?;
+            out.flush()?;
+        }
+        Ok(())
+    })
 }
 
 /// Bytes of a file, or of those in a directory.
