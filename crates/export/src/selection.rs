@@ -34,7 +34,17 @@ pub struct Selection<'a> {
     clock: Option<Scale>,
 }
 
+/// What was found, and the time of the part that it is about.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) finding: Finding,
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+}
+
 impl<'a> Selection<'a> {
+    /// Looks for it.
+    ///
     /// # Errors
     /// Where there is nothing of the part.
     pub fn new(dataset: &'a Dataset, part: Part) -> Result<Selection<'a>, ExportError> {
@@ -160,8 +170,8 @@ impl<'a> Selection<'a> {
         Ok(losses)
     }
 
-    /// What was found, where it is about the part; and the time it is about.
-    pub(crate) fn findings(&self) -> Result<Vec<(Finding, (i64, i64))>, StoreError> {
+    /// What was found, where it is about the part.
+    pub(crate) fn findings(&self) -> Result<Vec<Found>, StoreError> {
         let (first, last) = self.span();
         let time = |finding: &Finding| {
             let start = finding.start_tsc.unwrap_or(first);
@@ -170,7 +180,8 @@ impl<'a> Selection<'a> {
         };
         let findings = self.dataset.findings()?.unwrap_or_default().into_iter();
         let about = findings.filter(|finding| finding.vm_id.is_none_or(|vm| self.has_vm(vm)));
-        Ok(about.filter_map(|finding| time(&finding).map(|time| (finding, time))).collect())
+        let found = |finding| time(&finding).map(|(start, end)| Found { finding, start, end });
+        Ok(about.filter_map(found).collect())
     }
 
     /// The intervals that prove findings, cut.

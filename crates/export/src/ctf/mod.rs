@@ -184,7 +184,7 @@ fn notes(selection: &Selection<'_>, names: &Names, dir: &Path) -> Result<(), Exp
     notes.extend(names.vms.iter().map(|row| (inside(row.first_tsc), Note::Vm(row))));
     notes.extend(names.vcpus.iter().map(|row| (inside(row.first_tsc), Note::Vcpu(row))));
     notes.extend(names.processes.iter().map(|row| (inside(row.first_tsc), Note::Process(row))));
-    notes.extend(findings.iter().map(|(row, (start, end))| (*start, Note::Finding(row, *end))));
+    notes.extend(findings.iter().map(|found| (found.start, Note::Finding(&found.finding, found.end))));
     notes.sort_by_key(|note| note.0);
     let mut stream = Stream::new(dir.join("notes"), Streams::Notes, 0);
     let address = |address: i64| if selection.redact { 0 } else { address };

@@ -39,9 +39,9 @@ impl Counters {
         let (from, to) = (self.bucket(start), self.bucket(end));
         let (first, width) = (self.first, self.width);
         let sums = self.guest.entry(vm).or_insert_with(|| vec![0; buckets]);
-        for bucket in from..=to {
-            let begin = first + bucket as i64 * width;
-            sums[bucket] += (end.min(begin + width) - start.max(begin)).max(0);
+        let begins = (from as i64..).map(|bucket| first + bucket * width);
+        for (sum, begin) in sums[from..=to].iter_mut().zip(begins) {
+            *sum += (end.min(begin + width) - start.max(begin)).max(0);
         }
     }
 

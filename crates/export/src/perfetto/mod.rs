@@ -30,6 +30,7 @@ use self::counters::Counters;
 use self::proto::{BOOTTIME, Clock, ClockSnapshot, REALTIME, TracePacket};
 use self::writer::{Detail, Lanes, Track, Writer};
 use crate::names::Names;
+use crate::selection::Found;
 use crate::{ExportError, Selection, slices};
 
 /// Writes it.
@@ -111,7 +112,7 @@ impl<'a, W: Write> Trace<'a, W> {
         for span in self.selection.finding_spans()? {
             spans.entry(span.finding_id).or_default().push(span);
         }
-        for (finding, (start, end)) in findings {
+        for Found { finding, start, end } in findings {
             let title = self.names.finding(&finding);
             let id = finding.finding_id;
             let (at, until) = self.stamps((start, end));
