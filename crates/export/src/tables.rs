@@ -74,19 +74,14 @@ pub fn write(selection: &Selection<'_>, table: Table, form: Form, out: impl Writ
     }
 }
 
-/// The columns that say when a row is, and whether it is cut where it reaches out of the part.
-fn times(table: Table) -> Option<(&'static str, &'static str, bool)> {
-    match table {
-        Table::CpuStates | Table::VcpuStates | Table::Losses | Table::FindingSpans => {
-            Some(("start_tsc", "end_tsc", true))
-        }
-        Table::VmOffsets | Table::Findings => Some(("start_tsc", "end_tsc", false)),
-        Table::Vms | Table::Vcpus | Table::Processes | Table::Threads => Some(("first_tsc", "last_tsc", false)),
-        Table::Exits => Some(("exit_tsc", "exit_tsc", false)),
-        Table::Lod => Some(("bucket_start_tsc", "bucket_end_tsc", false)),
-        Table::LodExits => Some(("bucket_start_tsc", "bucket_start_tsc", false)),
-    }
-}
+/// Columns that say from when to when a row is, the first of these that a table has.
+const TIMES: [(&str, &str); 5] = [
+    ("start_tsc", "end_tsc"),
+    ("exit_tsc", "exit_tsc"),
+    ("first_tsc", "last_tsc"),
+    ("bucket_start_tsc", "bucket_end_tsc"),
+    ("bucket_start_tsc", "bucket_start_tsc"),
+];
 
 /// The rows of a batch that are in the part, cut, and as they are written.
 fn part_of(
@@ -97,9 +92,11 @@ fn part_of(
 ) -> Result<RecordBatch, ExportError> {
     let kept = kept(selection, table, batch);
     let batch = if kept.true_count() == kept.len() { batch.clone() } else { filter_record_batch(batch, &kept)? };
-    let batch = match (selection.window, times(table)) {
-        (Some(window), Some((.., true))) => cut(selection, window, &batch)?,
-        _ => batch,
+    // Buckets stay whole.
+    let lasts = table.end_column() == Some("end_tsc");
+    let batch = match selection.window.filter(|_| lasts) {
+        Some(window) => cut(selection, window, &batch)?,
+        None => batch,
     };
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
@@ -131,7 +128,7 @@ fn kept(selection: &Selection<'_>, table: Table, batch: &RecordBatch) -> Boolean
     // What the cpus did stays whole.
     let vm = ids("vm_id").filter(|_| table != Table::CpuStates);
     let cpu = ids("cpu");
-    let time = times(table).and_then(|(start, end, _)| Some((ticks(batch, start)?, ticks(batch, end)?)));
+    let time = TIMES.iter().find_map(|(start, end)| Some((ticks(batch, start)?, ticks(batch, end)?)));
     let is_kept = |row: usize| {
         let in_vms = vm.is_none_or(|ids| ids.is_null(row) || selection.has_vm(ids.value(row)));
         let in_cpus = cpu.is_none_or(|ids| match ids.is_valid(row) {

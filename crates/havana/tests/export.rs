@@ -223,7 +223,7 @@ havana: the dataset has nothing in that time: it is 1.029 s long
 
 "#]]);
     refused(&with(&["--table", "exit"]), 2).stderr_eq(str![[r#"
-error: invalid value 'exit' for '--table <NAME>': no table "exit": there are cpu_states, vcpu_states, exits, vms, vm_offsets, vcpus, processes, threads, losses, findings, finding_spans, lod, lod_exits
+error: invalid value 'exit' for '--table <NAME>': no table "exit": there are cpu_states, vcpu_states, exits, [..]
 
 For more information, try '--help'.
 

@@ -5,15 +5,18 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use havana_export::{ExportError, Part, Selection, ctf, folded, perfetto, pprof, tables};
 use havana_insight::words::bytes;
 use havana_rows::parquet::Table;
-use havana_store::Dataset;
+use havana_store::{Dataset, WholeFile};
 use havana_trace::STDIN;
 
-use super::whole;
+use super::directory;
 use crate::cli::{Export, ExportFormat};
+
+/// Bytes that are written at once.
+const BUFFER: usize = 256 << 10;
 
 pub(crate) fn run(args: &Export) -> anyhow::Result<ExitCode> {
     if args.table.is_some() && !matches!(args.format, ExportFormat::Csv | ExportFormat::Jsonl) {
@@ -66,21 +69,26 @@ fn file(args: &Export, write: impl FnOnce(&mut dyn Write) -> Result<(), ExportEr
         write(&mut out)?;
         return Ok(out.flush()?);
     }
-    whole::check_free(&args.output, args.force)?;
-    whole::file(&args.output, |out| Ok(write(out)?))
+    let place = || args.output.display().to_string();
+    if !args.force && args.output.exists() {
+        bail!("{}: exists already; --force replaces it", place());
+    }
+    let mut out = BufWriter::with_capacity(BUFFER, WholeFile::create(&args.output, args.force)?);
+    write(&mut out).with_context(place)?;
+    Ok(out.into_inner().map_err(|error| error.into_error()).with_context(place)?.put()?)
 }
 
 /// A directory that holds `mark`.
-fn directory(args: &Export, mark: &str, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn in_directory(args: &Export, mark: &str, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     if args.output == Path::new(STDIN) {
         bail!("standard output takes one file: say -o DIR, or of csv and jsonl which --table");
     }
-    whole::check_free_directory(&args.output, args.force, mark)?;
-    whole::directory(&args.output, write)
+    directory::check_free(&args.output, args.force, mark)?;
+    directory::write(&args.output, write)
 }
 
 fn ctf(args: &Export, selection: &Selection<'_>, version: ctf::Version) -> anyhow::Result<()> {
-    directory(args, ctf::METADATA, |dir| Ok(ctf::write(selection, dir, version)?))
+    in_directory(args, ctf::METADATA, |dir| Ok(ctf::write(selection, dir, version)?))
 }
 
 /// One table, or a directory of all.
@@ -90,9 +98,9 @@ fn text(args: &Export, selection: &Selection<'_>, form: tables::Form) -> anyhow:
     }
     let name = |table: Table| format!("{}.{}", table.name(), form.extension());
     let for_drawing = [Table::Lod, Table::LodExits];
-    directory(args, &name(Table::Vms), |dir| {
+    in_directory(args, &name(Table::Vms), |dir| {
         for &table in Table::ALL.iter().filter(|table| !for_drawing.contains(table)) {
-            let mut out = BufWriter::with_capacity(1 << 18, File::create(dir.join(name(table)))?);
+            let mut out = BufWriter::with_capacity(BUFFER, File::create(dir.join(name(table)))?);
             tables::write(selection, table, form, &mut out)?;
             out.flush()?;
         }

@@ -5,6 +5,7 @@ mod analyze;
 mod bench;
 mod demo;
 mod diff;
+mod directory;
 mod doctor;
 mod export;
 mod identity;
@@ -20,7 +21,6 @@ mod simulate;
 mod top;
 mod view;
 mod warnings;
-mod whole;
 
 use std::io::Write;
 use std::process::ExitCode;
