@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use havana_rows::Sink;
 use havana_rows::parquet::NsClock;
@@ -11,7 +11,7 @@ use havana_store::{Dataset, DatasetWriter, Epoch, WriterOptions};
 use snapbox::str;
 
 use crate::cli::{havana, scratch};
-use crate::common::{analyze, bundled, recording, skipped};
+use crate::common::{HAVANA, analyze, bundled, recording, skipped};
 
 const FORMATS: [&str; 7] = ["perfetto", "ctf1", "ctf2", "folded", "pprof", "csv", "jsonl"];
 
@@ -247,7 +247,7 @@ havana: full: holds other things than such an export: choose another name
 
 "#]]);
     refused(&["d", "--format", "pprof", "-o", "no/such/place"], 1).stderr_eq(str![[r#"
-havana: no/such/place: No such file or directory (os error 2)
+havana: no/such/place: cannot write: No such file or directory (os error 2)
 
 "#]]);
     refused(&["d", "--format", "perfetto", "--table", "exits", "-o", "out"], 1).stderr_eq(str![[r#"
@@ -259,6 +259,21 @@ havana: there: not a dataset (no manifest.json of HAVAna in it)
 
 "#]]);
     assert_eq!(fs::read_to_string(dir.path().join("there")).unwrap(), "mine");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let dir = scratch();
+    analyze(&bundled("tsc-only"), &dir.path().join("d"));
+    for format in ["perfetto", "folded", "pprof", "csv", "jsonl"] {
+        let table: &[&str] = if ["csv", "jsonl"].contains(&format) { &["--table", "exits"] } else { &[] };
+        let mut run = Command::new(HAVANA);
+        run.args(["export", "d", "--format", format, "-o", "-"]).args(table).current_dir(dir.path());
+        let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success() && done.stderr.is_empty(), "{format}: {}", String::from_utf8_lossy(&done.stderr));
+    }
 }
 
 /// What cannot be read to its end is not written to its begin.

@@ -65,9 +65,14 @@ fn opened_by(format: ExportFormat) -> &'static str {
 /// A file, or standard output.
 fn file(args: &Export, write: impl FnOnce(&mut dyn Write) -> Result<(), ExportError>) -> anyhow::Result<()> {
     if args.output == Path::new(STDIN) {
-        let mut out = BufWriter::new(io::stdout().lock());
-        write(&mut out)?;
-        return Ok(out.flush()?);
+        let mut pipe = Pipe { out: io::stdout().lock(), is_closed: false };
+        let mut out = BufWriter::with_capacity(BUFFER, &mut pipe);
+        let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+        drop(out);
+        if pipe.is_closed {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+        }
+        return Ok(written?);
     }
     let place = || args.output.display().to_string();
     if !args.force && args.output.exists() {
@@ -76,6 +81,31 @@ fn file(args: &Export, write: impl FnOnce(&mut dyn Write) -> Result<(), ExportEr
     let mut out = BufWriter::with_capacity(BUFFER, WholeFile::create(&args.output, args.force)?);
     write(&mut out).with_context(place)?;
     Ok(out.into_inner().map_err(|error| error.into_error()).with_context(place)?.put()?)
+}
+
+/// Standard output, which knows whether nobody reads it any more: those that write tables make a text of that error.
+struct Pipe<W> {
+    out: W,
+    is_closed: bool,
+}
+
+impl<W: Write> Pipe<W> {
+    fn noted<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        self.is_closed |= done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        done
+    }
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = self.out.write(bytes);
+        self.noted(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.out.flush();
+        self.noted(done)
+    }
 }
 
 /// A directory that holds `mark`.
