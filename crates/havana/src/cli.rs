@@ -81,6 +81,16 @@ Examples:
   havana analyze perf.data --baseline normal.json
   havana report thursday.havana --baseline normal.json --alert any:high")]
     Learn(Learn),
+    /// A dataset in the formats of other tools: Perfetto, Trace Compass, flame graphs, spreadsheets
+    #[command(after_help = "\
+Examples:
+  havana export monday.havana --format perfetto -o monday.pftrace     opens at ui.perfetto.dev
+  havana export monday.havana --format ctf1 -o monday.ctf             babeltrace2 monday.ctf
+  havana export monday.havana --format pprof -o monday.pb.gz          go tool pprof monday.pb.gz
+  havana export monday.havana --format folded -o - | flamegraph.pl > monday.svg
+  havana export monday.havana --format csv --table exits -o - --from 4 --to 5 | head
+  havana export monday.havana --format jsonl -o tables/ --redact      a file a table, no names")]
+    Export(Export),
     /// The interactive view of a dataset or a trace, in the browser
     #[command(after_help = "\
 Examples:
@@ -519,6 +529,50 @@ pub(crate) struct Learn {
     pub(crate) force: bool,
 }
 
+/// What a dataset is exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A Perfetto trace: tracks, slices, counters
+    Perfetto,
+    /// A directory of CTF 2, for Trace Compass and babeltrace2 from 2.1 on
+    Ctf2,
+    /// A directory of CTF 1.8, for every Trace Compass and babeltrace2
+    Ctf1,
+    /// A line for each VM;vCPU;process;state and its time, for flame graphs
+    Folded,
+    /// The same as a profile, with exits
+    Pprof,
+    /// Tables as comma-separated values
+    Csv,
+    /// Tables as JSON lines
+    Jsonl,
+}
+
+#[derive(Debug, Args)]
+#[command(mut_arg("cpu", |cpu| cpu.help("Only this cpu, and vCPUs while they were on it (again for more)")))]
+pub(crate) struct Export {
+    /// A dataset
+    #[arg(value_name = "DATASET")]
+    pub(crate) dataset: PathBuf,
+    /// As what
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportFormat,
+    /// The file to write, - for standard output; of ctf1 and ctf2, and of csv and jsonl without --table, the directory
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// Of csv and jsonl: this table alone [default: all but those for drawing, lod and lod_exits]
+    #[arg(long, value_name = "NAME", value_parser = table)]
+    pub(crate) table: Option<havana_rows::parquet::Table>,
+    /// Leave out names of hosts, VMs and programs, and addresses
+    #[arg(long)]
+    pub(crate) redact: bool,
+    /// Replace what was exported there before
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) part: Part,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct View {
     /// A dataset; or a perf.data, raw .pt streams, or directories of them
@@ -776,6 +830,14 @@ fn alert(text: &str) -> Result<Alert, String> {
         format!("no severity {severity:?}: there are {}", names(all))
     })?;
     Ok(Alert { kind, at_least })
+}
+
+/// exits, cpu_states.
+fn table(text: &str) -> Result<havana_rows::parquet::Table, String> {
+    let all = havana_rows::parquet::Table::ALL;
+    let names: Vec<&str> = all.iter().map(|table| table.name()).collect();
+    let known = all.iter().copied().find(|table| table.name() == text);
+    known.ok_or_else(|| format!("no table {text:?}: there are {}", names.join(", ")))
 }
 
 fn ratio(text: &str) -> Result<(u32, u32), String> {

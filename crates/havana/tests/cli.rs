@@ -83,6 +83,7 @@ fn help() {
     help(&["analyze"]).stdout_eq(file!["snapshots/help-analyze.txt"]);
     help(&["report"]).stdout_eq(file!["snapshots/help-report.txt"]);
     help(&["diff"]).stdout_eq(file!["snapshots/help-diff.txt"]);
+    help(&["export"]).stdout_eq(file!["snapshots/help-export.txt"]);
     help(&["learn"]).stdout_eq(file!["snapshots/help-learn.txt"]);
     help(&["view"]).stdout_eq(file!["snapshots/help-view.txt"]);
     help(&["top"]).stdout_eq(file!["snapshots/help-top.txt"]);

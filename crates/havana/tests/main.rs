@@ -7,6 +7,7 @@
 //! | [`perf`] | perf.data in every form, whole and not |
 //! | [`record`] | the recorder, where it cannot record |
 //! | [`diff`] | two stretches of time compared, and what is refused |
+//! | [`export`] | datasets in the formats of other tools, read by these and held against the dataset |
 //! | [`doctor`] | what it says of the machine that it runs on |
 //! | [`overhead`] | the experiment of what recording costs, with what this host has |
 //! | [`top`] | frames of recorded traces, and what is refused |
@@ -34,6 +35,7 @@ mod cli;
 mod common;
 mod diff;
 mod doctor;
+mod export;
 mod fit;
 mod found;
 mod metrics;

@@ -5,7 +5,7 @@ use std::io::Write;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::util::pretty::pretty_format_batches;
-use arrow::{csv, ipc, json};
+use arrow::ipc;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
@@ -78,12 +78,12 @@ pub async fn write(
     }
     let schema = answer.schema();
     let mut writer = match (format, streamed) {
-        (Format::Csv | Format::Table, _) => Writer::Csv(csv::WriterBuilder::new().with_header(true).build(out)),
+        (Format::Csv | Format::Table, _) => Writer::Csv(arrow_csv::WriterBuilder::new().with_header(true).build(out)),
         (Format::Json, _) => {
-            Writer::Json(json::WriterBuilder::new().with_explicit_nulls(true).build::<_, json::writer::JsonArray>(out))
+            Writer::Json(arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::JsonArray>(out))
         }
         (Format::Jsonl, _) => Writer::Jsonl(
-            json::WriterBuilder::new().with_explicit_nulls(true).build::<_, json::writer::LineDelimited>(out),
+            arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::LineDelimited>(out),
         ),
         (Format::Arrow, true) => Writer::Stream(ipc::writer::StreamWriter::try_new(out, &schema).map_err(failed)?),
         (Format::Arrow, false) => Writer::File(ipc::writer::FileWriter::try_new(out, &schema).map_err(failed)?),
@@ -107,9 +107,9 @@ pub async fn write(
 }
 
 enum Writer<W: Write + Send> {
-    Csv(csv::Writer<W>),
-    Json(json::Writer<W, json::writer::JsonArray>),
-    Jsonl(json::Writer<W, json::writer::LineDelimited>),
+    Csv(arrow_csv::Writer<W>),
+    Json(arrow_json::Writer<W, arrow_json::writer::JsonArray>),
+    Jsonl(arrow_json::Writer<W, arrow_json::writer::LineDelimited>),
     Stream(ipc::writer::StreamWriter<W>),
     File(ipc::writer::FileWriter<W>),
     Parquet(Box<ArrowWriter<W>>),

@@ -5,7 +5,9 @@ mod analyze;
 mod bench;
 mod demo;
 mod diff;
+mod directory;
 mod doctor;
+mod export;
 mod identity;
 mod learn;
 mod metrics;
@@ -40,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Learn(args) => learn::run(&args),
         Command::View(args) => view::run(&args),
         Command::Top(args) => top::run(&args),

@@ -37,7 +37,7 @@ impl NsClock {
 /// reciprocal `floor(2^64 * part / den)`. That is too small by less than one part in 2^64, hence the quotient by at
 /// most one, which the remainder tells (it is below `2 * den`, so its low 64 bits and the carry are enough).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scale {
+pub struct Scale {
     origin_tsc: i64,
     origin_ns: i64,
     whole: u64,
@@ -47,7 +47,8 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    pub(super) fn new(clock: NsClock) -> Self {
+    /// Divides once.
+    pub fn new(clock: NsClock) -> Self {
         let den = clock.den.get();
         let part = clock.num % den;
         Scale {
@@ -61,8 +62,9 @@ impl Scale {
         }
     }
 
+    /// [`NsClock::ns`].
     #[inline]
-    pub(super) fn ns(&self, tsc: i64) -> i64 {
+    pub fn ns(&self, tsc: i64) -> i64 {
         let distance = tsc.abs_diff(self.origin_tsc);
         let mut quotient = ((u128::from(distance) * u128::from(self.reciprocal)) >> 64) as u64;
         let mut rest = u128::from(distance) * u128::from(self.part) - u128::from(quotient) * u128::from(self.den);

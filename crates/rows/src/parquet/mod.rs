@@ -31,7 +31,7 @@ use std::path::PathBuf;
 
 use arrow::datatypes::DataType;
 
-pub use clock::NsClock;
+pub use clock::{NsClock, Scale};
 pub use ordered::{Limits, OrderedTable, TableSummary};
 pub use tables::{Row, Table};
 pub use views::{
