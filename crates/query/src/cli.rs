@@ -119,7 +119,10 @@ mod tests {
         let named = Question::named("nodes").unwrap().sql.to_string();
         assert_eq!(words(&["a", "nodes"]), (vec!["a".into()], Asked::Sql(named)));
         let commented = "-- why\nSELECT 1".to_string();
-        assert_eq!(words(&["a", "--stats", &commented, "--format", "csv"]), (vec!["a".into()], Asked::Sql(format!("\n{commented}"))));
+        assert_eq!(
+            words(&["a", "--stats", &commented, "--format", "csv"]),
+            (vec!["a".into()], Asked::Sql(format!("\n{commented}")))
+        );
         assert_eq!(words(&["a", "-f", "-"]), (vec!["a".into()], Asked::File("-".into())));
         assert_eq!(words(&[]), (vec![], Asked::Nothing));
     }

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use arrow::util::pretty::pretty_format_batches;
 use arrow::ipc;
+use arrow::util::pretty::pretty_format_batches;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
@@ -79,11 +79,13 @@ pub async fn write(
     let schema = answer.schema();
     let mut writer = match (format, streamed) {
         (Format::Csv | Format::Table, _) => Writer::Csv(arrow_csv::WriterBuilder::new().with_header(true).build(out)),
-        (Format::Json, _) => {
-            Writer::Json(arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::JsonArray>(out))
-        }
+        (Format::Json, _) => Writer::Json(
+            arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::JsonArray>(out),
+        ),
         (Format::Jsonl, _) => Writer::Jsonl(
-            arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::LineDelimited>(out),
+            arrow_json::WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .build::<_, arrow_json::writer::LineDelimited>(out),
         ),
         (Format::Arrow, true) => Writer::Stream(ipc::writer::StreamWriter::try_new(out, &schema).map_err(failed)?),
         (Format::Arrow, false) => Writer::File(ipc::writer::FileWriter::try_new(out, &schema).map_err(failed)?),

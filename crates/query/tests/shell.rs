@@ -58,7 +58,11 @@ fn questions_at_a_terminal() {
         assert!(said.contains(expected), "{expected}: {said}");
     }
     // The next time what was asked is there: an arrow up brings it back. Tab completes.
-    let said = typed(home.path(), &["\\x1b[A\\x1b[A\\x1b[A\\x1b[A\\r", "SELECT max(exit_i\\t) > 0 AS whole FROM exits;\\r", "\\\\q\\r"]).unwrap();
+    let said = typed(
+        home.path(),
+        &["\\x1b[A\\x1b[A\\x1b[A\\x1b[A\\r", "SELECT max(exit_i\\t) > 0 AS whole FROM exits;\\r", "\\\\q\\r"],
+    )
+    .unwrap();
     assert!(said.contains("| 42"), "{said}");
     assert!(said.contains("max(exit_id") && said.contains("| true"), "{said}");
 }
