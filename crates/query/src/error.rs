@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use havana_store::StoreError;
 
@@ -30,15 +31,37 @@ pub enum QueryError {
     NoDataset,
     /// The question is not SQL, or asks for what is not there, or cannot be answered.
     #[error("{}", sentence(.0))]
-    Sql(#[from] DataFusionError),
+    // Its causes are in the sentence.
+    Sql(DataFusionError),
     /// The answer cannot be written.
     #[error("{name}: cannot write: {source}")]
     Write {
         /// Where to.
         name: String,
         /// Why not.
-        source: arrow::error::ArrowError,
+        source: ArrowError,
     },
+}
+
+impl QueryError {
+    /// Whether a file of a dataset may be why.
+    pub(crate) fn is_of_a_file(&self) -> bool {
+        let QueryError::Sql(error) = self else { return false };
+        match error.find_root() {
+            DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => true,
+            DataFusionError::ArrowError(error, _) => {
+                matches!(**error, ArrowError::ParquetError(_) | ArrowError::ExternalError(_) | ArrowError::IoError(..))
+            }
+            DataFusionError::External(_) => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<DataFusionError> for QueryError {
+    fn from(error: DataFusionError) -> QueryError {
+        QueryError::Sql(error)
+    }
 }
 
 /// The error as one line: what it is, without the names of the engine's own parts around it.
@@ -52,9 +75,16 @@ fn sentence(error: &DataFusionError) -> String {
             _ => break,
         };
     }
-    let text = root.message().into_owned();
+    let text = match root {
+        DataFusionError::SQL(error, _) => error.to_string(),
+        _ => root.message().into_owned(),
+    };
     // What follows a blank line, or names a source file, is for who works on the engine.
     let text = text.split("\n\n").next().unwrap_or_default();
+    // Of a call it first says at length what each of its parts tried.
+    let text = text.find("No function matches").map_or(text, |at| &text[at..]);
+    let text = text.split(" You might need to").next().unwrap_or_default();
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ")
+    // Where the engine has its tables is no matter of who asks.
+    words.join(" ").replace("datafusion.public.", "")
 }

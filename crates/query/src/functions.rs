@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray, StringArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type};
 use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
 use datafusion::functions::core::expr_fn::{greatest, least};
 use datafusion::functions_nested::range::range;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit, when,
 };
 use datafusion::prelude::SessionContext;
 use havana_rows::reason;
@@ -54,7 +55,7 @@ impl Name {
             // A width is a number or a text such as '1s'.
             Name::TimeBucket => Signature::any(2, Volatility::Immutable),
             Name::TimeBuckets => Signature::any(3, Volatility::Immutable),
-            Name::ReasonName => Signature::exact(vec![DataType::Int32], Volatility::Immutable),
+            Name::ReasonName => Signature::uniform(1, vec![DataType::Int32, DataType::Int64], Volatility::Immutable),
         }
     }
 }
@@ -89,7 +90,11 @@ impl ScalarUDFImpl for Short {
         }
         Ok(ExprSimplifyResult::Simplified(match (self.name, <[Expr; 4]>::try_from(args)) {
             (Name::OverlapNs, Ok([a_start, a_end, b_start, b_end])) => {
-                greatest(vec![least(vec![a_end, b_end]) - greatest(vec![a_start, b_start]), lit(0_i64)])
+                let unknown = [&a_start, &a_end, &b_start, &b_end].map(|end| end.clone().is_null());
+                let length = least(vec![a_end, b_end]) - greatest(vec![a_start, b_start]);
+                // These two pass over what is null.
+                let unknown = unknown.into_iter().reduce(Expr::or).unwrap_or(lit(false));
+                when(unknown, lit(ScalarValue::Int64(None))).otherwise(greatest(vec![length, lit(0_i64)]))?
             }
             (Name::Overlaps, Ok([a_start, a_end, b_start, b_end])) => a_start.lt(b_end).and(b_start.lt(a_end)),
             (Name::TimeBucket, Err(args)) => match <[Expr; 2]>::try_from(args) {
@@ -113,7 +118,7 @@ impl ScalarUDFImpl for Short {
         }
         let rows = args.number_rows;
         let Some(reasons) = args.args.into_iter().next() else { return internal_err!("reason_name takes an argument") };
-        let reasons = reasons.into_array(rows)?;
+        let reasons = cast(&reasons.into_array(rows)?, &DataType::Int32)?;
         let names = reasons.as_primitive::<Int32Type>().iter().map(|reason| reason.map(reason::name));
         Ok(ColumnarValue::Array(Arc::new(names.collect::<StringArray>())))
     }

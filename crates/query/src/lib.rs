@@ -21,6 +21,7 @@ pub mod output;
 pub mod questions;
 mod tables;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,11 +30,12 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use havana_rows::parquet::Table;
-use havana_store::Dataset;
+use havana_store::{Dataset, Scan};
 
 pub use error::QueryError;
 
 use meter::Meter;
+use output::{Form, Written};
 
 /// Datasets that are open, and may be asked.
 pub struct Session {
@@ -65,11 +67,28 @@ impl Session {
         Ok(Session { context, datasets, meter })
     }
 
-    /// Asks a question in SQL.
+    /// Asks a question in SQL, and writes the answer as it comes.
     ///
     /// # Errors
-    /// It is no SQL, or asks for what is not there.
-    pub async fn ask(&self, sql: &str) -> Result<SendableRecordBatchStream, QueryError> {
+    /// It is no SQL, asks for what is not there, fails while it is answered; a file of a dataset is damaged; the answer cannot
+    /// be written.
+    pub async fn answer(&self, sql: &str, form: Form<'_>, out: impl Write + Send) -> Result<Written, QueryError> {
+        let asked = async { output::write(self.ask(sql).await?, form, out).await };
+        asked.await.map_err(|error| if error.is_of_a_file() { self.damaged(sql).unwrap_or(error) } else { error })
+    }
+
+    /// The file that cannot be read, which the engine does not name.
+    fn damaged(&self, sql: &str) -> Option<QueryError> {
+        let tables = Table::ALL.iter().filter(|table| sql.contains(table.name()));
+        let files = self.datasets.iter().flat_map(|dataset| tables.clone().map(move |&table| dataset.scan(table)));
+        let broken = |scan: Scan<'_>| match scan.batches() {
+            Ok(mut batches) => batches.find_map(Result::err),
+            Err(error) => Some(error),
+        };
+        files.into_iter().find_map(broken).map(QueryError::Store)
+    }
+
+    async fn ask(&self, sql: &str) -> Result<SendableRecordBatchStream, QueryError> {
         // The files of a dataset are what they are: nothing is written to them.
         let options = SQLOptions::new().with_allow_dml(false);
         Ok(self.context.sql_with_options(sql, options).await?.execute_stream().await?)

@@ -9,12 +9,13 @@ use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
-use havana_query::output::{self, Format};
+use anyhow::{anyhow, bail};
+use havana_query::output::{Form, Format};
 use havana_query::questions::{QUESTIONS, Question};
-use havana_query::{QueryError, Read as Cost, Session};
+use havana_query::{Read as Cost, Session};
 use havana_store::WholeFile;
 
 use cli::{Asked, Cli};
@@ -27,9 +28,9 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         // Who reads our output has seen enough: that is no error.
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(_) if CLOSED.load(Ordering::Relaxed) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("havana: {error:#}");
+            eprintln!("havana: {error}");
             ExitCode::FAILURE
         }
     }
@@ -37,10 +38,10 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     if cli.list {
-        return list(&mut io::stdout());
+        return list(&mut Stdout(io::stdout()));
     }
     if let Some(name) = &cli.show {
-        io::stdout().write_all(named(name)?.sql.as_bytes())?;
+        Stdout(io::stdout()).write_all(named(name)?.sql.as_bytes())?;
         return Ok(());
     }
     let (datasets, asked) = cli.words();
@@ -52,7 +53,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let sql = match asked {
         Asked::Sql(sql) => sql,
         Asked::File(file) if file == Path::new(STREAM) => io::read_to_string(io::stdin())?,
-        Asked::File(file) => fs::read_to_string(&file).with_context(|| file.display().to_string())?,
+        Asked::File(file) => fs::read_to_string(&file).map_err(|error| anyhow!("{}: {error}", file.display()))?,
         Asked::Nothing if io::stdin().is_terminal() => return shell::run(&session, &runtime),
         Asked::Nothing => io::read_to_string(io::stdin().take(MAX_SQL))?,
     };
@@ -70,12 +71,13 @@ async fn answer(session: &Session, sql: &str, cli: &Cli) -> anyhow::Result<()> {
     let (begin, before) = (Instant::now(), session.read());
     let name = cli.output.display().to_string();
     let format = cli.format.or_else(|| Format::of_name(&name)).unwrap_or(Format::Table);
-    let rows = session.ask(sql).await?;
     let written = if cli.output == Path::new(STREAM) {
-        output::write(rows, format, true, "stdout", io::stdout()).await?
+        let form = Form { format, name: "stdout", streamed: true };
+        session.answer(sql, form, Stdout(io::stdout())).await?
     } else {
+        let form = Form { format, name: &name, streamed: false };
         let mut file = WholeFile::create(&cli.output, cli.force)?;
-        let written = output::write(rows, format, false, &name, io::BufWriter::new(&mut file)).await?;
+        let written = session.answer(sql, form, io::BufWriter::new(&mut file)).await?;
         file.put()?;
         written
     };
@@ -110,13 +112,27 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn named(name: &str) -> anyhow::Result<&'static Question> {
-    Question::named(name).with_context(|| format!("{name}: no question is called that; --list says which are"))
+    Question::named(name).ok_or_else(|| anyhow!("{name}: no question is called that; --list says which are"))
 }
 
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let closed = |kind: io::ErrorKind| kind == io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| match cause.downcast_ref::<QueryError>() {
-        Some(QueryError::Write { source: arrow::error::ArrowError::IoError(_, io), .. }) => closed(io.kind()),
-        _ => cause.downcast_ref::<io::Error>().is_some_and(|io| closed(io.kind())),
-    })
+/// Nobody reads what is written to stdout any more.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Stdout. That it is closed is known here for certain, whatever a writer of a format makes of the error.
+struct Stdout(io::Stdout);
+
+impl Stdout {
+    fn noted<T>(outcome: io::Result<T>) -> io::Result<T> {
+        outcome.inspect_err(|error| CLOSED.store(error.kind() == io::ErrorKind::BrokenPipe, Ordering::Relaxed))
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::noted(self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::noted(self.0.flush())
+    }
 }

@@ -59,15 +59,21 @@ pub struct Written {
     pub more: bool,
 }
 
-/// Writes an answer to where `name` names.
-///
-/// # Errors
-/// The question fails while it is answered, or the answer cannot be written.
-pub async fn write(
+/// Where an answer goes, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Form<'a> {
+    /// How it is written.
+    pub format: Format,
+    /// What that is called where it goes to.
+    pub name: &'a str,
+    /// Whether it is read as it comes, and not a file.
+    pub streamed: bool,
+}
+
+/// Writes an answer.
+pub(crate) async fn write(
     answer: SendableRecordBatchStream,
-    format: Format,
-    streamed: bool,
-    name: &str,
+    Form { format, name, streamed }: Form<'_>,
     mut out: impl Write + Send,
 ) -> Result<Written, QueryError> {
     let failed = |source: ArrowError| QueryError::Write { name: name.into(), source };

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use havana_query::output::{self, Format};
+use havana_query::output::{Form, Format};
 use havana_query::questions::{QUESTIONS, Question};
 use havana_query::{QueryError, Session};
 use rustyline::completion::Completer;
@@ -107,12 +107,9 @@ impl Said {
 async fn answer(session: &Session, sql: &str) -> Result<(), QueryError> {
     let begin = Instant::now();
     let before = session.read();
-    let asked = async {
-        let rows = session.ask(sql).await?;
-        output::write(rows, Format::Table, true, "stdout", io::stdout()).await
-    };
+    let form = Form { format: Format::Table, name: "stdout", streamed: true };
     let written = tokio::select! {
-        written = asked => written?,
+        written = session.answer(sql, form, io::stdout()) => written?,
         _ = tokio::signal::ctrl_c() => {
             println!("stopped");
             return Ok(());

@@ -30,10 +30,19 @@ pub(crate) fn analyze(trace: &Path, node: &str, dataset: &Path) {
 
 /// The dataset of a node that is simulated.
 pub(crate) fn simulated(dir: &Path, scenario: &str, seed: u32, node: &str) -> PathBuf {
+    simulated_for(dir, scenario, seed, node, "4")
+}
+
+/// The same, of so many seconds.
+pub(crate) fn simulated_for(dir: &Path, scenario: &str, seed: u32, node: &str, seconds: &str) -> PathBuf {
     let (trace, dataset) = (dir.join(format!("{node}-trace")), dir.join(format!("{node}.havana")));
     let seed = seed.to_string();
     let mut simulate = Command::new(havana());
-    done(simulate.args(["simulate", scenario, "--seed", &seed, "--form", "perf", "--no-truth", "-o"]).arg(&trace));
+    done(
+        simulate
+            .args(["simulate", scenario, "--seed", &seed, "--seconds", seconds, "--form", "perf", "--no-truth", "-o"])
+            .arg(&trace),
+    );
     analyze(&trace.join("perf.data"), node, &dataset);
     std::fs::remove_dir_all(&trace).unwrap();
     dataset

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{HAVANA_SQL, analyze, python, python_has, simulated, skipped};
+use crate::common::{HAVANA_SQL, analyze, python, python_has, simulated_for, skipped};
 
 fn agree(test: &str, datasets: &[PathBuf]) {
     if !python_has(test, &["duckdb", "polars"]) {
@@ -50,7 +50,7 @@ fn on_a_fleet_of_100_nodes() {
     let dir = tempfile::tempdir().unwrap();
     let node = |seed: u32| {
         let scenario = SCENARIOS[seed as usize % SCENARIOS.len()];
-        simulated(dir.path(), scenario, seed, &format!("node-{seed:03}"))
+        simulated_for(dir.path(), scenario, seed, &format!("node-{seed:03}"), "2")
     };
     let datasets: Vec<PathBuf> = (0..100).map(node).collect();
     agree("a fleet in other engines", &datasets);
