@@ -12,7 +12,7 @@ notebook = nbformat.read(sys.argv[1], 4)
 NotebookClient(notebook, timeout=600, kernel_name='python3', resources={'metadata': {'path': sys.argv[2]}}).execute()
 pictures = [output for cell in notebook.cells for output in cell.get('outputs', []) if 'image/png' in output.get('data', {})]
 rows = [cell.outputs[-1].data['text/plain'] for cell in notebook.cells if cell.get('outputs')]
-assert len(pictures) >= 2, len(pictures)
+assert len(pictures) == 2, len(pictures)
 print(len(rows), 'cells told something,', len(pictures), 'pictures')
 ";
 
