@@ -1,6 +1,6 @@
 //! Functions that make questions about intervals short.
 //!
-//! All but [`Name::ReasonName`] are another way to write plain SQL, and are replaced by it before a question is planned; so
+//! All but [`Function::ReasonName`] are another way to write plain SQL, and are replaced by it before a question is planned; so
 //! the engine knows what it knows of that: which pages hold nothing of it, how a join is done best. Times are ticks or nanoseconds, alike in one
 //! call.
 
@@ -21,13 +21,13 @@ use havana_rows::reason;
 
 /// Makes them known.
 pub(crate) fn register(context: &SessionContext) {
-    for name in Name::ALL {
-        context.register_udf(ScalarUDF::new_from_impl(Short { name, signature: name.signature() }));
+    for function in Function::ALL {
+        context.register_udf(ScalarUDF::new_from_impl(Short { function, signature: function.signature() }));
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Name {
+enum Function {
     OverlapNs,
     Overlaps,
     TimeBucket,
@@ -35,40 +35,43 @@ enum Name {
     ReasonName,
 }
 
-impl Name {
-    const ALL: [Name; 5] = [Name::OverlapNs, Name::Overlaps, Name::TimeBucket, Name::TimeBuckets, Name::ReasonName];
+impl Function {
+    const ALL: [Function; 5] =
+        [Function::OverlapNs, Function::Overlaps, Function::TimeBucket, Function::TimeBuckets, Function::ReasonName];
 
     fn text(self) -> &'static str {
         match self {
-            Name::OverlapNs => "overlap_ns",
-            Name::Overlaps => "overlaps",
-            Name::TimeBucket => "time_bucket",
-            Name::TimeBuckets => "time_buckets",
-            Name::ReasonName => "reason_name",
+            Function::OverlapNs => "overlap_ns",
+            Function::Overlaps => "overlaps",
+            Function::TimeBucket => "time_bucket",
+            Function::TimeBuckets => "time_buckets",
+            Function::ReasonName => "reason_name",
         }
     }
 
     fn signature(self) -> Signature {
         let time = DataType::Int64;
         match self {
-            Name::OverlapNs | Name::Overlaps => Signature::exact(vec![time; 4], Volatility::Immutable),
+            Function::OverlapNs | Function::Overlaps => Signature::exact(vec![time; 4], Volatility::Immutable),
             // A width is a number or a text such as '1s'.
-            Name::TimeBucket => Signature::any(2, Volatility::Immutable),
-            Name::TimeBuckets => Signature::any(3, Volatility::Immutable),
-            Name::ReasonName => Signature::uniform(1, vec![DataType::Int32, DataType::Int64], Volatility::Immutable),
+            Function::TimeBucket => Signature::any(2, Volatility::Immutable),
+            Function::TimeBuckets => Signature::any(3, Volatility::Immutable),
+            Function::ReasonName => {
+                Signature::uniform(1, vec![DataType::Int32, DataType::Int64], Volatility::Immutable)
+            }
         }
     }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Short {
-    name: Name,
+    function: Function,
     signature: Signature,
 }
 
 impl ScalarUDFImpl for Short {
     fn name(&self) -> &str {
-        self.name.text()
+        self.function.text()
     }
 
     fn signature(&self) -> &Signature {
@@ -76,45 +79,45 @@ impl ScalarUDFImpl for Short {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(match self.name {
-            Name::OverlapNs | Name::TimeBucket => DataType::Int64,
-            Name::Overlaps => DataType::Boolean,
-            Name::ReasonName => DataType::Utf8,
-            Name::TimeBuckets => DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true))),
+        Ok(match self.function {
+            Function::OverlapNs | Function::TimeBucket => DataType::Int64,
+            Function::Overlaps => DataType::Boolean,
+            Function::ReasonName => DataType::Utf8,
+            Function::TimeBuckets => DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true))),
         })
     }
 
     fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        if self.name == Name::ReasonName {
+        if self.function == Function::ReasonName {
             return Ok(ExprSimplifyResult::Original(args));
         }
-        Ok(ExprSimplifyResult::Simplified(match (self.name, <[Expr; 4]>::try_from(args)) {
-            (Name::OverlapNs, Ok([a_start, a_end, b_start, b_end])) => {
+        Ok(ExprSimplifyResult::Simplified(match (self.function, <[Expr; 4]>::try_from(args)) {
+            (Function::OverlapNs, Ok([a_start, a_end, b_start, b_end])) => {
                 let unknown = [&a_start, &a_end, &b_start, &b_end].map(|end| end.clone().is_null());
                 let length = least(vec![a_end, b_end]) - greatest(vec![a_start, b_start]);
                 // These two pass over what is null.
                 let unknown = unknown.into_iter().reduce(Expr::or).unwrap_or(lit(false));
                 when(unknown, lit(ScalarValue::Int64(None))).otherwise(greatest(vec![length, lit(0_i64)]))?
             }
-            (Name::Overlaps, Ok([a_start, a_end, b_start, b_end])) => a_start.lt(b_end).and(b_start.lt(a_end)),
-            (Name::TimeBucket, Err(args)) => match <[Expr; 2]>::try_from(args) {
+            (Function::Overlaps, Ok([a_start, a_end, b_start, b_end])) => a_start.lt(b_end).and(b_start.lt(a_end)),
+            (Function::TimeBucket, Err(args)) => match <[Expr; 2]>::try_from(args) {
                 Ok([width, time]) => bucket(&width_of(&width)?, time),
                 Err(_) => return internal_err!("time_bucket takes two arguments"),
             },
-            (Name::TimeBuckets, Err(args)) => match <[Expr; 3]>::try_from(args) {
+            (Function::TimeBuckets, Err(args)) => match <[Expr; 3]>::try_from(args) {
                 Ok([width, start, end]) => {
                     let width = width_of(&width)?;
                     range(bucket(&width, start), end, width)
                 }
                 Err(_) => return internal_err!("time_buckets takes three arguments"),
             },
-            _ => return internal_err!("{} with a wrong number of arguments", self.name.text()),
+            _ => return internal_err!("{} with a wrong number of arguments", self.function.text()),
         }))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if self.name != Name::ReasonName {
-            return internal_err!("{} is plain SQL by now", self.name.text());
+        if self.function != Function::ReasonName {
+            return internal_err!("{} is plain SQL by now", self.function.text());
         }
         let rows = args.number_rows;
         let Some(reasons) = args.args.into_iter().next() else { return internal_err!("reason_name takes an argument") };

@@ -1,4 +1,5 @@
 //! The program as its users run it, and its answers against those of other engines.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 mod engines;

@@ -214,7 +214,7 @@ impl Held {
         let Ok(count) = u32::try_from(batch.num_rows()) else {
             return exec_err!("an interval join of {} rows by as many: narrow one side down", batch.num_rows());
         };
-        let mut groups: HashMap<Box<[u8]>, Vec<(i64, i64, u32)>> = HashMap::new();
+        let mut groups: HashMap<Box<[u8]>, Vec<_>> = HashMap::new();
         for row in 0..count {
             if let (Some(key), Some((start, end))) = (rows.get(row as usize), times.get(row as usize)) {
                 groups.entry(key.into()).or_default().push((start, end, row));
