@@ -14,7 +14,7 @@ fn bad_sql() {
         "SELECT cpu FROM",
         "SELECT vm FROM vms",
         "SELECT * FROM exit",
-        "SELECT shares(1)",
+        "SELECT overlap_n(1, 2, 3, 4)",
         "SELECT sum(state) FROM cpu_states",
         "SELECT cpu FROM cpu_states GROUP BY state",
         "SELECT 1 / 0",
