@@ -131,7 +131,9 @@ fn write(rows: u64, dir: &Path) -> Result<()> {
         origin_tsc: first,
         origin_ns: Some(0),
     };
-    writer.finish(Manifest { clock, ..Manifest::default() })?;
+    let ended = writer.end(Manifest { clock, ..Manifest::default() })?;
+    let found = havana_insight::rows(&havana_insight::find(ended.dataset())?);
+    ended.put(Some(found))?;
     println!("{written} rows of {:.1} s", (last - first) as f64 / TSC_HZ as f64);
     Ok(())
 }

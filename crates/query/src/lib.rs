@@ -146,8 +146,13 @@ impl Session {
 /// The engine, with what is ours in it.
 fn context() -> SessionContext {
     let mut config = SessionConfig::new().with_information_schema(true);
+    let options = config.options_mut();
     // What is read of a file's end at first: most files of a dataset are small.
-    config.options_mut().execution.parquet.metadata_size_hint = Some(64 << 10);
+    options.execution.parquet.metadata_size_hint = Some(64 << 10);
+    // Of rows that a condition, or the longest so far, leaves out the other columns are not read.
+    options.execution.parquet.pushdown_filters = true;
+    // With that, what a join has learnt would be tried on each row: where most fit, half the time again (`exit-percentiles`).
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
     let mut rules = PhysicalOptimizer::new().rules;
     // Once the smaller side of a join is known, and before partitions are seen to.
     let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);
