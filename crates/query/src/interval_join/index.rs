@@ -7,14 +7,16 @@
 //!               10          12       of four, …
 //! ```
 //!
-//! Those that begin before the other ends are a prefix. Of that prefix every run whose latest end lies before the other
-//! begins is passed over as a whole: so each interval found costs a walk down at most, and others nothing.
+//! Those that begin before the other ends are a prefix. Up to where all have ended before the other begins it is passed over
+//! at once, and behind that every run whose latest end lies before: so each interval found costs a walk down at most.
 
 /// Intervals, each with the row it is of.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     starts: Vec<i64>,
     rows: Vec<u32>,
+    /// The latest end up to each.
+    reach: Vec<i64>,
     /// `latest[k][i]`: the latest end of intervals `i << k .. (i + 1) << k`.
     latest: Vec<Vec<i64>>,
 }
@@ -28,14 +30,20 @@ impl Index {
             let above = below.chunks(2).map(|pair| pair[0].max(pair[pair.len() - 1])).collect();
             latest.push(above);
         }
+        let mut reached = i64::MIN;
+        let mut reach = |&(_, end, _): &(i64, i64, u32)| {
+            reached = reached.max(end);
+            reached
+        };
+        let reach = intervals.iter().map(&mut reach).collect();
         let (starts, rows) = intervals.into_iter().map(|(start, _, row)| (start, row)).unzip();
-        Index { starts, rows, latest }
+        Index { starts, rows, reach, latest }
     }
 
     /// Gives the rows of those that do not begin after `end` nor end before `start`, by their start.
     pub(super) fn each(&self, start: i64, end: i64, mut take: impl FnMut(u32)) {
         let prefix = self.starts.partition_point(|&s| s <= end);
-        let mut at = 0;
+        let mut at = self.reach[..prefix].partition_point(|&reach| reach < start);
         while at < prefix {
             // The longest run that begins here and has ended before.
             let mut passed = None;

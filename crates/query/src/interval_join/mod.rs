@@ -5,19 +5,21 @@
 //! holds the smaller side by an [`Index`] of intervals for each key, and looks the other side's intervals up, a batch at a
 //! time. The SQL stays what every engine reads.
 //!
-//! Invariant: the index only narrows. What is joined, the whole condition decides, on each pair that the index gives.
+//! Invariant: the index only narrows. What is joined, the keys and the whole condition decide, on each pair that it gives.
 
 mod index;
 mod rule;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{concat_batches, filter, take};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, UInt32Array,
+};
+use arrow::compute::kernels::cmp::eq;
+use arrow::compute::{and, concat_batches, filter, take};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
-use arrow::row::{RowConverter, Rows, SortField};
+use datafusion::common::hash_utils::{RandomState, create_hashes};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{JoinSide, Result, exec_err, internal_err};
 use datafusion::error::DataFusionError;
@@ -33,6 +35,7 @@ use datafusion::physical_plan::{
     PlanProperties, ReplaceChildrenOptions,
 };
 use futures::{StreamExt, TryStreamExt};
+use rustc_hash::FxHashMap;
 use tokio::sync::OnceCell;
 
 use index::Index;
@@ -167,7 +170,7 @@ impl ExecutionPlan for IntervalJoinExec {
                         let mut current = match (looked.take(), right.try_next()) {
                             (Some(current), _) => current,
                             (None, next) => match next.await? {
-                                Some(batch) => join.look(&held, batch)?,
+                                Some(batch) => join.look(batch)?,
                                 None => return Ok(None),
                             },
                         };
@@ -188,8 +191,9 @@ impl ExecutionPlan for IntervalJoinExec {
 #[derive(Debug)]
 struct Held {
     batch: RecordBatch,
-    keys: Keys,
-    groups: HashMap<Box<[u8]>, Index>,
+    keys: Vec<ArrayRef>,
+    /// Intervals by the hashes of their keys. Two keys may have one: they are compared where intervals overlap.
+    by_hash: FxHashMap<u64, Index>,
     _memory: MemoryReservation,
 }
 
@@ -206,64 +210,52 @@ impl Held {
             batches.push(batch);
         }
         let batch = concat_batches(&plan.schema(), &batches)?;
-        // A row costs what its interval and its key take, at most some 60 bytes.
+        // What a row's interval takes, in its index.
         memory.try_grow(batch.num_rows() * 64)?;
-        let keys = Keys::new(&on, &batch)?;
-        let rows = keys.of(&on, &batch)?;
-        let times = Times::of(&batch, interval)?;
         let Ok(count) = u32::try_from(batch.num_rows()) else {
             return exec_err!("an interval join of {} rows by as many: narrow one side down", batch.num_rows());
         };
-        let mut groups: HashMap<Box<[u8]>, Vec<_>> = HashMap::new();
-        for row in 0..count {
-            if let (Some(key), Some((start, end))) = (rows.get(row as usize), times.get(row as usize)) {
-                groups.entry(key.into()).or_default().push((start, end, row));
+        let keys = evaluated(&on, &batch)?;
+        let hashes = hashes(&keys, batch.num_rows())?;
+        let times = Times::of(&batch, interval)?;
+        let mut by_hash: FxHashMap<u64, Vec<_>> = FxHashMap::default();
+        for (row, hash) in (0..count).zip(hashes) {
+            if let Some((start, end)) = times.get(row as usize) {
+                by_hash.entry(hash).or_default().push((start, end, row));
             }
         }
-        let groups = groups.into_iter().map(|(key, intervals)| (key, Index::new(intervals))).collect();
-        Ok(Arc::new(Held { batch, keys, groups, _memory: memory }))
+        let by_hash = by_hash.into_iter().map(|(hash, intervals)| (hash, Index::new(intervals))).collect();
+        Ok(Arc::new(Held { batch, keys, by_hash, _memory: memory }))
     }
 }
 
-/// Keys of rows as bytes.
-#[derive(Debug)]
-struct Keys(Option<RowConverter>);
-
-impl Keys {
-    fn new(on: &[PhysicalExprRef], batch: &RecordBatch) -> Result<Keys> {
-        if on.is_empty() {
-            return Ok(Keys(None));
-        }
-        let fields = on.iter().map(|key| Ok(SortField::new(key.data_type(batch.schema_ref())?))).collect::<Result<_>>();
-        Ok(Keys(Some(RowConverter::new(fields?)?)))
-    }
-
-    fn of(&self, on: &[PhysicalExprRef], batch: &RecordBatch) -> Result<KeysOf> {
-        let Some(converter) = &self.0 else { return Ok(KeysOf { rows: None, known: None }) };
-        let arrays =
-            on.iter().map(|key| key.evaluate(batch)?.into_array(batch.num_rows())).collect::<Result<Vec<_>>>()?;
-        let mut known = None;
-        for array in arrays.iter().filter_map(|array| array.logical_nulls()) {
-            known = arrow::buffer::NullBuffer::union(known.as_ref(), Some(&array));
-        }
-        Ok(KeysOf { rows: Some(converter.convert_columns(&arrays)?), known })
-    }
+/// The keys of a batch.
+fn evaluated(on: &[PhysicalExprRef], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    on.iter().map(|key| key.evaluate(batch)?.into_array(batch.num_rows())).collect()
 }
 
-/// The keys of a batch; a row without one joins nothing.
-#[derive(Debug)]
-struct KeysOf {
-    rows: Option<Rows>,
-    known: Option<arrow::buffer::NullBuffer>,
-}
-
-impl KeysOf {
-    fn get(&self, row: usize) -> Option<&[u8]> {
-        match &self.rows {
-            None => Some(&[]),
-            Some(rows) => self.known.as_ref().is_none_or(|known| known.is_valid(row)).then(|| rows.row(row).data()),
+/// Hashes of keys; all are one where there is no key.
+fn hashes(keys: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
+    let mut hashes = vec![0_u64; rows];
+    for key in keys {
+        let one = is_one_text(key);
+        let mut own = vec![0; if one { 1 } else { rows }];
+        create_hashes([key.slice(0, own.len())].iter(), &RandomState::default(), &mut own)?;
+        let mix = |hash: &mut u64, own: u64| *hash = (hash.rotate_left(5) ^ own).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        match own[..] {
+            [own] => hashes.iter_mut().for_each(|hash| mix(hash, own)),
+            _ => hashes.iter_mut().zip(own).for_each(|(hash, own)| mix(hash, own)),
         }
     }
+    Ok(hashes)
+}
+
+/// Whether every row has the same text, as `node` and `capture` have within a file: to hash it for each row would cost more
+/// than all else.
+fn is_one_text(key: &ArrayRef) -> bool {
+    let same =
+        |texts: &StringViewArray| texts.null_count() == 0 && texts.views().windows(2).all(|two| two[0] == two[1]);
+    !key.is_empty() && key.as_string_view_opt().is_some_and(same)
 }
 
 /// The intervals of a batch; one without a start or an end overlaps nothing.
@@ -302,30 +294,29 @@ struct Probe {
 #[derive(Debug)]
 struct Looked {
     batch: RecordBatch,
-    keys: KeysOf,
+    keys: Vec<ArrayRef>,
+    hashes: Vec<u64>,
     times: Times,
     next_row: u32,
 }
 
 impl Probe {
-    fn look(&self, held: &Held, batch: RecordBatch) -> Result<Looked> {
-        let keys = held.keys.of(&self.on, &batch)?;
+    fn look(&self, batch: RecordBatch) -> Result<Looked> {
+        let keys = evaluated(&self.on, &batch)?;
+        let hashes = hashes(&keys, batch.num_rows())?;
         let times = Times::of(&batch, self.interval)?;
-        Ok(Looked { batch, keys, times, next_row: 0 })
+        Ok(Looked { batch, keys, hashes, times, next_row: 0 })
     }
 
     /// The next rows that come of a batch; none where it is at its end.
     fn next(&self, held: &Held, looked: &mut Looked) -> Result<Option<RecordBatch>> {
         let rows = looked.batch.num_rows();
-        let (mut held_rows, mut rows_here) = (Vec::new(), Vec::new());
+        let (mut held_rows, mut rows_here) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         while (looked.next_row as usize) < rows && held_rows.len() < self.rows_at_once {
             let row = looked.next_row;
             looked.next_row += 1;
-            let (Some(key), Some((start, end))) = (looked.keys.get(row as usize), looked.times.get(row as usize))
-            else {
-                continue;
-            };
-            if let Some(index) = held.groups.get(key) {
+            let Some((start, end)) = looked.times.get(row as usize) else { continue };
+            if let Some(index) = held.by_hash.get(&looked.hashes[row as usize]) {
                 index.each(start, end, |held_row| held_rows.push(held_row));
                 rows_here.resize(held_rows.len(), row);
             }
@@ -341,10 +332,14 @@ impl Probe {
         let columns = self.filter.column_indices().iter().map(|column| pick(column.side, column.index, &pairs));
         let candidates = batch_of(Arc::clone(self.filter.schema()), columns.collect::<Result<_, _>>()?, pairs.0.len())?;
         let joined = self.filter.expression().evaluate(&candidates)?.into_array(candidates.num_rows())?;
-        let joined: &BooleanArray = joined.as_boolean();
+        let mut joined: BooleanArray = joined.as_boolean().clone();
+        for (held_key, key) in held.keys.iter().zip(&looked.keys) {
+            let equal = eq(&take(held_key, &pairs.0, None)?, &take(key, &pairs.1, None)?)?;
+            joined = and(&joined, &equal)?;
+        }
         let pairs = (
-            filter(&pairs.0, joined)?.as_primitive::<UInt32Type>().clone(),
-            filter(&pairs.1, joined)?.as_primitive::<UInt32Type>().clone(),
+            filter(&pairs.0, &joined)?.as_primitive::<UInt32Type>().clone(),
+            filter(&pairs.1, &joined)?.as_primitive::<UInt32Type>().clone(),
         );
         let columns = self.columns.iter().map(|&(side, column)| pick(side, column, &pairs));
         let columns = columns.collect::<Result<_, _>>()?;
@@ -353,7 +348,7 @@ impl Probe {
 }
 
 /// A batch, also one of no column.
-fn batch_of(schema: SchemaRef, columns: Vec<arrow::array::ArrayRef>, rows: usize) -> Result<RecordBatch> {
+fn batch_of(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
 }
