@@ -4,35 +4,37 @@ use std::process::Command;
 
 use crate::common::{HAVANA_SQL, noisy, python, skipped};
 
-/// Types lines at a terminal of its own, each once the prompt has come, and prints what was shown.
+/// Types lines at a terminal of its own, each once the shell reads keys and shows nothing more, and prints what was shown.
 const TYPE: &str = r#"
-import os, pty, select, sys, time
+import os, pty, select, sys, termios, time
 child, terminal = pty.fork()
 if child == 0:
     os.execv(sys.argv[1], sys.argv[1:3])
-shown = b""
-def until(text, seconds=120):
+shown, until = b"", time.time() + 120
+def read(seconds):
     global shown
-    end = time.time() + seconds
-    seen = len(shown)
-    while text not in shown[seen:]:
-        if not select.select([terminal], [], [], max(0, end - time.time()))[0]:
-            sys.exit(f"no {text!r} in {shown[seen:]!r}")
-        try:
-            shown += os.read(terminal, 4096)
-        except OSError:
-            break
-for line in sys.argv[3:]:
-    until(b"havana> ")
-    os.write(terminal, line.encode().decode("unicode_escape").encode())
-while True:
+    if not select.select([terminal], [], [], seconds)[0]:
+        return True
     try:
         more = os.read(terminal, 4096)
     except OSError:
-        break
-    if not more:
-        break
+        return False
     shown += more
+    return more != b""
+def in_time():
+    if time.time() > until:
+        os.kill(child, 9)
+        sys.exit(f"no end of {shown!r}")
+for line in sys.argv[3:]:
+    quiet = 0
+    while quiet < 5 or termios.tcgetattr(terminal)[3] & termios.ICANON:
+        in_time()
+        before = len(shown)
+        read(0.1)
+        quiet = quiet + 1 if len(shown) == before else 0
+    os.write(terminal, line.encode().decode("unicode_escape").encode())
+while read(1):
+    in_time()
 print(shown.decode(errors="replace"))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 "#;
