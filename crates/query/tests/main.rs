@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod docs;
 mod engines;
 mod errors;
 mod forms;
