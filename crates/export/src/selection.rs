@@ -133,10 +133,14 @@ impl<'a> Selection<'a> {
         self.cpus.is_empty() || self.cpus.contains(&cpu)
     }
 
+    pub(crate) fn has_all_cpus(&self) -> bool {
+        self.cpus.is_empty()
+    }
+
     /// A vCPU's state: of cpus that were asked for, what was on them.
     #[inline]
     pub(crate) fn has_state(&self, vm: i32, cpu: Option<i32>) -> bool {
-        self.has_vm(vm) && (self.cpus.is_empty() || cpu.is_some_and(|cpu| self.has_cpu(cpu)))
+        self.has_vm(vm) && (self.has_all_cpus() || cpu.is_some_and(|cpu| self.has_cpu(cpu)))
     }
 
     #[inline]
@@ -174,9 +178,8 @@ impl<'a> Selection<'a> {
     pub(crate) fn findings(&self) -> Result<Vec<Found>, StoreError> {
         let (first, last) = self.span();
         let time = |finding: &Finding| {
-            let start = finding.start_tsc.unwrap_or(first);
-            let end = finding.end_tsc.unwrap_or(if finding.start_tsc.is_some() { start } else { last });
-            self.cut(start, end.max(start))
+            let (start, end) = finding.span(first, last);
+            self.cut(start, end)
         };
         let findings = self.dataset.findings()?.unwrap_or_default().into_iter();
         let about = findings.filter(|finding| finding.vm_id.is_none_or(|vm| self.has_vm(vm)));

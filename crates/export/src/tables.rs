@@ -90,7 +90,7 @@ fn part_of(
     table: Table,
     batch: &RecordBatch,
 ) -> Result<RecordBatch, ExportError> {
-    let kept = kept(selection, table, batch);
+    let kept = if table == Table::Findings { found(selection, batch)? } else { kept(selection, table, batch) };
     let batch = if kept.true_count() == kept.len() { batch.clone() } else { filter_record_batch(batch, &kept)? };
     // Buckets stay whole.
     let lasts = table.end_column() == Some("end_tsc");
@@ -134,18 +134,29 @@ fn kept(selection: &Selection<'_>, table: Table, batch: &RecordBatch) -> Boolean
         let in_cpus = cpu.is_none_or(|ids| match ids.is_valid(row) {
             true => selection.has_cpu(ids.value(row)),
             // A vCPU that is on no cpu is on none of those.
-            false => table != Table::VcpuStates || selection.has_state(0, None),
+            false => table != Table::VcpuStates || selection.has_all_cpus(),
         });
         in_vms
             && in_cpus
             && time.is_none_or(|(starts, ends)| {
                 let start = starts.is_valid(row).then(|| starts.value(row));
-                // Of a finding: all along, from some time on, a moment.
                 let end = ends.is_valid(row).then(|| ends.value(row)).or(start).unwrap_or(i64::MAX);
                 selection.cut(start.unwrap_or(i64::MIN), end).is_some()
             })
     };
     (0..batch.num_rows()).map(|row| Some(is_kept(row))).collect()
+}
+
+/// Which findings are about the part.
+fn found(selection: &Selection<'_>, batch: &RecordBatch) -> Result<BooleanArray, ExportError> {
+    let mut findings = Vec::new();
+    Finding::decode(batch, &mut findings)?;
+    let (first, last) = selection.span();
+    let is_about = |of: &Finding| {
+        let (start, end) = of.span(first, last);
+        of.vm_id.is_none_or(|vm| selection.has_vm(vm)) && selection.cut(start, end).is_some()
+    };
+    Ok(findings.iter().map(|of| Some(is_about(of))).collect())
 }
 
 /// Ends of rows that reach out of the part: the cut is exact.

@@ -70,7 +70,7 @@ impl Cli {
     /// Reads the command line. SQL may begin with a comment, which is no option: no option has a blank in it.
     pub(crate) fn of(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let shield = |word: OsString| match word.to_str() {
-            Some(text) if text.starts_with("--") && text.contains(char::is_whitespace) => format!("\n{text}").into(),
+            Some(text) if is_comment(text) => format!("\n{text}").into(),
             _ => word,
         };
         Cli::try_parse_from(words.into_iter().map(shield))
@@ -90,6 +90,12 @@ impl Cli {
             None => (&[], Asked::Nothing),
         }
     }
+}
+
+/// Whether a word is SQL that begins with a comment, and no option with a value that has a blank.
+fn is_comment(word: &str) -> bool {
+    let first = word.split(char::is_whitespace).next().unwrap_or_default();
+    first.starts_with("--") && first.len() < word.len() && !first.contains('=')
 }
 
 /// What a word asks, where it is no dataset.
@@ -118,6 +124,7 @@ mod tests {
         assert_eq!(words(&["a", "b"]), (vec!["a".into(), "b".into()], Asked::Nothing));
         let named = Question::named("nodes").unwrap().sql.to_string();
         assert_eq!(words(&["a", "nodes"]), (vec!["a".into()], Asked::Sql(named)));
+        assert_eq!(words(&["a", "--output=my file"]), (vec!["a".into()], Asked::Nothing));
         let commented = "-- why\nSELECT 1".to_string();
         assert_eq!(
             words(&["a", "--stats", &commented, "--format", "csv"]),

@@ -33,6 +33,9 @@ pub enum QueryError {
     #[error("{}", sentence(.0))]
     // Its causes are in the sentence.
     Sql(DataFusionError),
+    /// A column of the answer holds lists.
+    #[error("CSV has no lists: unnest() them, or take another --format")]
+    Nested,
     /// The answer cannot be written.
     #[error("{name}: cannot write: {source}")]
     Write {
@@ -52,7 +55,8 @@ impl QueryError {
             DataFusionError::ArrowError(error, _) => {
                 matches!(**error, ArrowError::ParquetError(_) | ArrowError::ExternalError(_) | ArrowError::IoError(..))
             }
-            DataFusionError::External(_) => true,
+            // What a condition gives is no matter of the file that it is tried on.
+            DataFusionError::External(error) => !error.to_string().contains("evaluating filter predicate"),
             _ => false,
         }
     }
@@ -85,6 +89,10 @@ fn sentence(error: &DataFusionError) -> String {
     let text = text.find("No function matches").map_or(text, |at| &text[at..]);
     let text = text.split(" You might need to").next().unwrap_or_default();
     let words: Vec<&str> = text.split_whitespace().collect();
-    // Where the engine has its tables is no matter of who asks.
-    words.join(" ").replace("datafusion.public.", "")
+    // Where the engine has its tables, and which part of it tries conditions, is no matter of who asks.
+    let text = words.join(" ").replace("datafusion.public.", "");
+    match text.rsplit_once("evaluating filter predicate: ") {
+        Some((_, cause)) => format!("a condition fails: {cause}"),
+        None => text,
+    }
 }

@@ -107,6 +107,8 @@ impl ScalarUDFImpl for Short {
             (Function::TimeBuckets, Err(args)) => match <[Expr; 3]>::try_from(args) {
                 Ok([width, start, end]) => {
                     let width = width_of(&width)?;
+                    // A moment touches the bucket that it is in.
+                    let end = greatest(vec![end, start.clone() + lit(1_i64)]);
                     range(bucket(&width, start), end, width)
                 }
                 Err(_) => return internal_err!("time_buckets takes three arguments"),

@@ -52,10 +52,13 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let sql = match asked {
         Asked::Sql(sql) => sql,
-        Asked::File(file) if file == Path::new(STREAM) => io::read_to_string(io::stdin())?,
-        Asked::File(file) => fs::read_to_string(&file).map_err(|error| anyhow!("{}: {error}", file.display()))?,
+        Asked::File(file) if file == Path::new(STREAM) => read(io::stdin(), "stdin")?,
+        Asked::File(file) => {
+            let name = file.display().to_string();
+            read(fs::File::open(&file).map_err(|error| anyhow!("{name}: {error}"))?, &name)?
+        }
         Asked::Nothing if io::stdin().is_terminal() => return shell::run(&session, &runtime),
-        Asked::Nothing => io::read_to_string(io::stdin().take(MAX_SQL))?,
+        Asked::Nothing => read(io::stdin(), "stdin")?,
     };
     if sql.trim().is_empty() {
         bail!("nothing is asked: name SQL, or a question of --list");
@@ -63,8 +66,18 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     runtime.block_on(answer(&session, &sql, cli))
 }
 
-/// A question of this size is none.
+/// What is larger is no question.
 const MAX_SQL: u64 = 1 << 20;
+
+/// The SQL that a file or a pipe has.
+fn read(from: impl Read, name: &str) -> anyhow::Result<String> {
+    let mut sql = String::new();
+    let bytes = from.take(MAX_SQL + 1).read_to_string(&mut sql).map_err(|error| anyhow!("{name}: {error}"))?;
+    if bytes as u64 > MAX_SQL {
+        bail!("{name}: more than a megabyte: no question is that long");
+    }
+    Ok(sql)
+}
 
 /// Asks, and writes the answer.
 async fn answer(session: &Session, sql: &str, cli: &Cli) -> anyhow::Result<()> {

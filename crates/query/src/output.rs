@@ -77,14 +77,17 @@ pub(crate) async fn write(
     mut out: impl Write + Send,
 ) -> Result<Written, QueryError> {
     let failed = |source: ArrowError| QueryError::Write { name: name.into(), source };
-    if format == Format::Table {
-        let (text, written) = table(answer).await?;
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| failed(error.into()))?;
-        return Ok(written);
-    }
     let schema = answer.schema();
     let mut writer = match (format, streamed) {
-        (Format::Csv | Format::Table, _) => Writer::Csv(arrow_csv::WriterBuilder::new().with_header(true).build(out)),
+        (Format::Table, _) => {
+            let (text, written) = table(answer).await?;
+            out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| failed(error.into()))?;
+            return Ok(written);
+        }
+        (Format::Csv, _) if schema.fields().iter().any(|field| field.data_type().is_nested()) => {
+            return Err(QueryError::Nested);
+        }
+        (Format::Csv, _) => Writer::Csv(arrow_csv::WriterBuilder::new().with_header(true).build(out)),
         (Format::Json, _) => Writer::Json(
             arrow_json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow_json::writer::JsonArray>(out),
         ),

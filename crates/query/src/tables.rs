@@ -5,6 +5,7 @@
 //! is null in its rows, a table that it did not write has no rows of it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,7 +30,8 @@ pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Dataset>, QueryError> {
     let mut captures: BTreeMap<(String, String), PathBuf> = BTreeMap::new();
     let mut datasets = Vec::new();
     for path in paths {
-        let path = std::path::absolute(path).map_err(|_| StoreError::NotFound { path: path.clone() })?;
+        // Whole: the engine takes no `..` in a path.
+        let path = fs::canonicalize(path).map_err(|_| StoreError::NotFound { path: path.clone() })?;
         let dataset = Dataset::open(&path)?;
         let (node, capture) = (dataset.manifest().node.clone(), dataset.manifest().capture.clone());
         if let Some(first) = captures.insert((node.clone(), capture.clone()), path.clone()) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{copy, noisy, refusal, simulated, sql};
+use crate::common::{answer, copy, noisy, refusal, simulated, sql};
 
 #[test]
 fn bad_sql() {
@@ -18,6 +18,7 @@ fn bad_sql() {
         "SELECT sum(state) FROM cpu_states",
         "SELECT cpu FROM cpu_states GROUP BY state",
         "SELECT 1 / 0",
+        "SELECT count(*) FROM exits WHERE 1 / (cpu - cpu) > 0",
         "INSERT INTO exits SELECT * FROM exits",
         "COPY exits TO '/tmp/x.csv'",
         "SELECT 1; SELECT 2",
@@ -25,6 +26,13 @@ fn bad_sql() {
         said += &format!("{question}\n    {}\n", refusal(&[dataset, question]).replace(dataset, "DATASET"));
     }
     snapbox::assert_data_eq!(said, snapbox::file!["errors.txt"].raw());
+}
+
+#[test]
+fn any_path_will_do() {
+    let name = noisy().file_name().unwrap().to_str().unwrap();
+    let around = format!("{}/../{name}/.", noisy().display());
+    assert_eq!(answer(&[&around, "SELECT 1"]), answer(&[noisy().to_str().unwrap(), "SELECT 1"]));
 }
 
 #[test]

@@ -88,6 +88,27 @@ fn questions_come_from_files_and_pipes() {
     }
 }
 
+#[test]
+fn a_question_is_read_whole_or_not_at_all() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), format!("SELECT 1 AS a{} WHERE 1 = 0", " ".repeat(1 << 20))).unwrap();
+    for words in [&[][..], &["-f", "-"], &["-f", file.path().to_str().unwrap()]] {
+        let mut asked = Command::new(HAVANA_SQL);
+        let output = asked.arg(noisy()).args(words).stdin(File::open(file.path()).unwrap()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains("more than a megabyte"), "{said}");
+    }
+}
+
+#[test]
+fn csv_has_no_lists() {
+    let dataset = noisy().to_str().unwrap();
+    let question = "SELECT time_buckets(10, 1, 30) AS b";
+    let said = refusal(&[dataset, question, "--format", "csv"]);
+    assert_eq!(said, "havana: CSV has no lists: unnest() them, or take another --format");
+    assert_eq!(answer(&[dataset, question, "--format", "jsonl"]), "{\"b\":[0,10,20]}\n");
+}
+
 /// Who reads may stop: that is no error.
 #[test]
 fn a_closed_pipe_is_no_error() {

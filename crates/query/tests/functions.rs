@@ -18,6 +18,8 @@ fn intervals_and_buckets() {
         ("SELECT time_bucket('2min', 130000000000)", "120000000000"),
         ("SELECT array_to_string(time_buckets(10, 15, 31), ' ')", "10 20 30"),
         ("SELECT array_to_string(time_buckets(10, 10, 20), ' ')", "10"),
+        ("SELECT array_to_string(time_buckets(10, 20, 20), ' ')", "20"),
+        ("SELECT array_to_string(time_buckets(10, 25, 25), ' ')", "20"),
         ("SELECT reason_name(12)", "HLT"),
         ("SELECT reason_name(NULL) IS NULL", "true"),
     ] {
@@ -80,6 +82,11 @@ fn joins_by_time() {
             assert!(found.split(',').next().unwrap().parse::<u64>().unwrap() > 100, "{found}");
         }
     }
+    // Where the side that is held fails, all that asks for it fails, and once.
+    let failing = "WITH c AS (SELECT cpu, min(start_tsc) AS a, max(end_tsc) AS b FROM cpu_states WHERE 1 / (cpu - cpu) > 0 GROUP BY cpu)
+        SELECT count(*) FROM c JOIN (SELECT cpu, start_tsc, end_tsc FROM vcpu_states UNION ALL SELECT cpu, start_tsc, end_tsc
+        FROM cpu_states) v ON c.cpu = v.cpu AND c.a < v.end_tsc AND v.start_tsc < c.b";
+    assert!(refusal(&[noisy().to_str().unwrap(), failing]).contains("ivide"));
     // What does not match stays in an outer join, so that one is not for the index.
     let outer = "EXPLAIN SELECT count(*) FROM cpu_states c LEFT JOIN losses l ON c.cpu = l.cpu
         AND c.start_tsc < l.end_tsc AND l.start_tsc < c.end_tsc";

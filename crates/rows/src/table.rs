@@ -433,6 +433,16 @@ pub struct Finding {
     pub end_tsc: Option<i64>,
 }
 
+impl Finding {
+    /// From when to when it is so, in a capture of that first and last tick: alike for a moment, which only what is found of
+    /// the trace itself is.
+    pub fn span(&self, first: i64, last: i64) -> (i64, i64) {
+        let start = self.start_tsc.unwrap_or(first);
+        let is_moment = self.kind == FindingKind::Trace && self.start_tsc.is_some();
+        (start, self.end_tsc.unwrap_or(if is_moment { start } else { last }).max(start))
+    }
+}
+
 /// An interval that proves a finding: a cpu's, or a vCPU's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]

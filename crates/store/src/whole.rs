@@ -24,6 +24,12 @@ impl WholeFile {
         if !overwrite && target.exists() {
             return Err(StoreError::Exists { path: target.into() });
         }
+        // What a link leads to is replaced, and not the link.
+        let target = &fs::canonicalize(target).unwrap_or_else(|_| target.into());
+        if target.exists() && !target.is_file() {
+            let other = io::Error::new(io::ErrorKind::InvalidInput, "there is something that is no file");
+            return Err(StoreError::io("write", target)(other));
+        }
         let name = target.file_name().ok_or_else(|| StoreError::NoName { path: target.into() })?;
         let partial = target.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
         let file = File::create(&partial).map_err(StoreError::io("write", target))?;

@@ -23,9 +23,14 @@ def rows_of(table):
         return dataset.raw(table)
     lo, hi = dataset.window
     if table == "findings":
-        # All along; from some time on, or of a moment.
-        end = lambda row: row["end_tsc"] or row["start_tsc"] or hi
-        return [r for r in dataset.raw(table) if (r["start_tsc"] or lo) < hi and max(end(r), r["start_tsc"] or lo) > lo]
+        # All along; from some time on; of the trace itself a moment.
+        def is_about(row):
+            start = row["start_tsc"] or lo
+            is_moment = row["kind"] == "trace" and row["start_tsc"] is not None
+            end = row["end_tsc"] or (start if is_moment else hi)
+            return start < hi and (end > lo or end == start == lo)
+
+        return [row for row in dataset.raw(table) if is_about(row)]
     start, end = ENDS.get(table, ("first", "last"))
     out = []
     for row in dataset.rows(table, start, end):

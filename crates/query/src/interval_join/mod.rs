@@ -60,7 +60,8 @@ struct IntervalJoinExec {
     /// What comes out, column by column.
     columns: Vec<(JoinSide, usize)>,
     schema: SchemaRef,
-    held: Arc<OnceCell<Arc<Held>>>,
+    /// Collected once, also where that fails: a plan is executed once only.
+    held: Arc<OnceCell<std::result::Result<Arc<Held>, Arc<DataFusionError>>>>,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
@@ -161,7 +162,11 @@ impl ExecutionPlan for IntervalJoinExec {
         let held = Arc::clone(&self.held);
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let batches = futures::stream::once(async move {
-            let held = Arc::clone(held.get_or_try_init(|| Held::collect(left, context)).await?);
+            let collect = || async { Held::collect(left, context).await.map_err(Arc::new) };
+            let held = match held.get_or_init(collect).await {
+                Ok(held) => Arc::clone(held),
+                Err(error) => return Err(DataFusionError::Shared(Arc::clone(error))),
+            };
             let begin = (right, None::<Looked>);
             Ok::<_, DataFusionError>(futures::stream::try_unfold(begin, move |(mut right, mut looked)| {
                 let (held, join) = (Arc::clone(&held), Arc::clone(&join));

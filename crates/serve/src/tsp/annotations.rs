@@ -64,9 +64,7 @@ fn overlaps(window: Window, start: i64, end: i64) -> bool {
 
 /// As far as it goes: of no row.
 fn on_axis(tsp: &Tsp, opened: &Opened, finding: &Finding, window: Window) -> Option<Value> {
-    let start = finding.start_tsc.unwrap_or(opened.first_tsc);
-    // No end: to the end of all, or it is a moment.
-    let end = finding.end_tsc.unwrap_or(opened.last_tsc).max(start);
+    let (start, end) = finding.span(opened.first_tsc, opened.last_tsc);
     overlaps(window, start, end).then(|| annotation(tsp, -1, finding, start, end))
 }
 

@@ -113,16 +113,17 @@ fn column(id: i64) -> Result<usize, ApiError> {
 fn findings(tsp: &Tsp, opened: &Opened) -> Result<Vec<Vec<String>>, StoreError> {
     let findings = opened.dataset.findings()?.unwrap_or_default();
     let line = |of: &Finding| {
-        let time = |tsc: Option<i64>, otherwise: i64| tsp.times.time(tsc.unwrap_or(otherwise)).to_string();
+        let (start, end) = of.span(opened.first_tsc, opened.last_tsc);
+        let time = |tsc: i64| tsp.times.time(tsc).to_string();
         vec![
-            time(of.start_tsc, opened.first_tsc),
+            time(start),
             of.severity.name().to_string(),
             of.kind.name().to_string(),
             of.title.clone(),
             of.vm_id.map(|vm| tsp.names.vm(vm)).unwrap_or_default(),
             of.vcpu_id.map(|vcpu| tsp.names.vcpu(vcpu)).unwrap_or_default(),
             of.process_id.map(|process| tsp.names.process(process)).unwrap_or_default(),
-            time(of.end_tsc, opened.last_tsc),
+            time(end),
             format!("{:.2}", of.sure),
         ]
     };
