@@ -224,5 +224,5 @@ if open(f"{directory}/metadata", "rb").read(1) == b"\x1e":
     same((clock["frequency"], clock.get("origin")), (10**9, "unix-epoch" if is_unix else None), "the clock")
     hold(events, "our decoder")
     if not is_new:
-        sys.exit(print(f"skipped: babeltrace2 {version[0]} reads no CTF 2") or 0)
+        sys.exit(print(f"babeltrace2 {version[0]} reads no CTF 2: our decoder alone has read it") or 0)
 hold(read_babeltrace(directory), f"babeltrace2 {version[0]}")
