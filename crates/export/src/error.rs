@@ -41,6 +41,12 @@ pub enum ExportError {
         /// There.
         there: Vec<i32>,
     },
+    /// A table that is of all cpus together.
+    #[error("{table} sums up all cpus: it has no part by --cpu")]
+    NotByCpu {
+        /// Which.
+        table: &'static str,
+    },
     /// A cpu that was asked for is not there.
     #[error("the dataset has no cpu {cpu}; it has {there:?}")]
     NoCpu {

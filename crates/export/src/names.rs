@@ -1,6 +1,6 @@
 //! What VMs, vCPUs and processes are called: as the report calls them; redacted, by their ids alone.
 
-use havana_rows::{Finding, Process, Vcpu, Vm};
+use havana_rows::{Finding, Process, Vcpu, Vm, numbers};
 use havana_store::StoreError;
 use rustc_hash::FxHashMap;
 
@@ -34,12 +34,9 @@ impl Names {
             names.vm_names.insert(vm.vm_id, shown(&vm.name).unwrap_or_else(|| format!("vm {}", vm.vm_id)));
             names.vms.push(vm);
         }
-        let mut places: FxHashMap<i32, i32> = FxHashMap::default();
-        for vcpu in dataset.vcpus()?.into_iter().filter(|vcpu| selection.has_vm(vcpu.vm_id)) {
-            let place = places.entry(vcpu.vm_id).or_default();
-            names.vcpu_names.insert(vcpu.vcpu_id, format!("vCPU {}", vcpu.index.unwrap_or(*place)));
-            *place += 1;
-            names.vcpus.push(vcpu);
+        names.vcpus = dataset.vcpus()?.into_iter().filter(|vcpu| selection.has_vm(vcpu.vm_id)).collect();
+        for (id, number) in numbers(&names.vcpus) {
+            names.vcpu_names.insert(id, format!("vCPU {number}"));
         }
         for process in dataset.processes()?.into_iter().filter(|process| selection.has_process(process)) {
             let by_address = || match redact {

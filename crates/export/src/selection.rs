@@ -1,6 +1,6 @@
 //! Which part of a dataset goes out, and by what clock.
 
-use havana_rows::parquet::{NsClock, Scale, Table};
+use havana_rows::parquet::{Scale, Table};
 use havana_rows::{Exit, Finding, FindingSpan, Loss, Process};
 use havana_store::{Dataset, Epoch, Scan, StoreError};
 
@@ -50,7 +50,7 @@ impl<'a> Selection<'a> {
     pub fn new(dataset: &'a Dataset, part: Part) -> Result<Selection<'a>, ExportError> {
         let manifest = dataset.manifest();
         let clock = &manifest.clock;
-        let hz = clock.tsc_hz.filter(|_| clock.tsc_hz_known);
+        let hz = clock.hz();
         let (first, last) = (manifest.first_tsc.unwrap_or(0), manifest.last_tsc.unwrap_or(0));
         let ticks = |at: f64| first.saturating_add((at * hz.map_or(1.0, |hz| hz as f64)) as i64);
         let window = (part.from.is_some() || part.to.is_some())
@@ -73,7 +73,7 @@ impl<'a> Selection<'a> {
         if let Some(&cpu) = part.cpus.iter().find(|cpu| !manifest.cpus.contains(cpu)) {
             return Err(ExportError::NoCpu { cpu, there: manifest.cpus.clone() });
         }
-        let ns_clock = clock.origin_ns.and_then(|ns| NsClock::of(hz, (clock.origin_tsc, ns)));
+        let ns_clock = clock.ns();
         let Part { vms, cpus, redact, .. } = part;
         Ok(Selection { dataset, window, vms, cpus, redact, clock: ns_clock.map(Scale::new) })
     }
@@ -102,7 +102,7 @@ impl<'a> Selection<'a> {
 
     /// A length of time, rounded.
     pub(crate) fn length(&self, ticks: i64) -> i64 {
-        let hz = self.dataset.manifest().clock.tsc_hz.filter(|_| self.is_in_ns());
+        let hz = self.dataset.manifest().clock.hz().filter(|_| self.is_in_ns());
         // Exact, where a product in floating point would not be.
         let ns = |hz: u64| (i128::from(ticks) * 1_000_000_000 + i128::from(hz / 2)).div_euclid(i128::from(hz.max(1)));
         hz.map_or(ticks, |hz| i64::try_from(ns(hz)).unwrap_or(i64::MAX))
@@ -131,6 +131,10 @@ impl<'a> Selection<'a> {
     #[inline]
     pub(crate) fn has_cpu(&self, cpu: i32) -> bool {
         self.cpus.is_empty() || self.cpus.contains(&cpu)
+    }
+
+    pub(crate) fn has_all_vms(&self) -> bool {
+        self.vms.is_empty()
     }
 
     pub(crate) fn has_all_cpus(&self) -> bool {

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, StringBuilder, new_null_array,
 };
-use arrow::compute::filter_record_batch;
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use havana_rows::Finding;
 use havana_rows::parquet::{Row, Table};
+use rustc_hash::FxHashSet;
 
 use crate::names::Names;
 use crate::{ExportError, Selection};
@@ -52,8 +53,8 @@ pub fn write(selection: &Selection<'_>, table: Table, form: Form, out: impl Writ
     // A table without rows has columns, too.
     let empty = RecordBatch::new_empty(table.schema());
     let batches = std::iter::once(Ok(empty)).chain(selection.scan(table).batches()?);
-    let names = selection.names()?;
-    let batches = batches.map(|batch| part_of(selection, &names, table, &batch?));
+    let about = About::of(selection, table)?;
+    let batches = batches.map(|batch| part_of(selection, &about, table, &batch?));
     match form {
         Form::Csv => {
             let mut csv = arrow_csv::WriterBuilder::new().with_header(true).build(out);
@@ -74,6 +75,44 @@ pub fn write(selection: &Selection<'_>, table: Table, form: Form, out: impl Writ
     }
 }
 
+/// Who and what is in the part.
+struct About {
+    names: Names,
+    /// Where the table tells of such.
+    findings: FxHashSet<i32>,
+    vcpus: FxHashSet<i32>,
+    processes: FxHashSet<i32>,
+}
+
+impl About {
+    fn of(selection: &Selection<'_>, table: Table) -> Result<About, ExportError> {
+        if matches!(table, Table::Lod | Table::LodExits) && !selection.has_all_cpus() {
+            return Err(ExportError::NotByCpu { table: table.name() });
+        }
+        let names = selection.names()?;
+        let findings = match table {
+            Table::Findings | Table::FindingSpans => selection.findings()?,
+            _ => Vec::new(),
+        };
+        Ok(About {
+            findings: findings.iter().map(|found| found.finding.finding_id).collect(),
+            vcpus: names.vcpus.iter().map(|vcpu| vcpu.vcpu_id).collect(),
+            processes: names.processes.iter().map(|process| process.process_id).collect(),
+            names,
+        })
+    }
+
+    /// What the cpus did stays whole.
+    fn has_track(&self, selection: &Selection<'_>, kind: &str, id: i32) -> bool {
+        match kind {
+            _ if selection.has_all_vms() => true,
+            "vcpu" => self.vcpus.contains(&id),
+            "process" => self.processes.contains(&id),
+            _ => true,
+        }
+    }
+}
+
 /// Columns that say from when to when a row is, the first of these that a table has.
 const TIMES: [(&str, &str); 5] = [
     ("start_tsc", "end_tsc"),
@@ -86,11 +125,11 @@ const TIMES: [(&str, &str); 5] = [
 /// The rows of a batch that are in the part, cut, and as they are written.
 fn part_of(
     selection: &Selection<'_>,
-    names: &Names,
+    about: &About,
     table: Table,
     batch: &RecordBatch,
 ) -> Result<RecordBatch, ExportError> {
-    let kept = if table == Table::Findings { found(selection, batch)? } else { kept(selection, table, batch) };
+    let kept = kept(selection, about, table, batch);
     let batch = if kept.true_count() == kept.len() { batch.clone() } else { filter_record_batch(batch, &kept)? };
     // Buckets stay whole.
     let lasts = table.end_column() == Some("end_tsc");
@@ -103,7 +142,7 @@ fn part_of(
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let name = field.name().as_str();
         let column = match name {
-            "title" if selection.redact && table == Table::Findings => titles(names, &batch)?,
+            "title" if selection.redact && table == Table::Findings => titles(&about.names, &batch)?,
             _ if selection.redact && (ADDRESSES.contains(&name) || NAMES.contains(&name)) => {
                 new_null_array(&DataType::Utf8, column.len())
             }
@@ -123,12 +162,20 @@ fn ticks<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Int64Array> {
 }
 
 /// Which rows are in the part.
-fn kept(selection: &Selection<'_>, table: Table, batch: &RecordBatch) -> BooleanArray {
+fn kept(selection: &Selection<'_>, about: &About, table: Table, batch: &RecordBatch) -> BooleanArray {
     let ids = |name: &str| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int32Type>());
     // What the cpus did stays whole.
     let vm = ids("vm_id").filter(|_| table != Table::CpuStates);
     let cpu = ids("cpu");
-    let time = TIMES.iter().find_map(|(start, end)| Some((ticks(batch, start)?, ticks(batch, end)?)));
+    let finding = ids("finding_id");
+    let kinds = batch.column_by_name("track_kind").and_then(|kinds| kinds.as_any_dictionary_opt());
+    let kinds = kinds.and_then(|kinds| cast(kinds, &DataType::Utf8).ok());
+    let tracks = kinds.as_ref().and_then(|kinds| kinds.as_string_opt::<i32>()).zip(ids("track_id"));
+    // What a finding is about has been looked at.
+    let time = TIMES
+        .iter()
+        .filter(|_| table != Table::Findings)
+        .find_map(|(start, end)| Some((ticks(batch, start)?, ticks(batch, end)?)));
     let is_kept = |row: usize| {
         let in_vms = vm.is_none_or(|ids| ids.is_null(row) || selection.has_vm(ids.value(row)));
         let in_cpus = cpu.is_none_or(|ids| match ids.is_valid(row) {
@@ -138,6 +185,8 @@ fn kept(selection: &Selection<'_>, table: Table, batch: &RecordBatch) -> Boolean
         });
         in_vms
             && in_cpus
+            && finding.is_none_or(|ids| about.findings.contains(&ids.value(row)))
+            && tracks.as_ref().is_none_or(|(kinds, ids)| about.has_track(selection, kinds.value(row), ids.value(row)))
             && time.is_none_or(|(starts, ends)| {
                 let start = starts.is_valid(row).then(|| starts.value(row));
                 let end = ends.is_valid(row).then(|| ends.value(row)).or(start).unwrap_or(i64::MAX);
@@ -145,18 +194,6 @@ fn kept(selection: &Selection<'_>, table: Table, batch: &RecordBatch) -> Boolean
             })
     };
     (0..batch.num_rows()).map(|row| Some(is_kept(row))).collect()
-}
-
-/// Which findings are about the part.
-fn found(selection: &Selection<'_>, batch: &RecordBatch) -> Result<BooleanArray, ExportError> {
-    let mut findings = Vec::new();
-    Finding::decode(batch, &mut findings)?;
-    let (first, last) = selection.span();
-    let is_about = |of: &Finding| {
-        let (start, end) = of.span(first, last);
-        of.vm_id.is_none_or(|vm| selection.has_vm(vm)) && selection.cut(start, end).is_some()
-    };
-    Ok(findings.iter().map(|of| Some(is_about(of))).collect())
 }
 
 /// Ends of rows that reach out of the part: the cut is exact.

@@ -448,7 +448,7 @@ fn a_dataset_is_replaced_only_when_told_to() {
     let run = |more: &[&str]| havana(dir.path()).args(["analyze", "smp-idle", "-q", "-o", "d"]).args(more).assert();
     run(&[]).success().stdout_eq("").stderr_eq("");
     run(&[]).code(1).stderr_eq(str![[r#"
-[..]/d: exists already[..]
+havana: d: exists already; --force replaces it
 
 "#]]);
     run(&["--force"]).success().stderr_eq("");
@@ -681,8 +681,9 @@ havana: quiet: exists already; --force replaces it
 
 "#]]);
     fs::create_dir(dir.path().join("mine")).unwrap();
+    fs::write(dir.path().join("mine/notes.txt"), "").unwrap();
     run(&["quiet", "-o", "mine", "--force"]).code(1).stderr_eq(str![[r#"
-havana: mine: exists already
+havana: mine: exists already, and is something else: choose another name
 
 "#]]);
     let before = read("quiet/cpu0.pt");

@@ -1,6 +1,7 @@
 //! Datasets in the formats of other tools, held against what pyarrow reads: the programs in `export/` read what other
 //! tools would, with these tools where they are at hand.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -237,11 +238,11 @@ havana: standard output takes one file: say -o DIR, or of csv and jsonl which --
     refused(&["d", "--format", "perfetto", "-o", "there"], 1)
         .stderr_eq("havana: there: exists already; --force replaces it\n");
     refused(&["d", "--format", "ctf1", "-o", "there"], 1).stderr_eq(str![[r#"
-havana: there: is no directory
+havana: there: exists already, and is something else: choose another name
 
 "#]]);
     refused(&["d", "--format", "ctf1", "-o", "full", "--force"], 1).stderr_eq(str![[r#"
-havana: full: holds other things than such an export: choose another name
+havana: full: exists already, and is something else: choose another name
 
 "#]]);
     refused(&["d", "--format", "pprof", "-o", "no/such/place"], 1).stderr_eq(str![[r#"
@@ -323,4 +324,58 @@ vm_id,host_cr3,first_tsc,last_tsc,tsc_offset,tsc_offset_lo,tsc_offset_hi,tsc_sca
 {"vm_id":2,"host_cr3":"0x4d42000","first_tsc":69159123362,"last_tsc":71290967240,"tsc_offset":-17237850371,"tsc_offset_lo":-17241962416,"tsc_offset_hi":-17233738326,"tsc_scale":null,"name":null,"uuid":null,"pid":null}
 
 "#]]);
+}
+
+/// Of a VM there is what it did, and what was found of it; of the cpus all, as they say who had its time.
+#[test]
+fn a_part_is_of_its_vms_and_cpus() {
+    let dir = scratch();
+    let run = havana(dir.path()).args(["simulate", "overcommit", "--seconds", "1", "--no-truth", "-o", "n"]);
+    run.assert().success();
+    analyze(&dir.path().join("n"), &dir.path().join("d"));
+    let rows = |table: &str, part: &[&str]| -> Vec<serde_json::Value> {
+        let run = havana(dir.path()).args(["export", "d", "--format", "jsonl", "--table", table, "-o", "-"]).args(part);
+        let output = run.assert().success().get_output().stdout.clone();
+        output
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
+    };
+    let ids = |rows: &[serde_json::Value], column: &str| -> BTreeSet<i64> {
+        rows.iter().filter_map(|row| row[column].as_i64()).collect()
+    };
+    let only = |table: &str, part: &[&str], keep: &dyn Fn(&serde_json::Value) -> bool| {
+        let (all, part) = (rows(table, &[]), rows(table, part));
+        let expected: Vec<_> = all.iter().filter(|row| keep(row)).cloned().collect();
+        assert!(!part.is_empty() && part.len() < all.len(), "{table}: {} of {}", part.len(), all.len());
+        assert!(part == expected, "{table}: {} rows, not {}", part.len(), expected.len());
+        part
+    };
+    let vm =
+        rows("findings", &[]).iter().find_map(|finding| finding["vm_id"].as_i64()).expect("something is found of a VM");
+    let said = vm.to_string();
+    let part = ["--vm", said.as_str()];
+    for table in ["exits", "vcpu_states", "vms", "lod_exits"] {
+        only(table, &part, &|row| row["vm_id"] == vm);
+    }
+    assert_eq!(rows("cpu_states", &part), rows("cpu_states", &[]));
+    let vcpus = ids(&only("vcpus", &part, &|row| row["vm_id"] == vm), "vcpu_id");
+    let processes = ids(&only("processes", &part, &|row| row["vm_id"].is_null() || row["vm_id"] == vm), "process_id");
+    only("lod", &part, &|row| match row["track_kind"].as_str() {
+        Some("vcpu") => vcpus.contains(&row["track_id"].as_i64().unwrap()),
+        Some("process") => processes.contains(&row["track_id"].as_i64().unwrap()),
+        _ => true,
+    });
+    let findings = ids(&rows("findings", &part), "finding_id");
+    let of = |row: &serde_json::Value| findings.contains(&row["finding_id"].as_i64().unwrap());
+    let spans: Vec<_> = rows("finding_spans", &[]).into_iter().filter(of).collect();
+    assert_eq!(rows("finding_spans", &part), spans);
+
+    let part = ["--cpu", "1"];
+    for table in ["cpu_states", "vcpu_states", "exits"] {
+        only(table, &part, &|row| row["cpu"] == 1);
+    }
+    let run = havana(dir.path()).args(["export", "d", "--format", "csv", "--table", "lod", "--cpu", "1", "-o", "-"]);
+    run.assert().code(1).stderr_eq("havana: lod sums up all cpus: it has no part by --cpu\n");
 }

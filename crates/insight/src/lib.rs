@@ -72,7 +72,6 @@ pub use wakeup::{Wakeup, wakeups};
 use std::panic::resume_unwind;
 use std::thread;
 
-use havana_rows::parquet::NsClock;
 use havana_store::{Clock, Dataset, StoreError};
 
 use crate::closer::{Closer, Two};
@@ -170,7 +169,7 @@ pub fn found(dataset: &Dataset) -> Result<Vec<Finding>, StoreError> {
 
 /// Moments by the dataset's clock, where it has one.
 fn dated(findings: &mut [Finding], clock: &Clock) {
-    let Some(clock) = clock.origin_ns.and_then(|ns| NsClock::of(clock.tsc_hz, (clock.origin_tsc, ns))) else { return };
+    let Some(clock) = clock.ns() else { return };
     for finding in findings {
         finding.start_ns = finding.start_tsc.map(|tsc| clock.ns(tsc));
         finding.end_ns = finding.end_tsc.map(|tsc| clock.ns(tsc));

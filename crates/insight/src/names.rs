@@ -1,8 +1,8 @@
 //! What VMs, processes and times are called in a title.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use havana_rows::{Process, Taker, TakerKind, Vcpu, Vm};
+use havana_rows::{Process, Taker, TakerKind, Vcpu, Vm, numbers};
 use havana_store::{Dataset, StoreError};
 
 use crate::words::{self, Rate, rate_of};
@@ -12,6 +12,8 @@ use crate::words::{self, Rate, rate_of};
 pub(crate) struct Names {
     pub(crate) vms: HashMap<i32, Vm>,
     pub(crate) vcpus: HashMap<i32, Vcpu>,
+    /// Of vCPUs, each in its VM.
+    numbers: BTreeMap<i32, i32>,
     pub(crate) processes: HashMap<i32, Process>,
     /// Those that are only a guest's kernel.
     pub(crate) kernels: BTreeSet<i32>,
@@ -23,9 +25,11 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn read(dataset: &Dataset) -> Result<Names, StoreError> {
         let manifest = dataset.manifest();
+        let vcpus = dataset.vcpus()?;
         Ok(Names {
+            numbers: numbers(&vcpus),
             vms: dataset.vms()?.into_iter().map(|vm| (vm.vm_id, vm)).collect(),
-            vcpus: dataset.vcpus()?.into_iter().map(|vcpu| (vcpu.vcpu_id, vcpu)).collect(),
+            vcpus: vcpus.into_iter().map(|vcpu| (vcpu.vcpu_id, vcpu)).collect(),
             processes: dataset.processes()?.into_iter().map(|process| (process.process_id, process)).collect(),
             kernels: BTreeSet::new(),
             rate: rate_of(&manifest.clock),
@@ -42,15 +46,11 @@ impl Names {
     /// `VM web-2 vCPU 1`; only the VM where it has one vCPU.
     pub(crate) fn vcpu(&self, vcpu: i32) -> String {
         let Some(row) = self.vcpus.get(&vcpu) else { return format!("vCPU {vcpu}") };
-        let mut siblings: Vec<i32> =
-            self.vcpus.values().filter(|other| other.vm_id == row.vm_id).map(|other| other.vcpu_id).collect();
-        siblings.sort_unstable();
         let vm = self.vm(row.vm_id);
-        if siblings.len() == 1 {
+        if self.vcpus.values().filter(|other| other.vm_id == row.vm_id).count() == 1 {
             return vm;
         }
-        let place = siblings.iter().position(|id| *id == vcpu).unwrap_or(0);
-        format!("{vm} vCPU {}", row.index.map_or_else(|| place.to_string(), |index| index.to_string()))
+        format!("{vm} vCPU {}", self.numbers[&vcpu])
     }
 
     /// `process 0x5494000`.

@@ -75,7 +75,7 @@ pub fn bytes(n: u64) -> String {
 
 /// The rate that a dataset's clock has.
 pub fn rate_of(clock: &Clock) -> Rate {
-    Rate(clock.tsc_hz.filter(|_| clock.tsc_hz_known))
+    Rate(clock.hz())
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Why there are no metrics. The text is what the user reads.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+
+use havana_whole::WholeError;
 
 /// Why there are no metrics.
 #[derive(Debug, thiserror::Error)]
@@ -16,13 +17,8 @@ pub enum MetricsError {
         source: std::io::Error,
     },
     /// The file cannot be written.
-    #[error("metrics cannot be written to {}: {source}", path.display())]
-    Write {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error("metrics are not told: {0}")]
+    Write(#[from] WholeError),
     /// The system gives no thread.
     #[error("metrics cannot be told: {0}")]
     Start(std::io::Error),

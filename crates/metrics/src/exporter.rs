@@ -6,12 +6,14 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use havana_whole::{WholeError, WholeFile};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::uri::Authority;
@@ -71,7 +73,7 @@ impl Exporter {
                 Self::of(format!("http://{at}{PATH}"), runtime, answer(listener, served), || {})
             }
             Target::File(path) => {
-                write(path, &text()).map_err(|source| MetricsError::Write { path: path.clone(), source })?;
+                write(path, &text())?;
                 let (every, last) = ((path.clone(), Arc::clone(&text)), (path.clone(), text));
                 let again = async move {
                     loop {
@@ -121,15 +123,11 @@ impl Drop for Exporter {
     }
 }
 
-/// Writes it beside the file, and renames it.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    // The collector passes over what does not end in .prom.
-    let beside = path.with_extension(format!("prom.{}", std::process::id()));
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
-    }
-    written
+/// Whole: the collector passes over what does not end in .prom.
+fn write(path: &Path, text: &str) -> Result<(), WholeError> {
+    let mut file = WholeFile::create(path, true)?;
+    file.write_all(text.as_bytes()).map_err(|source| WholeError::Io { action: "write", path: path.into(), source })?;
+    file.show()
 }
 
 async fn answer(listener: TcpListener, served: Arc<Served>) {
@@ -292,6 +290,6 @@ mod tests {
         let error = Exporter::start(&address.parse().unwrap(), String::new).unwrap_err().to_string();
         assert!(error.starts_with(&format!("metrics cannot be served at {address}: ")), "{error}");
         let error = Exporter::start(&Target::File("/nowhere/a.prom".into()), String::new).unwrap_err().to_string();
-        assert!(error.starts_with("metrics cannot be written to /nowhere/a.prom: No such file"), "{error}");
+        assert!(error.starts_with("metrics are not told: /nowhere/a.prom: cannot write: No such file"), "{error}");
     }
 }

@@ -50,6 +50,9 @@ pub(crate) struct Cli {
     /// Replaces a file that is there
     #[arg(long)]
     pub(crate) force: bool,
+    /// Memory that the answer may take, MiB; else most of what is free
+    #[arg(long, value_name = "MIB")]
+    pub(crate) memory: Option<u64>,
     /// Says on stderr how long it took and how much was read
     #[arg(long)]
     pub(crate) stats: bool,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use havana_store::StoreError;
+use havana_whole::WholeError;
 
 /// What can go wrong between a question and its answer.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +34,15 @@ pub enum QueryError {
     #[error("{}", sentence(.0))]
     // Its causes are in the sentence.
     Sql(DataFusionError),
+    /// It takes more memory than it may.
+    #[error("the answer takes more than the {} MiB of memory it may take: narrow the question down, or give more with --memory", .0 >> 20)]
+    Memory(u64),
     /// A column of the answer holds lists.
     #[error("CSV has no lists: unnest() them, or take another --format")]
     Nested,
+    /// The answer cannot be written there; or nobody reads it any more.
+    #[error(transparent)]
+    Output(#[from] WholeError),
     /// The answer cannot be written.
     #[error("{name}: cannot write: {source}")]
     Write {
@@ -59,6 +66,13 @@ impl QueryError {
             DataFusionError::External(error) => !error.to_string().contains("evaluating filter predicate"),
             _ => false,
         }
+    }
+}
+
+impl QueryError {
+    /// Whether there was not memory enough.
+    pub(crate) fn is_of_memory(&self) -> bool {
+        matches!(self, QueryError::Sql(error) if matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)))
     }
 }
 
@@ -92,7 +106,16 @@ fn sentence(error: &DataFusionError) -> String {
     // Where the engine has its tables, and which part of it tries conditions, is no matter of who asks.
     let text = words.join(" ").replace("datafusion.public.", "");
     match text.rsplit_once("evaluating filter predicate: ") {
-        Some((_, cause)) => format!("a condition fails: {cause}"),
+        Some((_, cause)) => format!("a condition fails: {}", told(cause)),
         None => text,
     }
+}
+
+/// What an error that comes as code (`ArrowError(CastError("…"), …)`) says, or is called.
+fn told(code: &str) -> &str {
+    let said = code.split('"').nth(1).filter(|said| !said.is_empty());
+    let name = || {
+        code.rsplit('(').find_map(|part| part.split(',').next().filter(|name| name.starts_with(char::is_alphabetic)))
+    };
+    said.or_else(name).unwrap_or(code)
 }

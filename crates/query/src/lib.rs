@@ -16,6 +16,7 @@
 mod error;
 mod functions;
 mod interval_join;
+pub mod memory;
 mod meter;
 pub mod output;
 pub mod questions;
@@ -26,6 +27,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
@@ -42,6 +45,7 @@ pub struct Session {
     context: SessionContext,
     datasets: Vec<Dataset>,
     meter: Arc<Meter>,
+    memory: u64,
 }
 
 /// What was read of the files for the questions so far.
@@ -54,17 +58,17 @@ pub struct Read {
 }
 
 impl Session {
-    /// Opens datasets, each of another capture.
+    /// Opens datasets, each of another capture. `memory`: bytes that answers may take, beside what is read of files.
     ///
     /// # Errors
     /// One that is not there, damaged, or of another version; two of one capture.
-    pub fn open(paths: &[PathBuf]) -> Result<Session, QueryError> {
+    pub fn open(paths: &[PathBuf], memory: u64) -> Result<Session, QueryError> {
         let datasets = tables::open(paths)?;
         let meter = Arc::new(Meter::default());
-        let context = context();
+        let context = context(memory)?;
         functions::register(&context);
         tables::register(&context, &datasets, &meter)?;
-        Ok(Session { context, datasets, meter })
+        Ok(Session { context, datasets, meter, memory })
     }
 
     /// Asks a question in SQL, and writes the answer as it comes.
@@ -74,7 +78,11 @@ impl Session {
     /// be written.
     pub async fn answer(&self, sql: &str, form: Form<'_>, out: impl Write + Send) -> Result<Written, QueryError> {
         let asked = async { output::write(self.ask(sql).await?, form, out).await };
-        asked.await.map_err(|error| if error.is_of_a_file() { self.damaged(sql).unwrap_or(error) } else { error })
+        asked.await.map_err(|error| match error {
+            error if error.is_of_a_file() => self.damaged(sql).unwrap_or(error),
+            error if error.is_of_memory() => QueryError::Memory(self.memory),
+            error => error,
+        })
     }
 
     /// The file that cannot be read, which the engine does not name.
@@ -144,7 +152,7 @@ impl Session {
 }
 
 /// The engine, with what is ours in it.
-fn context() -> SessionContext {
+fn context(memory: u64) -> Result<SessionContext, QueryError> {
     let mut config = SessionConfig::new().with_information_schema(true);
     let options = config.options_mut();
     // What is read of a file's end at first: most files of a dataset are small.
@@ -157,10 +165,14 @@ fn context() -> SessionContext {
     // Once the smaller side of a join is known, and before partitions are seen to.
     let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);
     rules.insert(after, Arc::new(interval_join::OverlapsByIndex));
+    // Each part that can go on from disk gets the same share; what it does not take is for those that cannot.
+    let pool = FairSpillPool::new(usize::try_from(memory).unwrap_or(usize::MAX));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build()?;
     let state = SessionStateBuilder::new()
         .with_config(config)
+        .with_runtime_env(Arc::new(runtime))
         .with_default_features()
         .with_physical_optimizer_rules(rules)
         .build();
-    SessionContext::new_with_state(state)
+    Ok(SessionContext::new_with_state(state))
 }

@@ -9,26 +9,23 @@ use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{anyhow, bail};
 use havana_query::output::{Form, Format};
 use havana_query::questions::{QUESTIONS, Question};
-use havana_query::{Read as Cost, Session};
-use havana_store::WholeFile;
+use havana_query::{QueryError, Read as Cost, Session, memory};
+use havana_store::StoreError;
+use havana_whole::{Output, STREAM, WholeError};
 
 use cli::{Asked, Cli};
-
-/// What stands for stdin or stdout.
-const STREAM: &str = "-";
 
 fn main() -> ExitCode {
     let cli = Cli::of(env::args_os()).unwrap_or_else(|error| error.exit());
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         // Who reads our output has seen enough: that is no error.
-        Err(_) if CLOSED.load(Ordering::Relaxed) => ExitCode::SUCCESS,
+        Err(error) if matches!(error.downcast_ref(), Some(QueryError::Output(WholeError::Closed))) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("havana: {error}");
             ExitCode::FAILURE
@@ -38,14 +35,19 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     if cli.list {
-        return list(&mut Stdout(io::stdout()));
+        return print(&list());
     }
     if let Some(name) = &cli.show {
-        Stdout(io::stdout()).write_all(named(name)?.sql.as_bytes())?;
-        return Ok(());
+        return print(named(name)?.sql);
     }
     let (datasets, asked) = cli.words();
-    let session = Session::open(datasets)?;
+    let memory = cli.memory.map_or_else(memory::share, |mib| mib.saturating_mul(1 << 20));
+    let session = Session::open(datasets, memory).map_err(|error| match &error {
+        QueryError::Store(StoreError::NotFound { path }) if datasets.len() > 1 && datasets.last() == Some(path) => {
+            anyhow!("{error}, and no question of --list")
+        }
+        _ => error.into(),
+    })?;
     for warning in session.warnings() {
         eprintln!("havana: {warning}");
     }
@@ -84,16 +86,11 @@ async fn answer(session: &Session, sql: &str, cli: &Cli) -> anyhow::Result<()> {
     let (begin, before) = (Instant::now(), session.read());
     let name = cli.output.display().to_string();
     let format = cli.format.or_else(|| Format::of_name(&name)).unwrap_or(Format::Table);
-    let written = if cli.output == Path::new(STREAM) {
-        let form = Form { format, name: "stdout", streamed: true };
-        session.answer(sql, form, Stdout(io::stdout())).await?
-    } else {
-        let form = Form { format, name: &name, streamed: false };
-        let mut file = WholeFile::create(&cli.output, cli.force)?;
-        let written = session.answer(sql, form, io::BufWriter::new(&mut file)).await?;
-        file.put()?;
-        written
-    };
+    let mut output = Output::create(&cli.output, cli.force).map_err(QueryError::from)?;
+    let streamed = output.is_stream();
+    let form = Form { format, name: if streamed { "stdout" } else { &name }, streamed };
+    let written = session.answer(sql, form, io::BufWriter::new(&mut output)).await;
+    let written = output.end(written)?;
     if written.more {
         eprintln!("havana: there are more rows than {}: LIMIT them, or write them with --format or -o", written.rows);
     }
@@ -115,37 +112,19 @@ fn stats(session: &Session, before: Cost, begin: Instant) -> String {
     )
 }
 
-/// Says which questions have a name.
-fn list(out: &mut impl Write) -> anyhow::Result<()> {
+/// Which questions have a name.
+fn list() -> String {
     let width = QUESTIONS.iter().map(|question| question.name.len()).max().unwrap_or_default();
-    for question in QUESTIONS {
-        writeln!(out, "{:width$}  {}", question.name, question.about())?;
-    }
-    Ok(())
+    QUESTIONS.iter().map(|question| format!("{:width$}  {}\n", question.name, question.about())).collect()
+}
+
+/// To stdout.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut output = Output::create(Path::new(STREAM), false)?;
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    Ok(output.end(written.map_err(|source| QueryError::Write { name: "stdout".into(), source: source.into() }))?)
 }
 
 fn named(name: &str) -> anyhow::Result<&'static Question> {
     Question::named(name).ok_or_else(|| anyhow!("{name}: no question is called that; --list says which are"))
-}
-
-/// Nobody reads what is written to stdout any more.
-static CLOSED: AtomicBool = AtomicBool::new(false);
-
-/// Stdout. That it is closed is known here for certain, whatever a writer of a format makes of the error.
-struct Stdout(io::Stdout);
-
-impl Stdout {
-    fn noted<T>(outcome: io::Result<T>) -> io::Result<T> {
-        outcome.inspect_err(|error| CLOSED.store(error.kind() == io::ErrorKind::BrokenPipe, Ordering::Relaxed))
-    }
-}
-
-impl Write for Stdout {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Self::noted(self.0.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Self::noted(self.0.flush())
-    }
 }

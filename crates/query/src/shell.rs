@@ -83,11 +83,7 @@ impl Said {
         match word {
             "\\quit" | "\\q" => Said::Leave,
             "\\help" | "\\?" => Said::Text(HELP.into()),
-            "\\list" => {
-                let mut text = Vec::new();
-                let _ = crate::list(&mut text);
-                Said::Text(String::from_utf8_lossy(&text).trim_end().into())
-            }
+            "\\list" => Said::Text(crate::list().trim_end().into()),
             "\\show" => Said::Text(match Question::named(rest) {
                 Some(question) => question.sql.trim_end().into(),
                 None => format!("no question is called {rest:?}: \\list says which are"),

@@ -80,6 +80,20 @@ fn missing_and_damaged_datasets() {
     }
 }
 
+/// A word that should be a question, and a question that takes more than it may.
+#[test]
+fn a_question_that_cannot_be_asked() {
+    let dataset = noisy().to_str().unwrap();
+    let said = refusal(&[dataset, "steal-matrx"]);
+    assert_eq!(said, "havana: steal-matrx: no such dataset, and no question of --list");
+    assert_eq!(refusal(&["steal-matrx"]), "havana: steal-matrx: no such dataset");
+    let all = "SELECT a.*, b.* FROM exits a JOIN exits b ON a.cpu = b.cpu ORDER BY a.exit_tsc, b.exit_tsc";
+    let dir = tempfile::tempdir().unwrap();
+    let answer = dir.path().join("answer.csv");
+    let said = refusal(&[dataset, all, "--memory", "2", "-o", answer.to_str().unwrap()]);
+    assert!(said.contains("more than the 2 MiB of memory it may take"), "{said}");
+}
+
 #[test]
 fn versions_that_are_mixed() {
     let dir = tempfile::tempdir().unwrap();

@@ -48,7 +48,7 @@ fn files() {
         assert_eq!(answer(&[dataset, question, "-o", path]), "");
         assert!(fs::read(&file).unwrap().starts_with(magic.as_bytes()), "{name}");
         let refused = refusal(&[dataset, question, "-o", path]);
-        assert_eq!(refused, format!("havana: {path}: exists already"));
+        assert_eq!(refused, format!("havana: {path}: exists already; --force replaces it"));
         assert_eq!(answer(&[dataset, question, "-o", path, "--force"]), "");
     }
     let parquet = File::open(dir.path().join("a.parquet")).unwrap();

@@ -1,5 +1,7 @@
 //! One struct a table, one enum a column of named values, and [`Sink`], which takes them.
 
+use std::collections::BTreeMap;
+
 /// A moment, known within bounds: the truth lies in `lo..=hi`, and so does the best estimate `tsc` (host TSC ticks).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Time {
@@ -357,6 +359,18 @@ pub struct Vcpu {
     pub index: Option<i32>,
     pub tid: Option<i32>,
     pub name: Option<String>,
+}
+
+/// What each vCPU is called in its VM, by id: its index, else its place among the VM's by id.
+pub fn numbers(vcpus: &[Vcpu]) -> BTreeMap<i32, i32> {
+    let by_id: BTreeMap<i32, &Vcpu> = vcpus.iter().map(|vcpu| (vcpu.vcpu_id, vcpu)).collect();
+    let mut places: BTreeMap<i32, i32> = BTreeMap::new();
+    let number = |(id, vcpu): (i32, &Vcpu)| {
+        let place = places.entry(vcpu.vm_id).or_default();
+        *place += 1;
+        (id, vcpu.index.unwrap_or(*place - 1))
+    };
+    by_id.into_iter().map(number).collect()
 }
 
 /// An address space.

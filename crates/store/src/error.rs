@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use havana_rows::parquet;
+use havana_whole::WholeError;
 
 /// Why a dataset could not be written, opened or read.
 #[derive(Debug, thiserror::Error)]
@@ -66,19 +67,9 @@ pub enum StoreError {
         /// Which.
         source: parquet::Error,
     },
-    /// There is something already where the dataset shall be, and it may not be replaced: choose another name, or allow
-    /// overwriting a dataset.
-    #[error("{}: exists already", path.display())]
-    Exists {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The path has no name that a directory could be given (such as `/` or `..`).
-    #[error("{}: not a name for a dataset", path.display())]
-    NoName {
-        /// The path.
-        path: PathBuf,
-    },
+    /// It cannot be written there.
+    #[error(transparent)]
+    Whole(#[from] WholeError),
     /// The node or the capture has no name.
     #[error("{}: the dataset needs a {key} that is not empty", path.display())]
     EmptyKey {

@@ -12,7 +12,6 @@
 //!   before that, so that what is found in it comes with it.
 //! * [`Dataset`] opens one: its [`Manifest`], its rows ([`Dataset::rows`]), the columns of a stretch of time
 //!   ([`Dataset::scan`]).
-//! * [`WholeFile`] is one file that is there whole or not at all.
 //!
 //! Invariants: a directory with a `manifest.json` is complete; the manifest is written last. Until then everything is
 //! in a hidden directory beside it, which nothing takes for a dataset. Every table
@@ -23,16 +22,13 @@ mod error;
 mod lod;
 mod manifest;
 mod partition;
-mod place;
 mod read;
 #[cfg(test)]
 mod tests;
-mod whole;
 mod worker;
 mod write;
 
 pub use error::StoreError;
 pub use manifest::{CaptureSettings, Clock, Epoch, LossSummary, MANIFEST_FILE, Manifest, Source, TableFiles};
 pub use read::{Batches, Dataset, Rows, Scan};
-pub use whole::WholeFile;
 pub use write::{DatasetWriter, Ended, WriterOptions};

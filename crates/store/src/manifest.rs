@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use havana_rows::Capture;
-use havana_rows::parquet::{SCHEMA_VERSION, TableSummary};
+use havana_rows::parquet::{NsClock, SCHEMA_VERSION, TableSummary};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
@@ -86,6 +86,18 @@ pub struct Clock {
     pub origin_tsc: i64,
     /// … and its time, where there is one.
     pub origin_ns: Option<i64>,
+}
+
+impl Clock {
+    /// TSC ticks a second, where they are known and not guessed.
+    pub fn hz(&self) -> Option<u64> {
+        self.tsc_hz.filter(|_| self.tsc_hz_known)
+    }
+
+    /// What makes ticks nanoseconds of its epoch.
+    pub fn ns(&self) -> Option<NsClock> {
+        self.origin_ns.and_then(|ns| NsClock::of(self.hz(), (self.origin_tsc, ns)))
+    }
 }
 
 /// A file that a dataset was made of.
@@ -170,7 +182,7 @@ impl Manifest {
         Capture {
             schema_version: SCHEMA_VERSION.cast_signed(),
             tool_version: self.tool_version.clone(),
-            tsc_hz: self.clock.tsc_hz.filter(|_| self.clock.tsc_hz_known).and_then(|hz| hz.try_into().ok()),
+            tsc_hz: self.clock.hz().and_then(|hz| hz.try_into().ok()),
             epoch: epoch.into(),
             first_tsc: self.first_tsc,
             last_tsc: self.last_tsc,
@@ -179,12 +191,8 @@ impl Manifest {
     }
 
     /// Whether a directory has a manifest of ours, of whatever version.
-    pub(crate) fn is_in(dir: &Path) -> Result<bool, StoreError> {
-        match read_head(dir) {
-            Ok(_) => Ok(true),
-            Err(StoreError::NotADataset { .. } | StoreError::Manifest { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+    pub(crate) fn is_in(dir: &Path) -> bool {
+        read_head(dir).is_ok()
     }
 
     pub(crate) fn read(dir: &Path) -> Result<Manifest, StoreError> {

@@ -8,6 +8,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use havana_rows::parquet::{Limits, NsClock, Table};
 use havana_rows::*;
+use havana_whole::WholeError;
 
 use crate::*;
 
@@ -280,7 +281,7 @@ fn a_dataset_is_replaced_only_where_that_was_asked_for() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("x");
     write_small(&dir, options()).unwrap();
-    assert!(matches!(write_small(&dir, options()), Err(StoreError::Exists { .. })));
+    assert!(matches!(write_small(&dir, options()), Err(StoreError::Whole(WholeError::Exists { .. }))));
     DatasetWriter::create(&dir, replacing()).unwrap().finish(Manifest::default()).unwrap();
     assert_eq!(Dataset::open(&dir).unwrap().cpu_states().unwrap().count(), 0);
     assert_eq!(names(root.path()), ["x"]);
@@ -299,9 +300,9 @@ fn nothing_but_a_dataset_or_an_empty_directory_is_replaced() {
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();
     for path in [&other, &file] {
-        assert!(matches!(write_small(path, replacing()), Err(StoreError::Exists { .. })));
+        assert!(matches!(write_small(path, replacing()), Err(StoreError::Whole(WholeError::Other { .. }))));
     }
-    assert!(matches!(write_small("/".as_ref(), replacing()), Err(StoreError::NoName { .. })));
+    assert!(matches!(write_small("/".as_ref(), replacing()), Err(StoreError::Whole(WholeError::NoName { .. }))));
     assert_eq!(names(root.path()), ["empty", "file", "other"]);
 }
 
@@ -321,7 +322,7 @@ fn a_finish_that_fails_leaves_the_old_dataset() {
     // Somebody put other things there meanwhile.
     let writer = DatasetWriter::create(&dir, replacing()).unwrap();
     fs::remove_file(dir.join(MANIFEST_FILE)).unwrap();
-    assert!(matches!(writer.finish(Manifest::default()), Err(StoreError::Exists { .. })));
+    assert!(matches!(writer.finish(Manifest::default()), Err(StoreError::Whole(WholeError::Other { .. }))));
     assert!(dir.join("exits").is_dir());
     assert_eq!(names(root.path()), ["x"]);
 }

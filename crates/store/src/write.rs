@@ -10,9 +10,9 @@ use havana_rows::{
 };
 
 use crate::lod::{Output, Part, Summed};
-use crate::place::Place;
 use crate::worker::{Target, Worker};
 use crate::{Dataset, LossSummary, Manifest, StoreError, partition};
+use havana_whole::WholeDirectory;
 
 /// What a dataset is called and how it is written.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +53,7 @@ pub struct DatasetWriter {
     capture: String,
     ns_clock: Option<NsClock>,
     limits: Limits,
-    place: Place,
+    place: WholeDirectory,
 }
 
 /// A dataset whose rows are all told, and that is not in its place: what is found in it may be added.
@@ -64,7 +64,7 @@ pub struct Ended {
     dataset: Dataset,
     ns_clock: Option<NsClock>,
     limits: Limits,
-    place: Place,
+    place: WholeDirectory,
 }
 
 /// What the manifest tells of the rows.
@@ -85,7 +85,7 @@ impl DatasetWriter {
                 return Err(StoreError::EmptyKey { path: dir.into(), key });
             }
         }
-        let place = Place::create(dir, overwrite)?;
+        let place = WholeDirectory::create(dir, overwrite, Manifest::is_in)?;
         let below = partition::directory(&node, &capture);
         for table in Table::ALL.iter().filter(|table| !LAST.contains(table)) {
             let dir = place.partial().join(table.name()).join(&below);
@@ -190,7 +190,7 @@ impl Ended {
         }
         manifest.tables.extend(tables.into_iter().map(|(table, summary)| (table.name().to_string(), summary.into())));
         manifest.write(place.partial())?;
-        Dataset::open(&place.commit()?)
+        Dataset::open(&place.put()?)
     }
 }
 

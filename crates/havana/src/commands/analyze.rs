@@ -9,9 +9,7 @@ use anyhow::{Context, bail};
 use havana_insight::Profile;
 use havana_rows::Sink;
 use havana_rows::parquet::NsClock;
-use havana_store::{
-    CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, MANIFEST_FILE, Manifest, StoreError, WriterOptions,
-};
+use havana_store::{CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, Manifest, WriterOptions};
 use havana_timeline::{Analysis, Feed, Handlers, Summary, Survey};
 use havana_trace::{Facts, OpenOptions, STDIN, Trace, open};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -143,11 +141,7 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
     let ns_clock = NsClock::of(trace.facts.tsc_hz, wall.map_or((first, 0), |w| (w.tsc, w.ns)));
     let options =
         WriterOptions { node: plan.node.clone(), capture, ns_clock, overwrite: plan.overwrite, ..Default::default() };
-    let mut writer = DatasetWriter::create(plan.output, options).map_err(|error| {
-        let replaceable = matches!(error, StoreError::Exists { .. }) && plan.output.join(MANIFEST_FILE).exists();
-        let error = anyhow::Error::new(error);
-        if replaceable { anyhow::anyhow!("{error:#}; --force replaces it") } else { error }
-    })?;
+    let mut writer = DatasetWriter::create(plan.output, options)?;
     let keep = Keep { window, vms: plan.vms.clone() };
     let names = plan.names.and_found(recorder.iter().flat_map(|r| r.vms.values()));
     let mut named = Named::new(&names, Parted::new(keep, &mut writer));

@@ -9,10 +9,9 @@ use anyhow::{Context, bail};
 use havana_export::{ExportError, Part, Selection, ctf, folded, perfetto, pprof, tables};
 use havana_insight::words::bytes;
 use havana_rows::parquet::Table;
-use havana_store::{Dataset, WholeFile};
-use havana_trace::STDIN;
+use havana_store::Dataset;
+use havana_whole::{Output, STREAM, WholeDirectory};
 
-use super::directory;
 use crate::cli::{Export, ExportFormat};
 
 /// Bytes that are written at once.
@@ -43,7 +42,7 @@ pub(crate) fn run(args: &Export) -> anyhow::Result<ExitCode> {
         ExportFormat::Csv => text(args, &selection, tables::Form::Csv)?,
         ExportFormat::Jsonl => text(args, &selection, tables::Form::Jsonl)?,
     }
-    if args.output != Path::new(STDIN) {
+    if args.output != Path::new(STREAM) {
         let (place, size) = (args.output.display(), bytes(size(&args.output)?));
         writeln!(io::stdout(), "{place}  {size}, {}", opened_by(args.format))?;
     }
@@ -64,61 +63,43 @@ fn opened_by(format: ExportFormat) -> &'static str {
 
 /// A file, or standard output.
 fn file(args: &Export, write: impl FnOnce(&mut dyn Write) -> Result<(), ExportError>) -> anyhow::Result<()> {
-    if args.output == Path::new(STDIN) {
-        let mut pipe = Pipe { out: io::stdout().lock(), is_closed: false };
-        let mut out = BufWriter::with_capacity(BUFFER, &mut pipe);
-        let written = write(&mut out).and_then(|()| Ok(out.flush()?));
-        drop(out);
-        if pipe.is_closed {
-            return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
-        }
-        return Ok(written?);
-    }
-    let place = || args.output.display().to_string();
-    if !args.force && args.output.exists() {
-        bail!("{}: exists already; --force replaces it", place());
-    }
-    let mut out = BufWriter::with_capacity(BUFFER, WholeFile::create(&args.output, args.force)?);
-    write(&mut out).with_context(place)?;
-    Ok(out.into_inner().map_err(|error| error.into_error()).with_context(place)?.put()?)
+    let mut output = Output::create(&args.output, args.force)?;
+    let mut out = BufWriter::with_capacity(BUFFER, &mut output);
+    let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+    drop(out);
+    let written = written.map_err(anyhow::Error::from);
+    let written = if output.is_stream() { written } else { written.with_context(|| args.output.display().to_string()) };
+    output.end(written)
 }
 
-/// Standard output, which knows whether nobody reads it any more: those that write tables make a text of that error.
-struct Pipe<W> {
-    out: W,
-    is_closed: bool,
-}
-
-impl<W: Write> Pipe<W> {
-    fn noted<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
-        self.is_closed |= done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-        done
-    }
-}
-
-impl<W: Write> Write for Pipe<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let done = self.out.write(bytes);
-        self.noted(done)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let done = self.out.flush();
-        self.noted(done)
-    }
-}
-
-/// A directory that holds `mark`.
-fn in_directory(args: &Export, mark: &str, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    if args.output == Path::new(STDIN) {
+/// A directory of plain files.
+fn in_directory(args: &Export, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if args.output == Path::new(STREAM) {
         bail!("standard output takes one file: say -o DIR, or of csv and jsonl which --table");
     }
-    directory::check_free(&args.output, args.force, mark)?;
-    directory::write(&args.output, write)
+    let directory = WholeDirectory::create(&args.output, args.force, is_export)?;
+    write(directory.partial()).with_context(|| args.output.display().to_string())?;
+    directory.put()?;
+    Ok(())
+}
+
+/// Whether a directory is what an earlier export made: plain files, and one of them such as each has.
+fn is_export(dir: &Path) -> bool {
+    let marks =
+        [ctf::METADATA.to_string(), of_table(Table::Vms, tables::Form::Csv), of_table(Table::Vms, tables::Form::Jsonl)];
+    let is_plain =
+        |entry: io::Result<fs::DirEntry>| entry.and_then(|entry| entry.file_type()).is_ok_and(|kind| kind.is_file());
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.all(is_plain))
+        && marks.iter().any(|mark| dir.join(mark).is_file())
+}
+
+/// What a table's file is called.
+fn of_table(table: Table, form: tables::Form) -> String {
+    format!("{}.{}", table.name(), form.extension())
 }
 
 fn ctf(args: &Export, selection: &Selection<'_>, version: ctf::Version) -> anyhow::Result<()> {
-    in_directory(args, ctf::METADATA, |dir| Ok(ctf::write(selection, dir, version)?))
+    in_directory(args, |dir| Ok(ctf::write(selection, dir, version)?))
 }
 
 /// One table, or a directory of all.
@@ -126,11 +107,10 @@ fn text(args: &Export, selection: &Selection<'_>, form: tables::Form) -> anyhow:
     if let Some(table) = args.table {
         return file(args, |out| tables::write(selection, table, form, out));
     }
-    let name = |table: Table| format!("{}.{}", table.name(), form.extension());
     let for_drawing = [Table::Lod, Table::LodExits];
-    in_directory(args, &name(Table::Vms), |dir| {
+    in_directory(args, |dir| {
         for &table in Table::ALL.iter().filter(|table| !for_drawing.contains(table)) {
-            let mut out = BufWriter::with_capacity(BUFFER, File::create(dir.join(name(table)))?);
+            let mut out = BufWriter::with_capacity(BUFFER, File::create(dir.join(of_table(table, form)))?);
             tables::write(selection, table, form, &mut out)?;
             out.flush()?;
         }

@@ -5,27 +5,23 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use havana_insight::Profile;
-use havana_store::{Dataset, WholeFile};
-use havana_trace::STDIN;
+use havana_store::Dataset;
+use havana_whole::Output;
 
 use crate::cli::Learn;
 
 pub(crate) fn run(args: &Learn) -> anyhow::Result<ExitCode> {
     let datasets = args.datasets.iter().map(|dir| Dataset::open(dir)).collect::<Result<Vec<_>, _>>()?;
-    let stdout = args.output == Path::new(STDIN);
-    if !stdout && !args.force && args.output.exists() {
-        bail!("{}: exists already; --force replaces it", args.output.display());
-    }
+    let mut output = Output::create(&args.output, args.force)?;
     let profile = havana_insight::learn(&datasets)?;
+    let written = output.write_all(profile.to_json().as_bytes());
+    let stdout = output.is_stream();
+    output.end(written.with_context(|| args.output.display().to_string()))?;
     if stdout {
-        std::io::stdout().write_all(profile.to_json().as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut file = WholeFile::create(&args.output, args.force)?;
-    file.write_all(profile.to_json().as_bytes()).with_context(|| args.output.display().to_string())?;
-    file.put()?;
     let processes: usize = profile.vms.iter().map(|vm| vm.processes.len()).sum();
     let many = |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
     writeln!(

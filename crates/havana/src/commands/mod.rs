@@ -5,7 +5,6 @@ mod analyze;
 mod bench;
 mod demo;
 mod diff;
-mod directory;
 mod doctor;
 mod export;
 mod identity;
@@ -29,6 +28,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use havana_store::Dataset;
+use havana_whole::WholeError;
 
 use crate::cli::{self, Cli, Command};
 use havana_insight::words::count;
@@ -74,7 +74,10 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
         // This one does not show what is in it as its source.
         io.or_else(|| cause.downcast_ref::<serde_json::Error>()?.io_error_kind())
     };
-    error.chain().any(|cause| kind(cause) == Some(std::io::ErrorKind::BrokenPipe))
+    let is_closed = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(WholeError::Closed)) || kind(cause) == Some(std::io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(is_closed)
 }
 
 /// An error and its causes. Many errors say their cause themselves: that is not said twice.

@@ -11,6 +11,7 @@ use havana_sim::hw::{Hw, Watch};
 use havana_sim::scenario::Form;
 use havana_sim::{NAMED, Node, Recording, Scenario, Tables, Truth};
 use havana_store::{Clock, DatasetWriter, Epoch, Manifest, WriterOptions};
+use havana_whole::WholeDirectory;
 
 use crate::cli::{self, Simulate};
 use havana_insight::words;
@@ -38,10 +39,6 @@ pub(crate) fn run(args: &Simulate) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from(&name));
-    if output.exists() && !(args.force && output.join(PLAYED).exists()) {
-        let hint = if output.join(PLAYED).exists() { "; --force replaces it" } else { "" };
-        bail!("{}: exists already{hint}", output.display());
-    }
     let made = play(&scenario, &output, args)?;
     writeln!(
         io::stdout(),
@@ -101,20 +98,10 @@ impl Watch for Exits {
 
 /// Writes it beside its place, and moves it there when it is whole.
 fn play(scenario: &Scenario, output: &Path, args: &Simulate) -> anyhow::Result<Made> {
-    let full = std::path::absolute(output)?;
-    let name = full.file_name().with_context(|| format!("{}: no name of a directory", output.display()))?;
-    let parts = full.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let made = write(scenario, &parts, args).and_then(|made| {
-        if full.exists() {
-            fs::remove_dir_all(&full).with_context(|| full.display().to_string())?;
-        }
-        fs::rename(&parts, &full).with_context(|| full.display().to_string())?;
-        Ok(made)
-    });
-    if made.is_err() {
-        let _ = fs::remove_dir_all(&parts);
-    }
-    made
+    let directory = WholeDirectory::create(output, args.force, |dir| dir.join(PLAYED).exists())?;
+    let made = write(scenario, directory.partial(), args)?;
+    directory.put()?;
+    Ok(made)
 }
 
 fn write(scenario: &Scenario, dir: &Path, args: &Simulate) -> anyhow::Result<Made> {

@@ -302,7 +302,8 @@ fn where_they_cannot_be_told_is_said_in_one_sentence() {
         format!("havana: metrics cannot be served at {address}: Address already in use (os error 98)\n")
     );
     assert!(
-        said("/nowhere/a.prom", 1).starts_with("havana: metrics cannot be written to /nowhere/a.prom: No such file")
+        said("/nowhere/a.prom", 1)
+            .starts_with("havana: metrics are not told: /nowhere/a.prom: cannot write: No such file")
     );
     assert!(said("9117", 2).contains("should be an address, such as 127.0.0.1:9117, or a file"));
 }

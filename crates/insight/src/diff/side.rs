@@ -135,5 +135,5 @@ impl<'a> Side<'a> {
 }
 
 fn rate(clock: &Clock) -> Option<f64> {
-    clock.tsc_hz.filter(|_| clock.tsc_hz_known).map(|hz| hz as f64)
+    clock.hz().map(|hz| hz as f64)
 }

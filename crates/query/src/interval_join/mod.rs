@@ -214,7 +214,12 @@ impl Held {
             memory.try_grow(batch.get_array_memory_size())?;
             batches.push(batch);
         }
+        // Until the parts go, they and the whole are both there.
+        let parts = memory.size();
+        memory.try_grow(parts)?;
         let batch = concat_batches(&plan.schema(), &batches)?;
+        drop(batches);
+        memory.shrink(parts);
         // What a row's interval takes, in its index.
         memory.try_grow(batch.num_rows() * 64)?;
         let Ok(count) = u32::try_from(batch.num_rows()) else {

@@ -20,7 +20,7 @@ pub(crate) async fn get(State(app): Asked) -> Result<Response, ApiError> {
 fn describe(opened: &Opened) -> Result<Value, StoreError> {
     let manifest = opened.dataset.manifest();
     let clock = &manifest.clock;
-    let tsc_hz = clock.tsc_hz.filter(|_| clock.tsc_hz_known);
+    let tsc_hz = clock.hz();
     let rows = |table: Table| manifest.tables.get(table.name()).map_or(0, |files| files.rows);
     let epoch = match (clock.epoch, tsc_hz) {
         (Epoch::Unix, Some(_)) => "unix",
@@ -33,12 +33,13 @@ fn describe(opened: &Opened) -> Result<Value, StoreError> {
         .iter()
         .map(|vm| json!({"vm_id": vm.vm_id, "name": vm.name, "host_cr3": address(vm.host_cr3), "uuid": vm.uuid, "pid": vm.pid}))
         .collect();
+    let numbers = havana_rows::numbers(&opened.vcpus);
     let vcpus: Vec<Value> = opened
         .vcpus
         .iter()
         .map(|vcpu| {
             json!({
-                "vcpu_id": vcpu.vcpu_id, "vm_id": vcpu.vm_id, "index": vcpu.index, "name": vcpu.name,
+                "vcpu_id": vcpu.vcpu_id, "vm_id": vcpu.vm_id, "number": numbers[&vcpu.vcpu_id], "name": vcpu.name,
                 "vmcs": address(vcpu.vmcs), "first": opened.rel(vcpu.first_tsc), "last": opened.rel(vcpu.last_tsc),
                 "guest_lo": vcpu.guest_lo_tsc, "guest_hi": vcpu.guest_hi_tsc,
             })

@@ -1,13 +1,13 @@
 //! `…/outputs/{output}/annotations`: findings, on the time axis and on the rows that prove them.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use havana_rows::{Finding, FindingSpan};
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use super::answer::model;
-use super::outputs::{Output, known};
+use super::outputs::{Known, Output};
 use super::query::Query;
 use super::rows::Rows;
 use super::{Asked, Tsp, TspError, styles};
@@ -19,21 +19,12 @@ const FINDINGS: &str = "Findings";
 const MOST: usize = 2_000;
 
 /// `GET`: which there are.
-pub(super) async fn categories(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-) -> Result<Response, TspError> {
-    known(&tsp, &experiment, &output)?;
+pub(super) async fn categories(_: Known) -> Result<Response, TspError> {
     Ok(model(json!({ "annotationCategories": [FINDINGS] }))?)
 }
 
 /// `POST`: those of a stretch of time.
-pub(super) async fn list(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-    query: Query,
-) -> Result<Response, TspError> {
-    let output = known(&tsp, &experiment, &output)?;
+pub(super) async fn list(State(tsp): Asked, Known(output): Known, query: Query) -> Result<Response, TspError> {
     tsp.work(move |tsp, opened| {
         let window = query.sampled(opened, &tsp.times)?.window;
         let wanted = query.requested_marker_categories.as_ref();
@@ -46,10 +37,10 @@ pub(super) async fn list(
                 let findings: FxHashMap<i32, &Finding> = findings.iter().map(|of| (of.finding_id, of)).collect();
                 let mut spans = opened.dataset.finding_spans()?;
                 spans.sort_by_key(|span| (span.finding_id, span.start_tsc));
-                for span in spans.iter().filter(|span| overlaps(window, span.start_tsc, span.end_tsc)) {
-                    let Some(finding) = findings.get(&span.finding_id) else { continue };
-                    annotations.extend(on_rows(tsp, opened, rows, finding, span));
-                }
+                let spans = spans.iter().filter(|span| overlaps(window, span.start_tsc, span.end_tsc));
+                let on_rows =
+                    spans.filter_map(|span| Some(on_rows(tsp, opened, rows, findings.get(&span.finding_id)?, span)));
+                annotations.extend(on_rows.flatten().take(MOST));
             }
         }
         annotations.truncate(MOST);

@@ -1,13 +1,13 @@
 //! `…/outputs/data/{output}/tree`: how long each VM, vCPU and guest process was in which state, exact to the tick.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use havana_rows::State as Kept;
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use super::answer::model;
-use super::outputs::{Output, known};
+use super::outputs::{Known, Output};
 use super::query::Query;
 use super::{Asked, Tsp, TspError};
 use crate::view::Opened;
@@ -20,12 +20,7 @@ const STATES: [Kept; 7] =
 type Ticks = [i64; STATES.len()];
 
 /// The tree, over a stretch of time or all.
-pub(super) async fn tree(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-    query: Query,
-) -> Result<Response, TspError> {
-    let output = known(&tsp, &experiment, &output)?;
+pub(super) async fn tree(State(tsp): Asked, Known(output): Known, query: Query) -> Result<Response, TspError> {
     tsp.work(move |tsp, opened| {
         if output != Output::Time {
             return Err(output.is_no("data tree"));

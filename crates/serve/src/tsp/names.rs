@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use havana_rows::{Taker, TakerKind};
+use havana_rows::{Taker, TakerKind, numbers};
 
 use crate::view::{Key, Opened};
 
@@ -17,8 +17,9 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn of(opened: &Opened) -> Names {
         let vms = opened.vms.iter().filter_map(|vm| Some((vm.vm_id, vm.name.clone()?)));
+        let numbers = numbers(&opened.vcpus);
         let vcpus = opened.vcpus.iter().map(|vcpu| {
-            let number = || format!("vCPU {}", vcpu.index.unwrap_or(vcpu.vcpu_id));
+            let number = || format!("vCPU {}", numbers[&vcpu.vcpu_id]);
             (vcpu.vcpu_id, vcpu.name.clone().unwrap_or_else(number))
         });
         let processes = opened

@@ -1,6 +1,9 @@
 //! `/experiments/{experiment}/outputs`: what can be looked at.
 
-use axum::extract::{Path, State};
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -70,11 +73,20 @@ impl Output {
     }
 }
 
-/// The output of an experiment.
-pub(super) fn known(tsp: &Tsp, experiment: &str, output: &str) -> Result<Output, ApiError> {
-    experiments::known(tsp, experiment)?;
-    let found = Output::ALL.into_iter().find(|known| known.id() == output);
-    found.ok_or_else(|| ApiError::NotFound(format!("there is no output {output}: GET …/outputs lists what there is")))
+/// The output that the path names, of the experiment that it names.
+pub(super) struct Known(pub(super) Output);
+
+impl FromRequestParts<Arc<Tsp>> for Known {
+    type Rejection = TspError;
+
+    async fn from_request_parts(parts: &mut Parts, tsp: &Arc<Tsp>) -> Result<Known, TspError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, tsp).await;
+        let Path((experiment, output)) = path.map_err(|wrong| ApiError::Request(wrong.body_text()))?;
+        experiments::known(tsp, &experiment)?;
+        let found = Output::ALL.into_iter().find(|known| known.id() == output);
+        let none = || ApiError::NotFound(format!("there is no output {output}: GET …/outputs lists what there is"));
+        Ok(Known(found.ok_or_else(none)?))
+    }
 }
 
 /// `GET …/outputs`.
@@ -84,19 +96,12 @@ pub(super) async fn list(State(tsp): Asked, Path(experiment): Path<String>) -> R
 }
 
 /// `GET …/outputs/{output}`.
-pub(super) async fn one(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-) -> Result<Response, TspError> {
-    Ok(plain(&known(&tsp, &experiment, &output)?.descriptor(&tsp)))
+pub(super) async fn one(State(tsp): Asked, Known(output): Known) -> Result<Response, TspError> {
+    Ok(plain(&output.descriptor(&tsp)))
 }
 
 /// `GET …/outputs/{output}/configTypes`: nothing can be derived of an output.
-pub(super) async fn config_types(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-) -> Result<Response, TspError> {
-    known(&tsp, &experiment, &output)?;
+pub(super) async fn config_types(_: Known) -> Result<Response, TspError> {
     Ok(plain(&json!([])))
 }
 

@@ -134,7 +134,7 @@ fn sampled(opened: &Opened, times: &Times, (start, end, count): (i64, i64, u32))
     }
     let asked = Window { from: times.tick(start), to: times.tick(end).saturating_add(1) };
     // Outside is nothing: what is drawn there need not be worked out.
-    let from = asked.from.max(opened.first_tsc);
+    let from = asked.from.clamp(opened.first_tsc, opened.last_tsc);
     let window = Window { from, to: asked.to.min(opened.last_tsc).max(from) };
     let part = window.ticks() as f64 / (asked.ticks() as f64).max(1.0);
     let times = (f64::from(count) * part).ceil().clamp(1.0, f64::from(count));

@@ -1,10 +1,8 @@
 //! `GET /health`, `/identifier`, `/config/types`: what is asked before anything else.
 
-use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
 
-use super::Asked;
 use super::answer::plain;
 
 /// The version of the protocol that was followed.
@@ -14,14 +12,13 @@ pub(super) async fn health() -> Response {
     plain(&json!({ "status": "UP" }))
 }
 
-pub(super) async fn identifier(State(tsp): Asked) -> Response {
+pub(super) async fn identifier() -> Response {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     plain(&json!({
         "productId": "havana",
         "version": env!("CARGO_PKG_VERSION"),
         "tspVersion": TSP_VERSION,
         "launcherName": "havana view --tsp",
-        "buildTime": tsp.app.opened().dataset.manifest().tool_version,
         "os": std::env::consts::OS,
         "osArch": std::env::consts::ARCH,
         "osVersion": std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),

@@ -9,14 +9,13 @@
 //! off cpu      the hue of who had the cpu, low
 //! ```
 
-use axum::extract::{Path, State};
 use axum::response::Response;
 use havana_rows::{Severity, State as Kept};
 use serde_json::{Map, Value, json};
 
+use super::TspError;
 use super::answer::model;
-use super::outputs::{Output, known};
-use super::{Asked, TspError};
+use super::outputs::{Known, Output};
 use crate::view::{Key, Kind};
 
 /// Hues of VMs, in turn; then those of who is none.
@@ -118,11 +117,7 @@ fn kept(state: u8) -> Kept {
 }
 
 /// `POST …/outputs/{output}/style`.
-pub(super) async fn get(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-) -> Result<Response, TspError> {
-    let output = known(&tsp, &experiment, &output)?;
+pub(super) async fn get(Known(output): Known) -> Result<Response, TspError> {
     let mut styles = Map::new();
     if matches!(output, Output::Resources | Output::Vms) {
         for state in 0..Kept::ALL.len() as u8 {

@@ -1,13 +1,13 @@
 //! `…/outputs/table/{output}`: the findings, a line each, the first first.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use havana_rows::Finding;
 use havana_store::StoreError;
 use serde_json::{Value, json};
 
 use super::answer::model;
-use super::outputs::{Output, known};
+use super::outputs::{Known, Output};
 use super::query::Query;
 use super::{Asked, Tsp, TspError};
 use crate::error::ApiError;
@@ -36,23 +36,15 @@ fn is_table(output: Output) -> Result<(), ApiError> {
 }
 
 /// Which columns there are.
-pub(super) async fn columns(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-    _: Query,
-) -> Result<Response, TspError> {
-    is_table(known(&tsp, &experiment, &output)?)?;
+pub(super) async fn columns(Known(output): Known, _: Query) -> Result<Response, TspError> {
+    is_table(output)?;
     let column = |(id, (name, kind, description)): (usize, &(&str, &str, &str))| json!({ "id": id, "name": name, "type": kind, "description": description });
     Ok(model(COLUMNS.iter().enumerate().map(column).collect::<Vec<Value>>())?)
 }
 
 /// Some lines: from a place on, from a time on, or from the next that a search finds.
-pub(super) async fn lines(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-    query: Query,
-) -> Result<Response, TspError> {
-    is_table(known(&tsp, &experiment, &output)?)?;
+pub(super) async fn lines(State(tsp): Asked, Known(output): Known, query: Query) -> Result<Response, TspError> {
+    is_table(output)?;
     tsp.work(move |tsp, opened| answer(tsp, opened, &query)).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use havana_rows::{State as Kept, Taker};
 use havana_store::StoreError;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::answer::model;
-use super::outputs::{Output, known};
+use super::outputs::{Known, Output};
 use super::query::{Query, Sampled};
 use super::rows::{Of, Row, Rows};
 use super::states::{self, State as Shown};
@@ -31,22 +31,12 @@ const BINS: u32 = 1 << 20;
 const BUDGET: Budget = Budget { rows: 500_000, lod_rows: 1_000_000 };
 
 /// The rows.
-pub(super) async fn tree(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-    _: Query,
-) -> Result<Response, TspError> {
-    let output = known(&tsp, &experiment, &output)?;
+pub(super) async fn tree(State(tsp): Asked, Known(output): Known, _: Query) -> Result<Response, TspError> {
     tsp.work(move |tsp, opened| model(output.rows(tsp)?.tree(tsp, opened))).await
 }
 
 /// The states of some rows.
-pub(super) async fn states(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-    query: Query,
-) -> Result<Response, TspError> {
-    let output = known(&tsp, &experiment, &output)?;
+pub(super) async fn states(State(tsp): Asked, Known(output): Known, query: Query) -> Result<Response, TspError> {
     tsp.work(move |tsp, opened| {
         let rows = output.rows(tsp)?;
         let asked = query.sampled(opened, &tsp.times)?;
@@ -148,12 +138,7 @@ fn label(tsp: &Tsp, of: Of, look: Look, interval: &Segment) -> Option<String> {
 }
 
 /// Where a VM went from cpu to cpu, a process from vCPU to vCPU: told where single intervals are seen.
-pub(super) async fn arrows(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-    query: Query,
-) -> Result<Response, TspError> {
-    let output = known(&tsp, &experiment, &output)?;
+pub(super) async fn arrows(State(tsp): Asked, Known(output): Known, query: Query) -> Result<Response, TspError> {
     tsp.work(move |tsp, opened| {
         let rows = output.rows(tsp)?;
         let asked = query.sampled(opened, &tsp.times)?;
@@ -189,12 +174,7 @@ fn moves(mut segments: Vec<Segment>, kind: Kind) -> Vec<(Segment, Segment)> {
 }
 
 /// All that is known of a state.
-pub(super) async fn tooltip(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-    query: Query,
-) -> Result<Response, TspError> {
-    let output = known(&tsp, &experiment, &output)?;
+pub(super) async fn tooltip(State(tsp): Asked, Known(output): Known, query: Query) -> Result<Response, TspError> {
     tsp.work(move |tsp, opened| {
         let rows = output.rows(tsp)?;
         let element = query.requested_element.as_ref();

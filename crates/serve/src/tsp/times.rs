@@ -12,9 +12,7 @@ pub(super) struct Times {
 
 impl Times {
     pub(super) fn of(opened: &Opened) -> Times {
-        let clock = &opened.dataset.manifest().clock;
-        let hz = clock.tsc_hz.filter(|_| clock.tsc_hz_known);
-        Times { clock: clock.origin_ns.and_then(|ns| NsClock::of(hz, (clock.origin_tsc, ns))) }
+        Times { clock: opened.dataset.manifest().clock.ns() }
     }
 
     /// Whether they are nanoseconds.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::answer::model;
-use super::outputs::{Output, known};
+use super::outputs::{Known, Output};
 use super::query::Query;
 use super::{Asked, Tsp, TspError, styles};
 use crate::error::ApiError;
@@ -31,12 +31,7 @@ fn title(output: Output, tsp: &Tsp) -> Result<(&'static str, &'static str), ApiE
 }
 
 /// Which lines there are.
-pub(super) async fn tree(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-    _: Query,
-) -> Result<Response, TspError> {
-    let output = known(&tsp, &experiment, &output)?;
+pub(super) async fn tree(State(tsp): Asked, Known(output): Known, _: Query) -> Result<Response, TspError> {
     title(output, &tsp)?;
     let all = json!({ "id": ALL, "labels": ["all VMs"], "hasData": true, "isDefault": false, "style": style(None) });
     let of_vm = |vm: i32| {
@@ -56,12 +51,7 @@ fn style(vm: Option<i32>) -> Value {
 }
 
 /// The lines.
-pub(super) async fn lines(
-    State(tsp): Asked,
-    Path((experiment, output)): Path<(String, String)>,
-    query: Query,
-) -> Result<Response, TspError> {
-    let output = known(&tsp, &experiment, &output)?;
+pub(super) async fn lines(State(tsp): Asked, Known(output): Known, query: Query) -> Result<Response, TspError> {
     tsp.work(move |tsp, opened| {
         let (title, unit) = title(output, tsp)?;
         let asked = query.sampled(opened, &tsp.times)?;

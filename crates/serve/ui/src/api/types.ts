@@ -12,7 +12,7 @@ export interface Vm {
 export interface Vcpu {
   vcpu_id: number;
   vm_id: number;
-  index: number | null;
+  number: number;
   name: string | null;
   vmcs: string | null;
   first: number;

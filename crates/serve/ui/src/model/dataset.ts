@@ -38,7 +38,7 @@ export class Dataset {
 
   vcpuName(id: number): string {
     const v = this.vcpu.get(id);
-    return v?.name ?? `vCPU ${v?.index ?? id}`;
+    return v?.name ?? `vCPU ${v?.number ?? id}`;
   }
 
   processName(id: number): string {

@@ -25,7 +25,7 @@ export function info(): DatasetInfo {
     vcpus: [0, 1, 2].map((v) => ({
       vcpu_id: v,
       vm_id: v === 2 ? 1 : 0,
-      index: v === 2 ? 0 : v,
+      number: v === 2 ? 0 : v,
       name: null,
       vmcs: `0x${v}aa`,
       first: 0,
