@@ -19,12 +19,14 @@ pub fn about(host: &Host, command: &[String]) -> About {
         command: command.to_vec(),
         cpus_online: host.online().len() as u32,
         thread_siblings: host.thread_siblings(),
+        // A note at the beginning says it: a file may not come to its end.
+        clock: None,
     }
 }
 
 /// The same, and how it is recorded, by which version of the program.
 pub fn note(host: &Host, version: &str, (mode, precision): (Mode, Precision), about: &About) -> MachineNote {
-    let About { hostname, os_release, cpu_name, cpu_id, command, cpus_online, thread_siblings } = about.clone();
+    let About { hostname, os_release, cpu_name, cpu_id, command, cpus_online, thread_siblings, .. } = about.clone();
     MachineNote {
         version: version.into(),
         hostname,

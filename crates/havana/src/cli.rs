@@ -28,6 +28,7 @@ Examples:
   havana record --rotate-time 10m --max-size 20G --zstd -o /var/lib/havana/trace.data
   havana record --mode snapshot --on 'cpu>40' --on exit:web-2
   havana record --rotate-time 10m --max-size 20G --metrics 127.0.0.1:9117
+  havana record --rotate-time 5m --max-size 20G --push s3://traces/fleet -o /var/lib/havana/trace.data
   havana record -o - | ssh desk havana analyze - -o kvm-07.havana
   pkill -USR2 havana                              a snapshot, now")]
     Record(Record),
@@ -132,6 +133,23 @@ It is a program of its own, havana-sql, since the SQL engine takes long to build
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "…")]
         words: Vec<OsString>,
     },
+    /// Puts datasets under the root of a fleet, a directory or S3; broken off, it goes on where it was
+    #[cfg(feature = "fleet")]
+    #[command(after_help = "\
+Examples:
+  havana push kvm-07.havana s3://traces/fleet
+  havana push *.havana /srv/fleet
+  havana sql s3://traces/fleet nodes              asks all of them
+
+Who asks S3, and where that is, the environment says: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL.")]
+    Push(Push),
+    /// Removes old captures from the root of a fleet, and what broken pushes left
+    #[cfg(feature = "fleet")]
+    #[command(after_help = "\
+Examples:
+  havana prune s3://traces/fleet --older 30d
+  havana prune /srv/fleet --max-size 500G --dry-run")]
+    Prune(Prune),
     /// The packets of a trace, one a line
     #[command(after_help = "\
 Examples:
@@ -254,6 +272,10 @@ pub(crate) struct Record {
     /// Tell Prometheus what is counted: at this address, or in this file, of node_exporter's textfile collector
     #[arg(long, value_name = "ADDRESS:PORT|FILE.prom")]
     pub(crate) metrics: Option<havana_metrics::Target>,
+    /// Analyze each file that is whole, push it under this root (s3://…, a directory), and remove it
+    #[cfg(feature = "fleet")]
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) push: Option<String>,
     /// Write nothing on stderr but warnings
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -529,6 +551,33 @@ pub(crate) struct Learn {
     pub(crate) force: bool,
 }
 
+#[cfg(feature = "fleet")]
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// Datasets, then the root: s3://BUCKET/PREFIX, or a directory
+    #[arg(required = true, num_args = 2.., value_name = "DATASET… ROOT")]
+    pub(crate) words: Vec<PathBuf>,
+    /// Replace captures that are there with another content
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[cfg(feature = "fleet")]
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// The root: s3://BUCKET/PREFIX, or a directory
+    pub(crate) root: PathBuf,
+    /// What began longer ago goes, such as 30d, 12h
+    #[arg(long, value_name = "TIME", value_parser = duration, required_unless_present_any = ["max_size", "dry_run"])]
+    pub(crate) older: Option<std::time::Duration>,
+    /// The oldest go until the others are no larger, such as 500G, 20T
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_size: Option<u64>,
+    /// Only says what would go
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
 /// What a dataset is exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
@@ -727,6 +776,9 @@ pub(crate) struct Simulate {
     /// Instead of the scenario's: logical processors
     #[arg(long, value_name = "N")]
     pub(crate) cpus: Option<u32>,
+    /// Instead of the scenario's: when it begins, seconds since 1970 (a perf.data tells it)
+    #[arg(long, value_name = "S")]
+    pub(crate) wall: Option<u64>,
     /// Instead of the scenario's: raw streams of packets, or a perf.data with what the kernel says beside them
     #[arg(long)]
     pub(crate) form: Option<Form>,

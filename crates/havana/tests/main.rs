@@ -33,6 +33,7 @@ mod baseline;
 mod case_study;
 mod cli;
 mod common;
+mod deploy;
 mod diff;
 mod doctor;
 mod export;

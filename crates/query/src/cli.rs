@@ -14,6 +14,7 @@ Examples:
   havana sql tuesday.havana \"SELECT state, sum(end_tsc - start_tsc) FROM cpu_states GROUP BY state\"
   havana sql *.havana nodes                          many nodes and captures at once
   havana sql tuesday.havana \"SELECT * FROM exits WHERE reason = 48\" -o exits.parquet
+  havana sql s3://traces/fleet \"SELECT node, count(*) FROM exits WHERE hour = '2026-11-28-21' GROUP BY node\"
   havana sql tuesday.havana                          a shell; \\help says what it knows
 
 Functions beside the engine's own:
@@ -29,7 +30,7 @@ Exit status: 0 with an answer, 1 without (a one-line error says why), 2 for wron
 #[derive(Debug, Parser)]
 #[command(name = "havana sql", bin_name = "havana sql", version, about, after_help = AFTER, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Datasets, then the question: SQL, or the name of one. Without it: from stdin, or a shell
+    /// Datasets, or the root of a fleet (a directory, s3://…), then the question: SQL, or the name of one. Without it: from stdin, or a shell
     #[arg(value_name = "DATASET… [QUESTION]")]
     words: Vec<PathBuf>,
     /// The questions that have a name

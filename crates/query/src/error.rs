@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use havana_fleet::FleetError;
 use havana_store::StoreError;
 use havana_whole::WholeError;
 
@@ -14,6 +15,15 @@ pub enum QueryError {
     /// A dataset cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The root of a fleet cannot be read.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// A root was named beside something else.
+    #[error("{0}: a root is asked alone")]
+    RootBeside(String),
+    /// There is nothing under a root.
+    #[error("{0}: no capture is there yet: havana push brings them")]
+    EmptyRoot(String),
     /// Two datasets are of one capture: each of its rows would count twice.
     #[error("{} and {}: both are capture {capture} of node {node}, whose rows would count twice; name one of them",
         first.display(), second.display())]

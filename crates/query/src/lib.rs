@@ -20,6 +20,7 @@ pub mod memory;
 mod meter;
 pub mod output;
 pub mod questions;
+mod source;
 mod tables;
 
 use std::io::Write;
@@ -33,17 +34,17 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use havana_rows::parquet::Table;
-use havana_store::{Dataset, Scan};
 
 pub use error::QueryError;
 
 use meter::Meter;
 use output::{Form, Written};
+use source::Source;
 
-/// Datasets that are open, and may be asked.
+/// Datasets, or a root, that are open, and may be asked.
 pub struct Session {
     context: SessionContext,
-    datasets: Vec<Dataset>,
+    source: Source,
     meter: Arc<Meter>,
     memory: u64,
 }
@@ -58,17 +59,17 @@ pub struct Read {
 }
 
 impl Session {
-    /// Opens datasets, each of another capture. `memory`: bytes that answers may take, beside what is read of files.
+    /// Opens datasets, each of another capture, or the root of a fleet. `memory`: bytes that answers may take, beside what is read of files.
     ///
     /// # Errors
-    /// One that is not there, damaged, or of another version; two of one capture.
-    pub fn open(paths: &[PathBuf], memory: u64) -> Result<Session, QueryError> {
-        let datasets = tables::open(paths)?;
+    /// One that is not there, damaged, or of another version; two of one capture; a root that cannot be asked.
+    pub async fn open(paths: &[PathBuf], memory: u64) -> Result<Session, QueryError> {
+        let source = Source::open(paths).await?;
         let meter = Arc::new(Meter::default());
         let context = context(memory)?;
         functions::register(&context);
-        tables::register(&context, &datasets, &meter)?;
-        Ok(Session { context, datasets, meter, memory })
+        source.register(&context, &meter)?;
+        Ok(Session { context, source, meter, memory })
     }
 
     /// Asks a question in SQL, and writes the answer as it comes.
@@ -79,21 +80,10 @@ impl Session {
     pub async fn answer(&self, sql: &str, form: Form<'_>, out: impl Write + Send) -> Result<Written, QueryError> {
         let asked = async { output::write(self.ask(sql).await?, form, out).await };
         asked.await.map_err(|error| match error {
-            error if error.is_of_a_file() => self.damaged(sql).unwrap_or(error),
+            error if error.is_of_a_file() => self.source.damaged(sql).unwrap_or(error),
             error if error.is_of_memory() => QueryError::Memory(self.memory),
             error => error,
         })
-    }
-
-    /// The file that cannot be read, which the engine does not name.
-    fn damaged(&self, sql: &str) -> Option<QueryError> {
-        let tables = Table::ALL.iter().filter(|table| sql.contains(table.name()));
-        let files = self.datasets.iter().flat_map(|dataset| tables.clone().map(move |&table| dataset.scan(table)));
-        let broken = |scan: Scan<'_>| match scan.batches() {
-            Ok(mut batches) => batches.find_map(Result::err),
-            Err(error) => Some(error),
-        };
-        files.into_iter().find_map(broken).map(QueryError::Store)
     }
 
     async fn ask(&self, sql: &str) -> Result<SendableRecordBatchStream, QueryError> {
@@ -107,15 +97,14 @@ impl Session {
         Read { bytes: self.meter.bytes(), requests: self.meter.requests() }
     }
 
-    /// The size of all files of the datasets, bytes.
+    /// The size of all files that might be asked, bytes: of datasets all, under a root those in the partitions that were.
     pub fn bytes(&self) -> u64 {
-        let tables = self.datasets.iter().flat_map(|dataset| dataset.manifest().tables.values());
-        tables.map(|files| files.bytes).sum()
+        self.source.bytes().unwrap_or_else(|| self.meter.listed())
     }
 
-    /// The datasets that are open.
-    pub fn datasets(&self) -> &[Dataset] {
-        &self.datasets
+    /// How many captures are open.
+    pub fn captures(&self) -> usize {
+        self.source.captures()
     }
 
     /// The names that a question may be made of: tables, columns, functions.
@@ -128,26 +117,15 @@ impl Session {
         let functions = state.scalar_functions().keys().chain(state.aggregate_functions().keys());
         let functions = functions.chain(state.window_functions().keys()).cloned().collect::<Vec<_>>();
         let mut names: Vec<String> =
-            tables.chain(columns).chain(functions).chain(tables::KEYS.map(Into::into)).collect();
+            tables.chain(columns).chain(functions).chain(tables::ROOT_KEYS.map(Into::into)).collect();
         names.sort_unstable();
         names.dedup();
         names
     }
 
-    /// What who asks should know: tables that a dataset's version did not write yet.
+    /// What who asks should know: what is left out, and what is not right.
     pub fn warnings(&self) -> Vec<String> {
-        let lacking = self.datasets.iter().filter_map(|dataset| {
-            let lacks = |table: &&Table| !dataset.manifest().tables.contains_key(table.name());
-            let names: Vec<&str> = Table::ALL.iter().filter(lacks).map(|table| table.name()).collect();
-            let version = &dataset.manifest().tool_version;
-            (!names.is_empty()).then(|| {
-                let (path, names) = (dataset.dir().display(), names.join(", "));
-                format!(
-                    "{path}: written without {names} (havana {version}): no row of it is there; analyze its trace again"
-                )
-            })
-        });
-        lacking.collect()
+        self.source.warnings()
     }
 }
 
@@ -155,8 +133,6 @@ impl Session {
 fn context(memory: u64) -> Result<SessionContext, QueryError> {
     let mut config = SessionConfig::new().with_information_schema(true);
     let options = config.options_mut();
-    // What is read of a file's end at first: most files of a dataset are small.
-    options.execution.parquet.metadata_size_hint = Some(64 << 10);
     // Of rows that a condition, or the longest so far, leaves out the other columns are not read.
     options.execution.parquet.pushdown_filters = true;
     // With that, what a join has learnt would be tried on each row: where most fit, half the time again (`exit-percentiles`).

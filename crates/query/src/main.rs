@@ -42,7 +42,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     let (datasets, asked) = cli.words();
     let memory = cli.memory.map_or_else(memory::share, |mib| mib.saturating_mul(1 << 20));
-    let session = Session::open(datasets, memory).map_err(|error| match &error {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let session = runtime.block_on(Session::open(datasets, memory)).map_err(|error| match &error {
         QueryError::Store(StoreError::NotFound { path }) if datasets.len() > 1 && datasets.last() == Some(path) => {
             anyhow!("{error}, and no question of --list")
         }
@@ -51,7 +52,6 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     for warning in session.warnings() {
         eprintln!("havana: {warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let sql = match asked {
         Asked::Sql(sql) => sql,
         Asked::File(file) if file == Path::new(STREAM) => read(io::stdin(), "stdin")?,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
@@ -19,6 +20,7 @@ use object_store::{
 pub(crate) struct Meter {
     bytes: AtomicU64,
     requests: AtomicU64,
+    listed: AtomicU64,
 }
 
 impl Meter {
@@ -29,6 +31,11 @@ impl Meter {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The size of the files that were listed, to be read or not.
+    pub(crate) fn listed(&self) -> u64 {
+        self.listed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn requests(&self) -> u64 {
@@ -67,7 +74,10 @@ impl<S: ObjectStore> ObjectStore for Metered<S> {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.store.list(prefix)
+        self.meter.requests.fetch_add(1, Ordering::Relaxed);
+        let meter = Arc::clone(&self.meter);
+        let count = move |object: &ObjectMeta| _ = meter.listed.fetch_add(object.size, Ordering::Relaxed);
+        self.store.list(prefix).inspect_ok(count).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -34,7 +34,7 @@ pub(crate) fn run(session: &Session, runtime: &Runtime) -> anyhow::Result<()> {
         // The first time there is none.
         let _ = editor.load_history(file);
     }
-    let datasets = session.datasets().len();
+    let datasets = session.captures();
     println!("{datasets} {}; \\help says what is understood", if datasets == 1 { "dataset" } else { "datasets" });
     loop {
         match editor.readline("havana> ") {

@@ -1,76 +1,84 @@
-//! The tables of datasets, as the engine sees them: each table is the files of all datasets, with `node` and `capture`
-//! beside its columns.
+//! The tables of captures, as the engine sees them: each table is the files of all captures, with whose they are beside its
+//! columns.
 //!
 //! What a table has is what this version of the program says it has. A column that a dataset's version did not write yet
 //! is null in its rows, a table that it did not write has no rows of it.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::SessionContext;
 use havana_rows::parquet::Table;
 use havana_store::{Dataset, StoreError};
-use object_store::local::LocalFileSystem;
+use object_store::ObjectStore;
 use url::Url;
 
 use crate::QueryError;
-use crate::meter::{Meter, Metered};
 
-/// The columns that say whose a row is, in every table.
-pub(crate) const KEYS: [&str; 2] = ["node", "capture"];
+/// The columns that say whose a row is, in every table of datasets.
+const KEYS: [&str; 2] = ["node", "capture"];
 
-/// Datasets that are open, each of another capture.
-pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Dataset>, QueryError> {
-    let mut captures: BTreeMap<(String, String), PathBuf> = BTreeMap::new();
-    let mut datasets = Vec::new();
-    for path in paths {
-        // Whole: the engine takes no `..` in a path.
-        let path = fs::canonicalize(path).map_err(|_| StoreError::NotFound { path: path.clone() })?;
-        let dataset = Dataset::open(&path)?;
-        let (node, capture) = (dataset.manifest().node.clone(), dataset.manifest().capture.clone());
-        if let Some(first) = captures.insert((node.clone(), capture.clone()), path.clone()) {
-            return Err(QueryError::Twice { first, second: path, node, capture });
-        }
-        datasets.push(dataset);
-    }
-    if datasets.is_empty() { Err(QueryError::NoDataset) } else { Ok(datasets) }
-}
+/// The same under a root: the hour in which its capture began, too.
+pub(crate) const ROOT_KEYS: [&str; 3] = ["hour", "node", "capture"];
 
-/// Makes the tables known, and what is read of their files counted.
-pub(crate) fn register(context: &SessionContext, datasets: &[Dataset], meter: &Arc<Meter>) -> Result<(), QueryError> {
-    let disk = Metered { store: LocalFileSystem::new(), meter: Arc::clone(meter) };
-    let here = url::Url::parse("file://").expect("a URL");
-    context.register_object_store(&here, Arc::new(disk));
+/// Bytes of a file's end that are read at first: of most files they hold what says where the columns are (about 5 kB, and the
+/// index of pages), and are little beside these.
+const END: usize = 16 << 10;
+
+/// The address of a root's files, for the engine alone.
+const ROOT: &str = "fleet://root/";
+
+/// The tables of datasets, whose files this store has.
+pub(crate) fn of_datasets(
+    context: &SessionContext,
+    store: impl ObjectStore,
+    datasets: &[Dataset],
+) -> Result<(), QueryError> {
+    context.register_object_store(&Url::parse("file://").expect("a URL"), Arc::new(store));
     for &table in Table::ALL {
-        context.register_table(table.name(), files_of(table, datasets)?)?;
+        let mut directories = Vec::new();
+        for dataset in datasets {
+            if !dataset.files(table)?.is_empty() {
+                directories.push(ListingTableUrl::try_new(directory_url(&dataset.dir().join(table.name()))?, None)?);
+            }
+        }
+        context.register_table(table.name(), files_of(table, directories, &KEYS)?)?;
     }
     Ok(())
 }
 
-/// A table: the directories of it in all datasets that have it.
-fn files_of(table: Table, datasets: &[Dataset]) -> Result<Arc<dyn TableProvider>, QueryError> {
-    let mut directories = Vec::new();
-    for dataset in datasets {
-        if !dataset.files(table)?.is_empty() {
-            directories.push(ListingTableUrl::try_new(directory_url(&dataset.dir().join(table.name()))?, None)?);
-        }
+/// The tables of a root, whose files this store has.
+pub(crate) fn of_root(context: &SessionContext, store: impl ObjectStore) -> Result<(), QueryError> {
+    context.register_object_store(&Url::parse(ROOT).expect("a URL"), Arc::new(store));
+    for &table in Table::ALL {
+        let directory = ListingTableUrl::parse(format!("{ROOT}{}/", table.name()))?;
+        context.register_table(table.name(), files_of(table, vec![directory], &ROOT_KEYS)?)?;
     }
+    Ok(())
+}
+
+/// A table: the files in these directories, and below them by these keys.
+fn files_of(
+    table: Table,
+    directories: Vec<ListingTableUrl>,
+    keys: &[&str],
+) -> Result<Arc<dyn TableProvider>, QueryError> {
     let schema = schema(table);
+    let keys = || keys.iter().map(|key| (key.to_string(), DataType::Utf8View));
     if directories.is_empty() {
-        let columns =
-            schema.fields().iter().cloned().chain(KEYS.map(|key| Arc::new(Field::new(key, DataType::Utf8View, true))));
-        let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
-        return Ok(Arc::new(datafusion::datasource::empty::EmptyTable::new(schema)));
+        let keys = keys().map(|(key, data_type)| Arc::new(Field::new(key, data_type, true)));
+        let schema = Schema::new(schema.fields().iter().cloned().chain(keys).collect::<Vec<_>>());
+        return Ok(Arc::new(EmptyTable::new(Arc::new(schema))));
     }
-    let options = ListingOptions::new(Arc::new(ParquetFormat::default()))
+    let format = ParquetFormat::default().with_metadata_size_hint(Some(END));
+    let options = ListingOptions::new(Arc::new(format))
         .with_file_extension(".parquet")
-        .with_table_partition_cols(KEYS.map(|key| (key.to_string(), DataType::Utf8View)).into());
+        .with_table_partition_cols(keys().collect());
     let config =
         ListingTableConfig::new_with_multi_paths(directories).with_listing_options(options).with_schema(schema);
     Ok(Arc::new(ListingTable::try_new(config)?))

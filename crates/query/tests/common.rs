@@ -35,12 +35,21 @@ pub(crate) fn simulated(dir: &Path, scenario: &str, seed: u32, node: &str) -> Pa
 
 /// The same, of so many seconds.
 pub(crate) fn simulated_for(dir: &Path, scenario: &str, seed: u32, node: &str, seconds: &str) -> PathBuf {
+    simulated_from(dir, scenario, seed, node, (seconds, NOON))
+}
+
+/// 2026-11-20 12:00 UTC.
+const NOON: u64 = 1_795_176_000;
+
+/// The same, from a second since 1970 on.
+fn simulated_from(dir: &Path, scenario: &str, seed: u32, node: &str, (seconds, wall): (&str, u64)) -> PathBuf {
     let (trace, dataset) = (dir.join(format!("{node}-trace")), dir.join(format!("{node}.havana")));
-    let seed = seed.to_string();
+    let (seed, wall) = (seed.to_string(), wall.to_string());
     let mut simulate = Command::new(havana());
     done(
         simulate
-            .args(["simulate", scenario, "--seed", &seed, "--seconds", seconds, "--form", "perf", "--no-truth", "-o"])
+            .args(["simulate", scenario, "--seed", &seed, "--seconds", seconds, "--form", "perf", "--no-truth"])
+            .args(["--wall", &wall, "-o"])
             .arg(&trace),
     );
     analyze(&trace.join("perf.data"), node, &dataset);
@@ -57,6 +66,34 @@ pub(crate) fn noisy() -> &'static Path {
         (dir, dataset)
     };
     &DATASET.get_or_init(make).1
+}
+
+/// A fleet of 100 small nodes, each with its troubles, that all tests may read.
+pub(crate) fn fleet() -> &'static [PathBuf] {
+    const SCENARIOS: [&str; 10] = [
+        "quiet",
+        "noisy-neighbour",
+        "cron-burst",
+        "exit-storm",
+        "overcommit",
+        "throttled",
+        "migration",
+        "clock-jump",
+        "lossy",
+        "random",
+    ];
+    static FLEET: OnceLock<(tempfile::TempDir, Vec<PathBuf>)> = OnceLock::new();
+    let make = || {
+        let dir = tempfile::tempdir().unwrap();
+        let node = |seed: u32| {
+            let scenario = SCENARIOS[seed as usize % SCENARIOS.len()];
+            // From noon of a day on, an hour each eight nodes.
+            simulated_from(dir.path(), scenario, seed, &format!("node-{seed:03}"), ("2", NOON + u64::from(seed) * 450))
+        };
+        let datasets = (0..100).map(node).collect();
+        (dir, datasets)
+    };
+    &FLEET.get_or_init(make).1
 }
 
 /// Asks.

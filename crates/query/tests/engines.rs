@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{HAVANA_SQL, analyze, python, python_has, simulated_for, skipped};
+use crate::common::{HAVANA_SQL, analyze, fleet, python, python_has, skipped};
 
 fn agree(test: &str, datasets: &[PathBuf]) {
     if !python_has(test, &["duckdb", "polars"]) {
@@ -35,25 +35,7 @@ fn has_java(test: &str) -> bool {
 
 #[test]
 fn on_a_fleet_of_100_nodes() {
-    const SCENARIOS: [&str; 10] = [
-        "quiet",
-        "noisy-neighbour",
-        "cron-burst",
-        "exit-storm",
-        "overcommit",
-        "throttled",
-        "migration",
-        "clock-jump",
-        "lossy",
-        "random",
-    ];
-    let dir = tempfile::tempdir().unwrap();
-    let node = |seed: u32| {
-        let scenario = SCENARIOS[seed as usize % SCENARIOS.len()];
-        simulated_for(dir.path(), scenario, seed, &format!("node-{seed:03}"), "2")
-    };
-    let datasets: Vec<PathBuf> = (0..100).map(node).collect();
-    agree("a fleet in other engines", &datasets);
+    agree("a fleet in other engines", fleet());
 }
 
 #[test]

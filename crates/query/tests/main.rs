@@ -5,6 +5,7 @@ mod common;
 mod docs;
 mod engines;
 mod errors;
+mod fleet;
 mod forms;
 mod functions;
 mod notebook;

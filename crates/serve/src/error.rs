@@ -23,6 +23,9 @@ pub(crate) enum ApiError {
     Busy,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[cfg(feature = "fleet")]
+    #[error(transparent)]
+    Fleet(#[from] havana_fleet::FleetError),
     #[error("the answer could not be made: {0}")]
     Answer(#[from] arrow::error::ArrowError),
     #[error("the answer could not be made: {0}")]
@@ -40,6 +43,8 @@ impl ApiError {
             ApiError::Gone(_) => StatusCode::GONE,
             ApiError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Store(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            #[cfg(feature = "fleet")]
+            ApiError::Fleet(_) => StatusCode::BAD_GATEWAY,
             ApiError::Answer(_) | ApiError::Json(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

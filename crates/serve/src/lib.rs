@@ -10,13 +10,17 @@
 //!
 //! The page is in `ui/`; what is built of it, `ui/dist/`, is in the program.
 //!
-//! Invariants: it reads one dataset and nothing else; no path of a request is a path of the disk. It listens on loopback
+//! Of a fleet (feature `fleet`) it serves a page of all nodes, and under `/captures/…` the same views of each capture.
+//!
+//! Invariants: it reads one dataset, or one root, and nothing else; no path of a request is a path of the disk. It listens on loopback
 //! unless told otherwise, and then asks for a token. However many ask, and however slowly they take the answer, memory and
 //! threads are bounded.
 #![forbid(unsafe_code)]
 
 mod api;
 mod error;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod guard;
 mod ipc;
 mod listen;
@@ -76,10 +80,25 @@ impl Options {
     }
 }
 
+/// A server of what is under a root: its nodes, and each capture's own view. `scratch`: where captures are put that are looked at.
+///
+/// # Errors
+/// An address that is in use.
+#[cfg(feature = "fleet")]
+pub fn serve_fleet(
+    root: havana_fleet::Root,
+    scratch: std::path::PathBuf,
+    options: Options,
+) -> Result<Server, ServeError> {
+    Server::of(listen::Shown::Fleet(std::sync::Arc::new(fleet::Fleet::new(root, scratch))), options)
+}
+
 /// A server of a dataset, which listens already. [`Server::run`] answers.
 ///
 /// # Errors
 /// A dataset that is damaged, an address that is in use.
 pub fn serve(dataset: Dataset, options: Options) -> Result<Server, ServeError> {
-    Server::new(dataset, options)
+    let mut options = options;
+    let app = api::App::new(dataset, options.compare.take())?;
+    Server::of(listen::Shown::Dataset(std::sync::Arc::new(app)), options)
 }

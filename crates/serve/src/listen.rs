@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use havana_store::Dataset;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -39,17 +38,25 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     options: Options,
-    app: Arc<App>,
+    shown: Shown,
+}
+
+/// What a server shows.
+pub(crate) enum Shown {
+    /// A dataset.
+    Dataset(Arc<App>),
+    /// All nodes of a fleet.
+    #[cfg(feature = "fleet")]
+    Fleet(Arc<crate::fleet::Fleet>),
 }
 
 impl Server {
-    pub(crate) fn new(dataset: Dataset, mut options: Options) -> Result<Server, ServeError> {
-        let app = Arc::new(App::new(dataset, options.compare.take())?);
+    pub(crate) fn of(shown: Shown, options: Options) -> Result<Server, ServeError> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ServeError::Start)?;
         let listen = |source| ServeError::Listen { address: options.address, source };
         let listener = runtime.block_on(TcpListener::bind(options.address)).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Server { runtime, listener, address, options, app })
+        Ok(Server { runtime, listener, address, options, shown })
     }
 
     /// The address of the page.
@@ -75,10 +82,12 @@ impl Server {
     /// Where signals cannot be waited for.
     pub fn run(self) -> Result<(), ServeError> {
         let rules = Arc::new(self.rules());
-        let Server { runtime, listener, app, .. } = self;
-        let prepared = Arc::clone(&app);
-        runtime.spawn_blocking(move || prepared.prepare());
-        let accept = accept(listener, router(app, rules));
+        let Server { runtime, listener, shown, .. } = self;
+        if let Shown::Dataset(app) = &shown {
+            let prepared = Arc::clone(app);
+            runtime.spawn_blocking(move || prepared.prepare());
+        }
+        let accept = accept(listener, router(&shown, rules));
         let stopped = runtime.block_on(async {
             tokio::select! {
                 () = accept => Ok(()),

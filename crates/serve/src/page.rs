@@ -14,6 +14,12 @@ pub(crate) async fn index() -> Response {
     file("index.html")
 }
 
+/// The page of a fleet.
+#[cfg(feature = "fleet")]
+pub(crate) async fn fleet() -> Response {
+    file("fleet.html")
+}
+
 /// One of its files.
 pub(crate) async fn asset(Path(path): Path<String>) -> Response {
     file(&path)

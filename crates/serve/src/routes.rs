@@ -9,11 +9,29 @@ use axum::routing::get;
 
 use crate::api::{self, App};
 use crate::guard::{Guard, guard};
+use crate::listen::Shown;
 use crate::page;
 use crate::tsp;
 
-pub(crate) fn router(app: Arc<App>, rules: Arc<Guard>) -> Router {
-    let router = Router::new()
+/// Of all that a server shows.
+pub(crate) fn router(shown: &Shown, rules: Arc<Guard>) -> Router {
+    let router = match shown {
+        Shown::Dataset(app) => {
+            let router = of_dataset(Arc::clone(app));
+            match rules.tsp_base() {
+                Some(base) => router.nest(&base, tsp::router(Arc::clone(app))),
+                None => router,
+            }
+        }
+        #[cfg(feature = "fleet")]
+        Shown::Fleet(fleet) => crate::fleet::router(Arc::clone(fleet)),
+    };
+    router.layer(middleware::from_fn_with_state(rules, guard))
+}
+
+/// Of a dataset.
+pub(crate) fn of_dataset(app: Arc<App>) -> Router {
+    Router::new()
         .route("/api/dataset", get(api::dataset::get))
         .route("/api/segments", get(api::segments::get))
         .route("/api/sums", get(api::sums::get))
@@ -29,10 +47,5 @@ pub(crate) fn router(app: Arc<App>, rules: Arc<Guard>) -> Router {
         .route("/api/{*path}", get(|| async { StatusCode::NOT_FOUND }))
         .route("/", get(page::index))
         .route("/{*path}", get(page::asset))
-        .with_state(Arc::clone(&app));
-    let router = match rules.tsp_base() {
-        Some(base) => router.nest(&base, tsp::router(app)),
-        None => router,
-    };
-    router.layer(middleware::from_fn_with_state(rules, guard))
+        .with_state(app)
 }

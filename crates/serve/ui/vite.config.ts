@@ -10,9 +10,11 @@ export default defineConfig({
     assetsInlineLimit: 0,
     cssCodeSplit: false,
     rollupOptions: {
+      // The page of a dataset, and that of a fleet.
+      input: { app: 'index.html', fleet: 'fleet.html' },
       output: {
-        entryFileNames: 'app.js',
-        chunkFileNames: '[name].js',
+        entryFileNames: '[name].js',
+        chunkFileNames: 'shared.js',
         assetFileNames: (asset) => (asset.names.some((name) => name.endsWith('.css')) ? 'app.css' : '[name][extname]'),
       },
     },

@@ -61,6 +61,8 @@ pub struct PerfData<W: Write + Seek> {
     snapshot: Option<u64>,
     stop: i64,
     cpu: (u16, u8, u8),
+    /// When it begins, by the wall clock and by that of the events.
+    wall: Option<(u64, u64)>,
     /// Records of the kernel are lost: mean ticks from one time to the next, and for how long.
     losing: Option<(f64, f64)>,
     rng: Rng,
@@ -108,6 +110,7 @@ impl<W: Write + Seek> PerfData<W> {
             snapshot,
             stop: (STOP_US * ticks_a_us) as i64,
             cpu: scenario.cpu(),
+            wall: (scenario.node.wall > 0).then(|| (scenario.node.wall * 1_000_000_000, clock.ns(tsc))),
             losing,
             rng,
             bytes: 0,
@@ -155,6 +158,7 @@ impl<W: Write + Seek> PerfData<W> {
             cpu_name: "a processor that is simulated".into(),
             cpu_id: format!("GenuineIntel,{family},{model},{stepping}"),
             command: ["perf", "record", "-a", "-e", "intel_pt//"].map(String::from).to_vec(),
+            clock: self.wall,
             ..About::default()
         };
         Ok((self.writer.finish(&about)?, self.bytes))

@@ -41,11 +41,21 @@ pub struct Node {
     pub tsc_ctc_ratio: [u32; 2],
     /// TSC when it is first watched.
     pub tsc: i64,
+    /// What the wall clock says then, seconds since 1970; 0: nothing. A perf.data tells it.
+    pub wall: u64,
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Node { cpus: 1, seconds: 1.0, seed: 1, tsc_hz: 2_100_000_000, tsc_ctc_ratio: [168, 2], tsc: 47_000_000_000 }
+        Node {
+            cpus: 1,
+            seconds: 1.0,
+            seed: 1,
+            tsc_hz: 2_100_000_000,
+            tsc_ctc_ratio: [168, 2],
+            tsc: 47_000_000_000,
+            wall: 0,
+        }
     }
 }
 
@@ -410,6 +420,7 @@ impl Scenario {
             tsc_hz: pick(rng, &[1_900_000_000, 2_100_000_000, 3_400_000_000]),
             tsc_ctc_ratio: pick(rng, &[[168, 2], [84, 1], [176, 2], [216, 2]]),
             tsc: 1_000_000_000 + rng.below(1 << 50) as i64,
+            wall: 0,
         };
         let trace = Trace {
             branches: rng.chance(0.2),
@@ -494,6 +505,7 @@ impl Scenario {
         is((1_000_000..=100_000_000_000).contains(&tsc_hz), "node.tsc_hz", tsc_hz as f64, "1e6 to 1e11")?;
         is(d > 0 && n >= d && n <= 1 << 20, "node.tsc_ctc_ratio", f64::from(n), "N/D, at least 1")?;
         is((0..1 << 54).contains(&tsc), "node.tsc", tsc as f64, "0 to 2^54")?;
+        is(self.node.wall < 1 << 33, "node.wall", self.node.wall as f64, "seconds since 1970, less than 2^33")?;
         is(self.trace.mtc_period <= 15, "trace.mtc_period", f64::from(self.trace.mtc_period), "-1 to 15")?;
         is(self.trace.psb_bytes >= 256, "trace.psb_bytes", self.trace.psb_bytes as f64, "at least 256")?;
         let Trace { form, ring_kb, snapshot_kb, .. } = self.trace;

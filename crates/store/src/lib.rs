@@ -30,5 +30,6 @@ mod write;
 
 pub use error::StoreError;
 pub use manifest::{CaptureSettings, Clock, Epoch, LossSummary, MANIFEST_FILE, Manifest, Source, TableFiles};
+pub use partition::{directory as partition_directory, encode as partition_value};
 pub use read::{Batches, Dataset, Rows, Scan};
 pub use write::{DatasetWriter, Ended, WriterOptions};

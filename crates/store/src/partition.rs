@@ -4,12 +4,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Where a table's files lie below its directory.
-pub(crate) fn directory(node: &str, capture: &str) -> PathBuf {
+pub fn directory(node: &str, capture: &str) -> PathBuf {
     PathBuf::from(format!("node={}", encode(node))).join(format!("capture={}", encode(capture)))
 }
 
 /// Percent-encodes what may not stand in a path or would end the value there.
-fn encode(value: &str) -> String {
+pub fn encode(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for byte in value.bytes() {
         match byte {

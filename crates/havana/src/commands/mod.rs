@@ -7,6 +7,8 @@ mod demo;
 mod diff;
 mod doctor;
 mod export;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod identity;
 mod learn;
 mod metrics;
@@ -17,6 +19,8 @@ mod part;
 mod record;
 mod report;
 mod scratch;
+#[cfg(feature = "fleet")]
+mod ship;
 mod simulate;
 mod sql;
 mod top;
@@ -47,6 +51,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::View(args) => view::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Sql { words } => sql::run(&words),
+        #[cfg(feature = "fleet")]
+        Command::Push(args) => fleet::push(&args),
+        #[cfg(feature = "fleet")]
+        Command::Prune(args) => fleet::prune(&args),
         Command::Packets(args) => packets::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -36,6 +36,8 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     let signals = Signals::new()?;
     let host = Host::here();
     let node = host.name();
+    #[cfg(feature = "fleet")]
+    let shipper = shipper(args)?;
     let mut recorder = Recorder::new(host, options).map_err(with_doctor)?;
     let metrics =
         Metrics::start(args.metrics.as_ref(), args.quiet, told(node, &recorder), havana_metrics::Record::text)?;
@@ -64,16 +66,39 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
                 metrics.tell(|told| told.counted = counted);
             }
         }
-        Tell::File(path) if !args.quiet && rotates => say(&format!("{} is whole", path.display())),
+        Tell::File(path) => {
+            if !args.quiet && rotates {
+                say(&format!("{} is whole", path.display()));
+            }
+            #[cfg(feature = "fleet")]
+            if let Some(shipper) = &shipper {
+                shipper.take(&path);
+            }
+        }
         _ => {}
     })?;
     report(&summary, args, &say);
+    #[cfg(feature = "fleet")]
+    if shipper.is_some_and(|shipper| !shipper.end()) {
+        bail!("not all that was recorded could be pushed: havana analyze and havana push bring what stays");
+    }
     if let Some(failed) = summary.failed {
         bail!("{failed}; what was written before is whole");
     }
     // Where the recording ended first, there is none.
     let status = workload.as_mut().map(Workload::status).transpose()?.flatten().and_then(|status| status.code());
     Ok(status.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::SUCCESS, ExitCode::from))
+}
+
+/// What brings its files under a root, where that is asked for.
+#[cfg(feature = "fleet")]
+fn shipper(args: &Record) -> anyhow::Result<Option<super::ship::Shipper>> {
+    let Some(root) = &args.push else { return Ok(None) };
+    if args.output.as_os_str() == STDIN {
+        bail!("--push brings files: say -o FILE");
+    }
+    let say = |text: &str| _ = writeln!(std::io::stderr(), "havana: {text}");
+    Ok(Some(super::ship::Shipper::start(root, args.quiet, say)?))
 }
 
 /// What Prometheus is told of it.

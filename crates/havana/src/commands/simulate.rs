@@ -27,6 +27,7 @@ pub(crate) fn run(args: &Simulate) -> anyhow::Result<ExitCode> {
     let node = &mut scenario.node;
     node.seconds = args.seconds.unwrap_or(node.seconds);
     node.cpus = args.cpus.unwrap_or(node.cpus);
+    node.wall = args.wall.unwrap_or(node.wall);
     if let Some(form) = args.form {
         scenario.trace.form = match form {
             cli::Form::Raw => Form::Raw,

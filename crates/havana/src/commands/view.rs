@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
+#[cfg(feature = "fleet")]
+use havana_fleet::Root;
 use havana_serve::{Options, serve};
 use havana_store::{Dataset, StoreError};
 use havana_trace::OpenOptions;
@@ -13,6 +15,12 @@ use super::scratch::Scratch;
 use crate::cli::{Page, View};
 
 pub(crate) fn run(args: &View) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "fleet")]
+    if let [one] = &args.inputs[..]
+        && (one.to_str().is_some_and(Root::is_url) || Root::is_in(one))
+    {
+        return of_fleet(&one.to_string_lossy(), args);
+    }
     // Lives as long as the view: the dataset of a trace is in it.
     let mut scratch = None;
     let dataset = match &args.inputs[..] {
@@ -30,6 +38,37 @@ pub(crate) fn run(args: &View) -> anyhow::Result<ExitCode> {
 /// Where clients of the Trace Server Protocol look, if they are told nothing else.
 const TSP_PORT: u16 = 8080;
 
+/// Serves the view of all nodes of a fleet until it is interrupted.
+#[cfg(feature = "fleet")]
+fn of_fleet(root: &str, args: &View) -> anyhow::Result<ExitCode> {
+    if args.tsp {
+        anyhow::bail!("{root}: the Trace Server Protocol is of one dataset: --tsp is for those");
+    }
+    let root = Root::open(root)?;
+    // A root that cannot be asked is told of here, and not on the page.
+    tokio::runtime::Runtime::new()?.block_on(havana_fleet::Catalogue::read(&root))?;
+    let scratch = Scratch::new("fleet")?;
+    let address = args.page.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, args.page.port.unwrap_or(0))));
+    let server = havana_serve::serve_fleet(root, scratch.path().into(), Options::new(address)?)?;
+    announce(&server.url(), None, args.page.no_open)?;
+    server.run()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says where it is, and opens it there.
+fn announce(url: &str, tsp: Option<String>, no_open: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{url}")?;
+    if let Some(url) = tsp {
+        writeln!(out, "Trace Server Protocol: {url}")?;
+    }
+    out.flush()?;
+    if !no_open && open::that_detached(url).is_err() {
+        eprintln!("havana: no browser could be opened: open the address above");
+    }
+    Ok(())
+}
+
 /// What is shown beside the dataset itself.
 pub(super) struct Shown {
     /// What changed to another dataset: its tab is opened.
@@ -45,15 +84,7 @@ pub(super) fn show(dataset: Dataset, page: &Page, Shown { compare, tsp }: Shown)
     let tab = if compare.is_some() { "#tab=compare" } else { "" };
     let server = serve(dataset, Options { compare, tsp, ..Options::new(address)? })?;
     let url = format!("{}{tab}", server.url());
-    let mut out = std::io::stdout();
-    writeln!(out, "{url}")?;
-    if let Some(url) = server.tsp_url() {
-        writeln!(out, "Trace Server Protocol: {url}")?;
-    }
-    out.flush()?;
-    if !page.no_open && !tsp && open::that_detached(&url).is_err() {
-        eprintln!("havana: no browser could be opened: open the address above");
-    }
+    announce(&url, server.tsp_url(), page.no_open || tsp)?;
     server.run()?;
     Ok(())
 }

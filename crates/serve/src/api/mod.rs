@@ -117,7 +117,7 @@ impl App {
 
 pub(crate) type Asked = State<Arc<App>>;
 
-fn json(value: &serde_json::Value) -> Response {
+pub(crate) fn json(value: &serde_json::Value) -> Response {
     json_text(value.to_string())
 }
 

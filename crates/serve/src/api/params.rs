@@ -37,7 +37,7 @@ impl Params {
         self.maybe_text(name).ok_or_else(|| wrong(format!("{name} is missing")))
     }
 
-    fn maybe_text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn maybe_text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 

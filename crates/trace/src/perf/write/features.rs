@@ -20,6 +20,8 @@ pub struct About {
     pub cpus_online: u32,
     /// Cpus that share a core, a list a core, such as `0,4`. None: not said.
     pub thread_siblings: Vec<String>,
+    /// A moment, by the wall clock and by that of the events, ns. None: not said.
+    pub clock: Option<(u64, u64)>,
 }
 
 /// Strings are filled up to so many bytes.
@@ -65,6 +67,10 @@ impl About {
             let mut topology = numbers(&[0, self.thread_siblings.len() as u32]);
             self.thread_siblings.iter().for_each(|core| topology.extend(string(core)));
             sections.push((feature::CPU_TOPOLOGY, topology));
+        }
+        if let Some((wall_ns, event_ns)) = self.clock {
+            // Version 1 (`util/header.c`, write_clock_data), of CLOCK_MONOTONIC.
+            sections.push((feature::CLOCK_DATA, words(&[1 | (1 << 32), wall_ns, event_ns])));
         }
         sections
     }

@@ -345,6 +345,8 @@ impl<W: Write> Writer<W> {
         let end = self.at;
         let mut sections = about.sections(self.cpus, &self.events);
         sections.push((feature::AUXTRACE, features::auxtrace(&self.pieces)));
+        // Whose is which, only their order says.
+        sections.sort_by_key(|(bit, _)| *bit);
         let mut at = end + 16 * sections.len() as u64;
         let mut bits = 0;
         for (bit, bytes) in &sections {

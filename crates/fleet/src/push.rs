@@ -1,0 +1,220 @@
+//! A dataset goes under a root, whole.
+//!
+//! ```text
+//! digest ─► there already? ─► files that are not there yet ─► the manifest ─► what it replaces goes
+//! ```
+//!
+//! Whatever breaks off, the same push goes on where it was: a file's name has the digest of all the dataset, so what has
+//! that name and its size is that file. Files are there whole or not at all: a store shows no upload that is not ended.
+
+use std::collections::HashMap;
+use std::fs::File as Disk;
+use std::io::Read;
+use std::path::PathBuf;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use havana_rows::parquet::{SCHEMA_VERSION, Table};
+use havana_store::{Dataset, StoreError};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::layout::{Key, MANIFESTS, raw};
+use crate::prune::UNDER_WAY;
+use crate::{Catalogue, Entry, File, FleetError, Kept, Root, Summary};
+
+/// Files that go at once.
+const FILES: usize = 4;
+/// Bytes that go at once of a file; what is not larger goes in one piece.
+const PIECE: usize = 8 << 20;
+/// Pieces of a file that are under way.
+const PIECES: usize = 4;
+
+/// How a push ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is there now.
+    Pushed,
+    /// It was there already.
+    Already,
+}
+
+/// What a push did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pushed {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Files of the dataset, and their size.
+    pub files: usize,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Bytes that went over now: less where an earlier push was broken off.
+    pub sent: u64,
+}
+
+/// What a push is at: for who shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// This many bytes are to go.
+    Begin(u64),
+    /// This many have gone.
+    Sent(u64),
+}
+
+/// A file of the dataset, on the disk and under the root.
+struct Going {
+    from: PathBuf,
+    to: Path,
+    bytes: u64,
+    hash: u128,
+}
+
+/// Puts a dataset under a root. One that is there with another content is replaced where `force` says so.
+///
+/// # Errors
+/// The dataset cannot be read, the store not be reached or written to; the capture is there with another content.
+pub async fn push(
+    root: &Root,
+    dataset: &Dataset,
+    force: bool,
+    told: &(dyn Fn(Step) + Sync),
+) -> Result<Pushed, FleetError> {
+    let (key, entry, going) = prepare(dataset)?;
+    let mut pushed = Pushed { outcome: Outcome::Already, files: going.len(), bytes: entry.bytes(), sent: 0 };
+    let others = there(root, &key, force).await?;
+    if others.iter().any(|other| other.key == key) {
+        return Ok(pushed);
+    }
+    if let (Some(other), false) = (others.first(), force) {
+        let (node, capture) = (other.node().into(), other.capture().into());
+        return Err(FleetError::Other { root: root.name().into(), node, capture });
+    }
+    let sizes = sizes(root, &key, &entry).await?;
+    let missing: Vec<&Going> = going.iter().filter(|file| sizes.get(&file.to) != Some(&file.bytes)).collect();
+    told(Step::Begin(missing.iter().map(|file| file.bytes).sum()));
+    stream::iter(missing.iter().map(|file| send(root, file, told))).buffer_unordered(FILES).try_collect::<()>().await?;
+    let manifest = PutPayload::from(entry.to_json());
+    root.store().put(&key.manifest(SCHEMA_VERSION), manifest).await.map_err(root.failed("write a manifest"))?;
+    for other in &others {
+        crate::prune::remove(root, other).await?;
+    }
+    pushed.outcome = Outcome::Pushed;
+    pushed.sent = missing.iter().map(|file| file.bytes).sum();
+    Ok(pushed)
+}
+
+/// What is to go, and what it will be called.
+fn prepare(dataset: &Dataset) -> Result<(Key, Entry, Vec<Going>), FleetError> {
+    let mut all = Xxh3::new();
+    let mut files = Vec::new();
+    let mut hashed = Vec::new();
+    for &table in Table::ALL {
+        for path in dataset.files(table)? {
+            let (bytes, hash) = digest(&path)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            all.update(format!("{} {name} {bytes} {hash:032x}\n", table.name()).as_bytes());
+            files.push(File { table: table.name().into(), name, bytes });
+            hashed.push((path, hash));
+        }
+    }
+    let entry = Entry::new(dataset.manifest().clone(), Summary::of(dataset)?, files);
+    all.update(&entry.to_json());
+    let key = Key::of(dataset.manifest(), format!("{:016x}", all.digest()));
+    let going = entry.files.iter().zip(hashed).map(|(file, (from, hash))| Going {
+        from,
+        to: key.file(&file.table, &file.name),
+        bytes: file.bytes,
+        hash,
+    });
+    let going = going.collect();
+    Ok((key, entry, going))
+}
+
+/// The size of a file, and what is in it.
+fn digest(path: &std::path::Path) -> Result<(u64, u128), FleetError> {
+    let (mut hash, mut bytes) = (Xxh3::new(), 0);
+    each_piece(path, |piece| {
+        bytes += piece.len() as u64;
+        hash.update(piece);
+    })?;
+    Ok((bytes, hash.digest128()))
+}
+
+fn each_piece(path: &std::path::Path, mut take: impl FnMut(&[u8])) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Io { action: "read", path: path.into(), source };
+    let mut file = Disk::open(path).map_err(failed)?;
+    let mut piece = vec![0; PIECE.min(1 << 20)];
+    loop {
+        match file.read(&mut piece).map_err(failed)? {
+            0 => return Ok(()),
+            read => take(&piece[..read]),
+        }
+    }
+}
+
+/// The contents of the capture that are there: in its hour, or, to replace them, wherever.
+async fn there(root: &Root, key: &Key, everywhere: bool) -> Result<Vec<Kept>, FleetError> {
+    let below = if everywhere { raw(MANIFESTS) } else { key.beside() };
+    let catalogue = Catalogue::below(root, &below).await?;
+    let all = catalogue.captures().chain(&catalogue.replaced);
+    Ok(all.filter(|other| other.key.node == key.node && other.key.capture == key.capture).cloned().collect())
+}
+
+/// The files that are there already, and their sizes: those that nobody sweeps before this push has ended.
+async fn sizes(root: &Root, key: &Key, entry: &Entry) -> Result<HashMap<Path, u64>, FleetError> {
+    let mut tables: Vec<&str> = entry.files.iter().map(|file| file.table.as_str()).collect();
+    tables.dedup();
+    let listed = stream::iter(tables).map(|table| {
+        let directory = key.directory(table);
+        async move { root.store().list(Some(&directory)).try_collect::<Vec<_>>().await }
+    });
+    let listed = listed.buffer_unordered(FILES).try_collect::<Vec<_>>().await.map_err(root.failed("list its files"))?;
+    let old = chrono::Utc::now().timestamp() - UNDER_WAY / 2;
+    let young = listed.into_iter().flatten().filter(|object| object.last_modified.timestamp() > old);
+    Ok(young.map(|object| (object.location, object.size)).collect())
+}
+
+/// Brings a file over.
+async fn send(root: &Root, file: &Going, told: &(dyn Fn(Step) + Sync)) -> Result<(), FleetError> {
+    let changed = || FleetError::Changed { path: file.from.display().to_string() };
+    let mut hash = Xxh3::new();
+    if file.bytes <= PIECE as u64 {
+        let mut whole = Vec::with_capacity(file.bytes as usize);
+        each_piece(&file.from, |piece| {
+            hash.update(piece);
+            whole.extend_from_slice(piece);
+        })?;
+        if hash.digest128() != file.hash {
+            return Err(changed());
+        }
+        root.store().put(&file.to, whole.into()).await.map_err(root.failed("write a file"))?;
+        told(Step::Sent(file.bytes));
+        return Ok(());
+    }
+    let failed = |source| StoreError::Io { action: "read", path: file.from.clone(), source };
+    let mut from = tokio::fs::File::open(&file.from).await.map_err(failed)?;
+    let upload = root.store().put_multipart(&file.to).await.map_err(root.failed("write a file"))?;
+    let mut upload = WriteMultipart::new_with_chunk_size(upload, PIECE);
+    let sent = async {
+        let mut piece = vec![0; 1 << 20];
+        loop {
+            let read = tokio::io::AsyncReadExt::read(&mut from, &mut piece).await.map_err(failed)?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&piece[..read]);
+            upload.wait_for_capacity(PIECES).await.map_err(root.failed("write a file"))?;
+            upload.write(&piece[..read]);
+            told(Step::Sent(read as u64));
+        }
+        if hash.digest128() == file.hash { Ok(()) } else { Err(changed()) }
+    };
+    // What is not ended shows to nobody, but takes room.
+    match sent.await {
+        Ok(()) => upload.finish().await.map(drop).map_err(root.failed("write a file")),
+        Err(error) => {
+            let _ = upload.abort().await;
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `havana push`, `havana prune`: captures of many nodes under one root.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::bail;
+use havana_fleet::{Keep, Outcome, Root, Step};
+use havana_insight::words::{bytes, count};
+use havana_store::Dataset;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::runtime::Runtime;
+
+use crate::cli::{Prune, Push};
+
+pub(crate) fn push(args: &Push) -> anyhow::Result<ExitCode> {
+    let Some((root, datasets)) = args.words.split_last().filter(|(_, datasets)| !datasets.is_empty()) else {
+        bail!("say what goes where: havana push DATASET… ROOT");
+    };
+    // All of them first: nothing goes where one is not there.
+    let datasets = datasets.iter().map(|dir| Dataset::open(dir)).collect::<Result<Vec<_>, _>>()?;
+    let root = Root::create(&root.to_string_lossy())?;
+    let runtime = Runtime::new()?;
+    for dataset in &datasets {
+        let bar = progress();
+        let told = |step: Step| match step {
+            Step::Begin(bytes) => bar.set_length(bytes),
+            Step::Sent(bytes) => bar.inc(bytes),
+        };
+        let pushed = runtime.block_on(havana_fleet::push(&root, dataset, args.force, &told));
+        bar.finish_and_clear();
+        let pushed = pushed?;
+        let size = bytes(pushed.bytes);
+        let done = match pushed.outcome {
+            Outcome::Already => "was there already".to_string(),
+            Outcome::Pushed if pushed.sent < pushed.bytes => format!("{} of them now", bytes(pushed.sent)),
+            Outcome::Pushed => "pushed".into(),
+        };
+        let (dir, files) = (dataset.dir().display(), pushed.files);
+        writeln!(std::io::stdout(), "{dir}  {size} in {files} files: {done}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn progress() -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+pub(crate) fn prune(args: &Prune) -> anyhow::Result<ExitCode> {
+    let root = Root::open(&args.root.to_string_lossy())?;
+    let keep = Keep { younger: args.older, bytes: args.max_size, dry: args.dry_run };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let pruned = Runtime::new()?.block_on(havana_fleet::prune(&root, &keep, i64::try_from(now)?))?;
+    let mut out = std::io::stdout();
+    for (hour, node, capture) in &pruned.captures {
+        writeln!(out, "{hour}  {node}  {capture}")?;
+    }
+    let would = if args.dry_run { "would go" } else { "gone" };
+    let orphans = match pruned.orphans {
+        0 => String::new(),
+        files => format!(", and {} files that pushes have left", count(files as u64)),
+    };
+    writeln!(
+        out,
+        "{would}: {} captures{orphans}, {}; {} captures stay, {}",
+        count(pruned.captures.len() as u64),
+        bytes(pruned.bytes),
+        count(pruned.kept as u64),
+        bytes(pruned.kept_bytes),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}

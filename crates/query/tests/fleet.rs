@@ -1,0 +1,325 @@
+//! Captures of many nodes under one root, on a disk and in an S3-compatible server of this machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use havana_bucket::{Proxy, Server};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+use crate::common::{HAVANA_SQL, answer, copy, fleet, havana, refusal, simulated, simulated_for, sql};
+
+/// A program that asks S3 there.
+fn at(program: &Path, address: SocketAddr) -> Command {
+    let mut command = Command::new(program);
+    command.envs(Server::environment(address));
+    command
+}
+
+fn push(address: SocketAddr, words: &[&str]) -> Output {
+    at(&havana(), address).arg("push").args(words).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn pushed(output: &Output) -> String {
+    assert!(output.status.success(), "{}", said(output));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The lines of an answer, in an order of their own: rows of the same time have none. Of sums of many numbers the last digits are not
+/// told: they depend on which came first.
+fn rows(output: &Output) -> Vec<String> {
+    assert!(output.status.success(), "{}", said(output));
+    let cell = |cell: &str| match cell.parse::<f64>() {
+        Ok(number) if cell.contains('.') => format!("{number:.9e}"),
+        _ => cell.to_string(),
+    };
+    let line = |line: &str| line.split(',').map(cell).collect::<Vec<_>>().join(",");
+    let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(line).collect();
+    lines[1..].sort();
+    lines
+}
+
+/// The files under a directory, by their names there.
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![root.to_path_buf()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            // The server's own, of what it has not yet whole.
+            let hidden = path.file_name().unwrap().to_string_lossy().starts_with('.');
+            if path.is_dir() {
+                open.push(path);
+            } else if !hidden {
+                found.insert(path.strip_prefix(root).unwrap().display().to_string(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// What a dataset's files are under a root: by table and content.
+fn contents(dataset: &Path) -> Vec<(String, Vec<u8>)> {
+    let of = |(name, bytes): (String, Vec<u8>)| Some((name.split_once('/')?.0.to_string(), bytes));
+    let mut contents: Vec<_> = files(dataset).into_iter().filter_map(of).collect();
+    contents.sort();
+    contents
+}
+
+/// What is under a root but manifests, likewise.
+fn tables(root: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut contents = contents(root);
+    contents.retain(|(table, _)| table != "manifests");
+    contents
+}
+
+/// The 20 questions, of datasets that were named one by one, of them under a root on disk, and in S3.
+#[test]
+fn every_question_has_the_same_answer_under_a_root() {
+    let (disk, server) = (tempfile::tempdir().unwrap(), Server::start("fleet"));
+    let root = disk.path().join("root");
+    let datasets: Vec<&str> = fleet().iter().map(|dataset| dataset.to_str().unwrap()).collect();
+    let all = |root: &str| pushed(&push(server.address(), &[&datasets[..], &[root]].concat()));
+    assert_eq!(all(root.to_str().unwrap()).lines().filter(|line| line.ends_with(": pushed")).count(), 100);
+    assert_eq!(all("s3://fleet/nodes").lines().filter(|line| line.ends_with(": pushed")).count(), 100);
+    assert_eq!(all("s3://fleet/nodes").lines().filter(|line| line.ends_with(": was there already")).count(), 100);
+    let questions = answer(&[datasets[0], "--list"]);
+    let questions: Vec<&str> = questions.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(questions.len(), 20);
+    for question in questions {
+        let ask = |words: &[&str]| {
+            let words = [words, &[question, "--format", "csv", "--stats"]].concat();
+            at(Path::new(HAVANA_SQL), server.address()).args(words).output().unwrap()
+        };
+        let named = ask(&datasets);
+        let (here, there) = (ask(&[root.to_str().unwrap()]), ask(&["s3://fleet/nodes"]));
+        assert_eq!(rows(&here), rows(&named), "{question}");
+        assert_eq!(rows(&there), rows(&named), "{question}");
+        println!("{question}: {}", String::from_utf8_lossy(&there.stderr).trim());
+    }
+}
+
+/// Waits until the line is cut, or the program has come to its end.
+fn until_cut(proxy: &Proxy, child: &mut Child) {
+    let begin = Instant::now();
+    while !proxy.is_cut() && child.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "neither cut nor at its end");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A push that is broken off anywhere, by the network and by its death: a reader sees all of the capture or none, each file is
+/// whole, and the same push brings what is missing and nothing twice.
+#[test]
+fn a_push_that_is_broken_off_anywhere_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = simulated_for(dir.path(), "quiet", 3, "kvm-09", "1");
+    let dataset = dataset.to_str().unwrap();
+    let (server, question) = (Server::start("fleet"), "SELECT count(*), sum(exit_tsc) FROM exits");
+    let expected = answer(&[dataset, question, "--format", "csv"]);
+    let proxy = Proxy::to(server.address());
+    pushed(&push(proxy.address(), &[dataset, "s3://fleet/whole"]));
+    let whole = proxy.sent();
+    let written = contents(Path::new(dataset));
+    assert_eq!(tables(&server.directory().join("fleet/whole")), written);
+    const STEPS: u64 = 40;
+    let mut resumed = 0;
+    for step in 0..STEPS {
+        let root = format!("s3://fleet/cut-{step}");
+        let there = server.directory().join(format!("fleet/cut-{step}"));
+        // Somewhere in the middle of what is said, too.
+        proxy.cut_after(whole * step / STEPS + step % 7);
+        let mut command = at(&havana(), proxy.address());
+        let mut child =
+            command.args(["push", dataset, &root]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        until_cut(&proxy, &mut child);
+        if step % 2 == 0 {
+            // It dies there.
+            child.kill().unwrap();
+            child.wait().unwrap();
+        } else {
+            // The network comes back by and by.
+            thread::sleep(Duration::from_millis(150));
+            proxy.mend();
+            pushed(&child.wait_with_output().unwrap());
+        }
+        // What a reader sees, who does not know of any of this.
+        let seen =
+            at(Path::new(HAVANA_SQL), server.address()).args([&root, question, "--format", "csv"]).output().unwrap();
+        if seen.status.success() {
+            assert_eq!(String::from_utf8_lossy(&seen.stdout), expected, "step {step}");
+        } else {
+            assert!(said(&seen).contains("no capture is there yet"), "step {step}: {}", said(&seen));
+        }
+        for (table, bytes) in tables(&there) {
+            assert!(written.contains(&(table.clone(), bytes)), "step {step}: a file of {table} is not whole");
+        }
+        proxy.mend();
+        let again = pushed(&push(server.address(), &[dataset, &root]));
+        resumed += usize::from(again.contains("of them now"));
+        assert_eq!(tables(&there), written, "step {step}");
+        assert_eq!(files(&there.join("manifests")).len(), 1, "step {step}");
+        let seen =
+            at(Path::new(HAVANA_SQL), server.address()).args([&root, question, "--format", "csv"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&seen.stdout), expected, "step {step}: {}", said(&seen));
+    }
+    assert!(resumed > 5, "{resumed} pushes went on where they were");
+}
+
+/// An analysis that says something else of the same trace replaces it only where that is asked for.
+#[test]
+fn another_content_of_a_capture_replaces_it_where_forced() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = simulated(dir.path(), "quiet", 4, "kvm-10");
+    let (other, root) = (dir.path().join("other.havana"), dir.path().join("root"));
+    let root = root.to_str().unwrap();
+    copy(&dataset, &other);
+    let manifest = other.join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replacen("\"tool_version\": \"", "\"tool_version\": \"later than ", 1)).unwrap();
+    let run = |words: &[&str]| Command::new(havana()).arg("push").args(words).output().unwrap();
+    pushed(&run(&[dataset.to_str().unwrap(), root]));
+    let refused = run(&[other.to_str().unwrap(), root]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        said(&refused).contains("of node kvm-10 is there with another content; --force replaces it"),
+        "{}",
+        said(&refused)
+    );
+    pushed(&run(&[other.to_str().unwrap(), root, "--force"]));
+    assert_eq!(tables(Path::new(root)), contents(&other));
+    let manifests = files(&Path::new(root).join("manifests"));
+    assert!(manifests.len() == 1 && String::from_utf8_lossy(manifests.values().next().unwrap()).contains("later than"));
+}
+
+#[test]
+fn what_is_old_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    let root = root.to_str().unwrap();
+    for (seed, node) in [(5, "kvm-11"), (6, "kvm-12")] {
+        let dataset = simulated_for(dir.path(), "quiet", seed, node, "1");
+        pushed(&Command::new(havana()).args(["push", dataset.to_str().unwrap(), root]).output().unwrap());
+    }
+    let prune = |words: &[&str]| pushed(&Command::new(havana()).args(["prune", root]).args(words).output().unwrap());
+    let before = files(Path::new(root));
+    assert!(prune(&["--older", "10000d"]).starts_with("gone: 0 captures, 0 B; 2 captures stay"));
+    let would = prune(&["--max-size", "1K", "--dry-run"]);
+    assert!(would.contains("would go: 2 captures") && would.contains("kvm-11"), "{would}");
+    assert_eq!(files(Path::new(root)), before);
+    // What a push left, and nobody will end: as old as a day.
+    let left = Path::new(root).join("exits/hour=unknown/node=kvm-13/capture=c0ffee/part-0000.0123456789abcdef.parquet");
+    fs::create_dir_all(left.parent().unwrap()).unwrap();
+    fs::write(&left, "half").unwrap();
+    assert!(prune(&["--older", "10000d"]).starts_with("gone: 0 captures, 0 B"));
+    let day_ago = std::time::SystemTime::now() - Duration::from_secs(25 * 3600);
+    fs::File::options().write(true).open(&left).unwrap().set_modified(day_ago).unwrap();
+    assert!(prune(&["--older", "10000d"]).starts_with("gone: 0 captures, and 1 files that pushes have left, 4 B"));
+    assert_eq!(files(Path::new(root)), before);
+    assert_eq!(answer(&[root, "SELECT count(DISTINCT node) FROM exits", "--format", "csv"]).lines().nth(1), Some("2"));
+    assert!(prune(&["--older", "1ms"]).contains("gone: 2 captures"));
+    assert_eq!(files(Path::new(root)).len(), 0);
+}
+
+#[test]
+fn what_cannot_be_asked_is_a_sentence() {
+    let server = Server::start("fleet");
+    let ask = |root: &str, environment: &[(&str, &str)]| {
+        let mut command = at(Path::new(HAVANA_SQL), server.address());
+        let output = command.envs(environment.iter().copied()).args([root, "nodes"]).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{}", said(&output));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        said.trim_end().to_string()
+    };
+    assert_eq!(ask("s3://nobody/x", &[]), "havana: s3://nobody/x: there is no such bucket");
+    assert_eq!(ask("s3://fleet/x", &[]), "havana: s3://fleet/x: no capture is there yet: havana push brings them");
+    let denied = "access is denied: SignatureDoesNotMatch; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say who asks";
+    assert_eq!(ask("s3://fleet/x", &[("AWS_SECRET_ACCESS_KEY", "wrong")]), format!("havana: s3://fleet/x: {denied}"));
+    let said = ask("s3://fleet/x", &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]);
+    assert!(said.starts_with("havana: s3://fleet/x: cannot list its captures: "), "{said}");
+    assert_eq!(ask("s3://", &[]), "havana: s3://: it names no bucket");
+    assert!(refusal(&["gs://fleet", "nodes"]).starts_with("havana: gs://fleet: "));
+}
+
+/// Captures of another version are left out, and a node whose clock is wrong is told of.
+#[test]
+fn versions_that_are_mixed_and_clocks_that_are_wrong_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    for (seed, node) in [(7, "kvm-14"), (8, "kvm-15"), (9, "kvm-16")] {
+        let dataset = simulated_for(dir.path(), "quiet", seed, node, "1");
+        pushed(&Command::new(havana()).arg("push").args([&dataset, &root]).output().unwrap());
+    }
+    let hour_of = |node: &str| -> PathBuf {
+        let hours = fs::read_dir(root.join("manifests")).unwrap().map(|entry| entry.unwrap().path());
+        hours.into_iter().find(|hour| hour.join(format!("node={node}")).exists()).unwrap()
+    };
+    let hour = hour_of("kvm-14").join("node=kvm-14");
+    let manifest = fs::read_dir(&hour).unwrap().next().unwrap().unwrap().path();
+    let name = manifest.file_name().unwrap().to_str().unwrap().replace(".v2.json", ".v99.json");
+    fs::rename(&manifest, hour.join(name)).unwrap();
+    // As one whose clock is a year ahead names it.
+    let hour = hour_of("kvm-15");
+    for table in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()) {
+        let (from, to) = (table.join(hour.file_name().unwrap()).join("node=kvm-15"), table.join("hour=2099-01-01-00"));
+        fs::create_dir_all(&to).unwrap();
+        fs::rename(from, to.join("node=kvm-15")).unwrap();
+    }
+    let output = sql(&[root.to_str().unwrap(), "SELECT DISTINCT node FROM exits ORDER BY node", "--format", "csv"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "node\nkvm-15\nkvm-16\n");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("1 of 3 captures are left out") && said.contains("kvm-14: version 99"), "{said}");
+    assert!(said.contains("wrong clock: kvm-15") && said.lines().count() == 2, "{said}");
+}
+
+/// Of one hour only its files are read, and of these what the columns weigh: their chunks, and the files' ends that say where these
+/// are.
+#[test]
+fn only_what_is_asked_for_is_read() {
+    let server = Server::start("fleet");
+    let datasets: Vec<&str> = fleet().iter().map(|dataset| dataset.to_str().unwrap()).collect();
+    pushed(&push(server.address(), &[&datasets[..], &["s3://fleet/nodes"]].concat()));
+    let exits = server.directory().join("fleet/nodes/exits");
+    let hour = "2026-11-20-15";
+    for (question, columns, below) in [
+        ("SELECT sum(exit_tsc) FROM exits", vec!["exit_tsc"], exits.clone()),
+        (
+            "SELECT node, count(*), max(reentry_tsc - exit_tsc) FROM exits WHERE hour = '2026-11-20-15' GROUP BY node",
+            vec!["exit_tsc", "reentry_tsc"],
+            exits.join(format!("hour={hour}")),
+        ),
+        (
+            "SELECT reason, count(*) FROM exits WHERE node = 'node-013' GROUP BY reason",
+            vec!["reason"],
+            exits.join(format!("hour=2026-11-20-13/node=node-013")),
+        ),
+    ] {
+        let mut command = at(Path::new(HAVANA_SQL), server.address());
+        let output = command.args(["s3://fleet/nodes", question, "--format", "csv", "--stats"]).output().unwrap();
+        let said = said(&output);
+        let read: f64 = said.split(" s, ").nth(1).and_then(|said| said.split(' ').next()).unwrap().parse().unwrap();
+        let weight: u64 = files(&below).into_values().map(|bytes| weight(bytes, &columns)).sum();
+        println!("{question}: read {read} MB, which weighs {:.1} MB", weight as f64 / 1e6);
+        assert!(read * 1e6 <= 2.0 * weight as f64 + 5e4, "{question}: read {read} MB of {weight}");
+    }
+}
+
+/// What columns of a Parquet file weigh, and its end that says where they are.
+fn weight(bytes: Vec<u8>, columns: &[&str]) -> u64 {
+    let end = u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap());
+    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).unwrap();
+    let groups = reader.metadata().row_groups().iter();
+    let chunks = groups
+        .flat_map(|group| group.columns())
+        .filter(|chunk| columns.contains(&chunk.column_path().string().as_str()));
+    u64::from(end) + 8 + chunks.map(|chunk| chunk.compressed_size() as u64).sum::<u64>()
+}

@@ -1,0 +1,99 @@
+//! A fleet: which nodes there are and what happened there, and each capture's own view.
+//!
+//! ```text
+//! /                                      the page of the fleet     nodes    what is known of all nodes
+//! /api/fleet, /api/vm?…                  what it asks              vm       where a VM was
+//! /captures/HOUR/NODE/CAPTURE/…          a capture's own view      open     captures that are here, to be looked at
+//! ```
+//!
+//! Only manifests are read, each once: what they say of their captures is all that the page shows. A capture is fetched when
+//! somebody looks at it, into a directory that goes with the server.
+
+mod nodes;
+mod open;
+mod vm;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{any, get};
+use futures::{StreamExt, stream};
+use havana_fleet::{Catalogue, Entry, FleetError, Kept, Root};
+use tokio::sync::Mutex as Turn;
+
+use crate::page;
+
+/// How long what is known of a root is shown before it is looked at again.
+const FRESH: Duration = Duration::from_secs(5);
+/// Manifests that are read at once.
+const AT_ONCE: usize = 32;
+
+/// A root that is looked at.
+pub(crate) struct Fleet {
+    root: Root,
+    listed: Turn<Option<(Instant, Arc<Catalogue>)>>,
+    /// What manifests say; of captures that are gone until the next time that all are looked at.
+    entries: Mutex<HashMap<(String, String, String), Arc<Entry>>>,
+    open: open::Open,
+}
+
+type Asked = State<Arc<Fleet>>;
+
+impl Fleet {
+    /// `scratch`: where captures are put that are looked at.
+    pub(crate) fn new(root: Root, scratch: PathBuf) -> Fleet {
+        Fleet { root, listed: Turn::new(None), entries: Mutex::default(), open: open::Open::new(scratch) }
+    }
+
+    /// Which captures there are, a moment ago at most.
+    async fn catalogue(&self) -> Result<Arc<Catalogue>, FleetError> {
+        let mut listed = self.listed.lock().await;
+        if let Some((when, catalogue)) = &*listed
+            && when.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(catalogue));
+        }
+        let catalogue = Arc::new(Catalogue::read(&self.root).await?);
+        *listed = Some((Instant::now(), Arc::clone(&catalogue)));
+        Ok(catalogue)
+    }
+
+    /// What is known of captures. One that cannot be read is left out: it may have gone since.
+    async fn entries<'a>(&self, captures: Vec<&'a Kept>) -> Vec<(&'a Kept, Arc<Entry>)> {
+        let read = captures.into_iter().map(|kept| async move {
+            let key = (kept.hour().to_string(), kept.node().to_string(), kept.capture().to_string());
+            let known = self.known().get(&key).cloned();
+            if let Some(entry) = known {
+                return Some((kept, entry));
+            }
+            let entry = Arc::new(kept.open(&self.root).await.ok()?);
+            self.known().insert(key, Arc::clone(&entry));
+            Some((kept, entry))
+        });
+        // All futures first: a closure in the stream would be one too general for the compiler.
+        let read: Vec<_> = read.collect();
+        stream::iter(read).buffered(AT_ONCE).filter_map(std::future::ready).collect().await
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String, String), Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What can be asked.
+pub(crate) fn router(fleet: Arc<Fleet>) -> Router {
+    Router::new()
+        .route("/api/fleet", get(nodes::get))
+        .route("/api/vm", get(vm::get))
+        .route("/api/{*path}", get(|| async { StatusCode::NOT_FOUND }))
+        .route("/captures/{hour}/{node}/{capture}/", any(open::of_capture))
+        .route("/captures/{hour}/{node}/{capture}/{*path}", any(open::of_capture))
+        .route("/", get(page::fleet))
+        .route("/{*path}", get(page::asset))
+        .with_state(fleet)
+}
