@@ -300,7 +300,7 @@ fn only_what_is_asked_for_is_read() {
         (
             "SELECT reason, count(*) FROM exits WHERE node = 'node-013' GROUP BY reason",
             vec!["reason"],
-            exits.join(format!("hour=2026-11-20-13/node=node-013")),
+            exits.join("hour=2026-11-20-13/node=node-013"),
         ),
     ] {
         let mut command = at(Path::new(HAVANA_SQL), server.address());

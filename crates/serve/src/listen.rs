@@ -83,9 +83,13 @@ impl Server {
     pub fn run(self) -> Result<(), ServeError> {
         let rules = Arc::new(self.rules());
         let Server { runtime, listener, shown, .. } = self;
-        if let Shown::Dataset(app) = &shown {
-            let prepared = Arc::clone(app);
-            runtime.spawn_blocking(move || prepared.prepare());
+        match &shown {
+            Shown::Dataset(app) => {
+                let prepared = Arc::clone(app);
+                runtime.spawn_blocking(move || prepared.prepare());
+            }
+            #[cfg(feature = "fleet")]
+            Shown::Fleet(_) => {}
         }
         let accept = accept(listener, router(&shown, rules));
         let stopped = runtime.block_on(async {

@@ -86,7 +86,8 @@ pub(super) async fn of_capture(
     let kept = catalogue.readable().find(is_it).ok_or_else(gone)?;
     let router = fleet.view(kept).await?;
     let (mut head, body) = request.into_parts();
-    // The rest of the path is that view's own.
+    // The rest of the path is that view's own; what this router found in it is not.
+    head.extensions.clear();
     let rest = format!("/{}", part("path"));
     let query = head.uri.query().map_or(String::new(), |query| format!("?{query}"));
     head.uri = format!("{rest}{query}").parse::<Uri>().map_err(|_| gone())?;

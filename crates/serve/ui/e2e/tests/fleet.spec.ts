@@ -32,7 +32,7 @@ test("nodes come by their trouble, and are found by name", async ({ serve, page 
   const rows = page.locator("tbody tr");
   await expect(rows).toHaveCount(3);
   await expect(rows.first()).toContainText("kvm-1");
-  await expect(rows.first()).toContainText("consumption");
+  await expect(rows.first()).toContainText("waited between");
   await expect(page.locator("header")).toContainText("3 nodes");
   await page.getByRole("button", { name: "Node", exact: true }).click();
   await expect(rows.nth(2)).toContainText("kvm/2");
