@@ -20,6 +20,8 @@ pub struct Kept {
     pub(crate) key: Key,
     /// Of which schema version its files are.
     pub version: u32,
+    /// Whether it is made of others.
+    pub merged: bool,
     /// When it came, seconds since 1970 by the store's clock.
     pub came: i64,
 }
@@ -46,11 +48,27 @@ impl Catalogue {
         let mut catalogue = Catalogue::default();
         let mut listed = root.store().list(Some(part));
         while let Some(object) = listed.try_next().await.map_err(root.failed("list its captures"))? {
-            if let Some((key, version)) = Key::of_manifest(object.location.as_ref()) {
-                catalogue.add(Kept { key, version, came: object.last_modified.timestamp() });
+            if let Some((key, version, merged)) = Key::of_manifest(object.location.as_ref()) {
+                catalogue.add(Kept { key, version, merged, came: object.last_modified.timestamp() });
             }
         }
-        Ok(catalogue)
+        catalogue.without_parts(root).await
+    }
+
+    /// What others are made of does not count beside these: for the moment between that they are there and their parts are gone.
+    async fn without_parts(mut self, root: &Root) -> Result<Catalogue, FleetError> {
+        let mut beside: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        self.captures().for_each(|kept| *beside.entry((kept.hour(), kept.node())).or_default() += 1);
+        let merged = self.captures().filter(|kept| kept.merged && beside[&(kept.hour(), kept.node())] > 1);
+        let merged: Vec<Kept> = merged.cloned().collect();
+        for kept in merged {
+            // One that is gone since was made part of another.
+            let Ok(entry) = kept.open(root).await else { continue };
+            for part in entry.replaces {
+                self.replaced.extend(self.captures.remove(&(kept.key.node.clone(), part)));
+            }
+        }
+        Ok(self)
     }
 
     /// Of two contents of one capture the one that came last counts.
@@ -124,7 +142,7 @@ impl Kept {
     }
 
     pub(crate) fn manifest(&self) -> Path {
-        self.key.manifest(self.version)
+        self.key.manifest(self.version, self.merged)
     }
 
     /// By how much its node's clock is ahead, seconds: it began after it came.
@@ -152,7 +170,7 @@ mod tests {
     fn what_came_last_counts() {
         let kept = |digest: &str, came| {
             let key = Key { hour: "h".into(), node: "n".into(), capture: "c".into(), digest: digest.into() };
-            Kept { key, version: 2, came }
+            Kept { key, version: 2, merged: false, came }
         };
         let mut catalogue = Catalogue::default();
         for (digest, came) in [("a", 5), ("b", 9), ("c", 7)] {
@@ -170,7 +188,7 @@ mod tests {
             [("a", "2026-11-28-21", SCHEMA_VERSION), ("b", "2026-11-29-02", SCHEMA_VERSION), ("c", "unknown", 1)];
         for (node, hour, version) in nodes {
             let key = Key { hour: hour.into(), node: node.into(), capture: "c0ffee".into(), digest: "d".into() };
-            catalogue.add(Kept { key, version, came: came + 1800 });
+            catalogue.add(Kept { key, version, merged: false, came: came + 1800 });
         }
         assert_eq!(catalogue.readable().count(), 2);
         let said = catalogue.warnings();

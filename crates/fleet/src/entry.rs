@@ -15,6 +15,9 @@ pub struct Entry {
     /// What is worth knowing of it at a glance.
     #[serde(default)]
     pub summary: Summary,
+    /// Captures that it is made of, and that do not count beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<String>,
     /// Its files, table by table, in the order they are read.
     pub files: Vec<File>,
 }
@@ -35,7 +38,7 @@ const FORMAT: &str = "havana-capture";
 impl Entry {
     /// That of a dataset with these files.
     pub(crate) fn new(manifest: Manifest, summary: Summary, files: Vec<File>) -> Entry {
-        Entry { format: FORMAT.into(), manifest, summary, files }
+        Entry { format: FORMAT.into(), manifest, summary, replaces: Vec::new(), files }
     }
 
     /// Reads it; the error says what is wrong.

@@ -66,6 +66,9 @@ pub enum FleetError {
         /// The file.
         path: String,
     },
+    /// The work was stopped.
+    #[error("stopped: {0}")]
+    Stopped(String),
     /// The dataset cannot be read.
     #[error(transparent)]
     Dataset(#[from] StoreError),

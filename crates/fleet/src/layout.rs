@@ -43,10 +43,11 @@ impl Key {
         raw(&format!("{}/{stem}.{}{EXTENSION}", self.directory(table), self.digest))
     }
 
-    /// Its manifest; the name says of which version its files are.
-    pub(crate) fn manifest(&self, version: u32) -> Path {
+    /// Its manifest; the name says of which version its files are, and whether it is made of others.
+    pub(crate) fn manifest(&self, version: u32, merged: bool) -> Path {
         let [hour, node, capture] = self.keys();
-        raw(&format!("{MANIFESTS}/{hour}/{node}/{capture}.{}.v{version}.json", self.digest))
+        let merged = if merged { "m" } else { "" };
+        raw(&format!("{MANIFESTS}/{hour}/{node}/{capture}.{}.v{version}{merged}.json", self.digest))
     }
 
     /// Where the manifests of its node are, of its hour.
@@ -55,8 +56,8 @@ impl Key {
         raw(&format!("{MANIFESTS}/{hour}/{node}"))
     }
 
-    /// What a manifest is of, and of which version, by its place under the root.
-    pub(crate) fn of_manifest(path: &str) -> Option<(Key, u32)> {
+    /// What a manifest is of, of which version, and whether it is made of others, by its place under the root.
+    pub(crate) fn of_manifest(path: &str) -> Option<(Key, u32, bool)> {
         let mut parts = path.split('/');
         let (first, hour, node, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         if first != MANIFESTS || parts.next().is_some() {
@@ -70,7 +71,8 @@ impl Key {
             capture: decode(capture)?,
             digest: digest.into(),
         };
-        Some((key, version.parse().ok()?))
+        let number = version.strip_suffix('m');
+        Some((key, number.unwrap_or(version).parse().ok()?, number.is_some()))
     }
 
     /// What a table's file is of, by its place under the root.
@@ -134,9 +136,12 @@ mod tests {
     fn a_name_says_what_it_is_of() {
         let key =
             Key { hour: "2026-11-28-21".into(), node: "host/1".into(), capture: "a=b.c".into(), digest: "0f".into() };
-        let manifest = key.manifest(2);
+        let merged = key.manifest(2, true);
+        assert!(merged.as_ref().ends_with(".0f.v2m.json"));
+        assert_eq!(Key::of_manifest(merged.as_ref()), Some((key.clone(), 2, true)));
+        let manifest = key.manifest(2, false);
         assert_eq!(manifest.as_ref(), "manifests/hour=2026-11-28-21/node=host%2F1/capture=a%3Db.c.0f.v2.json");
-        assert_eq!(Key::of_manifest(manifest.as_ref()), Some((key.clone(), 2)));
+        assert_eq!(Key::of_manifest(manifest.as_ref()), Some((key.clone(), 2, false)));
         let file = key.file("exits", "part-0000.parquet");
         assert_eq!(file.as_ref(), "exits/hour=2026-11-28-21/node=host%2F1/capture=a%3Db.c/part-0000.0f.parquet");
         assert_eq!(Key::of_file(file.as_ref()), Some(key));

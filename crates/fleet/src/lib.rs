@@ -12,6 +12,7 @@
 //! * [`push`]: a dataset goes there.
 //! * [`Catalogue`]: which captures are there.
 //! * [`fetch`]: a capture comes back, as a dataset.
+//! * [`compact`]: many small captures become one.
 //! * [`prune`]: what is old goes.
 //! * [`Complete`]: the files of whole captures alone, for who lists files.
 //!
@@ -21,6 +22,7 @@
 #![deny(missing_docs)]
 
 mod catalogue;
+mod compact;
 mod complete;
 mod entry;
 mod error;
@@ -32,6 +34,7 @@ mod root;
 mod summary;
 
 pub use catalogue::{Catalogue, Kept};
+pub use compact::{Compacted, compact};
 pub use complete::Complete;
 pub use entry::{Entry, File};
 pub use error::FleetError;

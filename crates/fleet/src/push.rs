@@ -19,7 +19,7 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::layout::{Key, MANIFESTS, raw};
+use crate::layout::Key;
 use crate::prune::UNDER_WAY;
 use crate::{Catalogue, Entry, File, FleetError, Kept, Root, Summary};
 
@@ -79,10 +79,23 @@ pub async fn push(
     force: bool,
     told: &(dyn Fn(Step) + Sync),
 ) -> Result<Pushed, FleetError> {
-    let (key, entry, going) = prepare(dataset)?;
+    push_instead(root, dataset, Vec::new(), force, told).await
+}
+
+/// The same of a dataset that is made of captures, which do not count beside it.
+pub(crate) async fn push_instead(
+    root: &Root,
+    dataset: &Dataset,
+    replaces: Vec<String>,
+    force: bool,
+    told: &(dyn Fn(Step) + Sync),
+) -> Result<Pushed, FleetError> {
+    let (key, entry, going) = prepare(dataset, replaces)?;
     let mut pushed = Pushed { outcome: Outcome::Already, files: going.len(), bytes: entry.bytes(), sent: 0 };
-    let others = there(root, &key, force).await?;
-    if others.iter().any(|other| other.key == key) {
+    let beside = Catalogue::below(root, &key.beside()).await?;
+    let all = || beside.captures().chain(&beside.replaced);
+    let others: Vec<&Kept> = all().filter(|other| other.key.capture == key.capture).collect();
+    if others.iter().any(|other| other.key == key) || is_part(root, all(), &key.capture).await? {
         return Ok(pushed);
     }
     if let (Some(other), false) = (others.first(), force) {
@@ -94,7 +107,10 @@ pub async fn push(
     told(Step::Begin(missing.iter().map(|file| file.bytes).sum()));
     stream::iter(missing.iter().map(|file| send(root, file, told))).buffer_unordered(FILES).try_collect::<()>().await?;
     let manifest = PutPayload::from(entry.to_json());
-    root.store().put(&key.manifest(SCHEMA_VERSION), manifest).await.map_err(root.failed("write a manifest"))?;
+    root.store()
+        .put(&key.manifest(SCHEMA_VERSION, !entry.replaces.is_empty()), manifest)
+        .await
+        .map_err(root.failed("write a manifest"))?;
     for other in &others {
         crate::prune::remove(root, other).await?;
     }
@@ -104,7 +120,7 @@ pub async fn push(
 }
 
 /// What is to go, and what it will be called.
-fn prepare(dataset: &Dataset) -> Result<(Key, Entry, Vec<Going>), FleetError> {
+fn prepare(dataset: &Dataset, replaces: Vec<String>) -> Result<(Key, Entry, Vec<Going>), FleetError> {
     let mut all = Xxh3::new();
     let mut files = Vec::new();
     let mut hashed = Vec::new();
@@ -117,7 +133,8 @@ fn prepare(dataset: &Dataset) -> Result<(Key, Entry, Vec<Going>), FleetError> {
             hashed.push((path, hash));
         }
     }
-    let entry = Entry::new(dataset.manifest().clone(), Summary::of(dataset)?, files);
+    let mut entry = Entry::new(dataset.manifest().clone(), Summary::of(dataset)?, files);
+    entry.replaces = replaces;
     all.update(&entry.to_json());
     let key = Key::of(dataset.manifest(), format!("{:016x}", all.digest()));
     let going = entry.files.iter().zip(hashed).map(|(file, (from, hash))| Going {
@@ -152,12 +169,14 @@ fn each_piece(path: &std::path::Path, mut take: impl FnMut(&[u8])) -> Result<(),
     }
 }
 
-/// The contents of the capture that are there: in its hour, or, to replace them, wherever.
-async fn there(root: &Root, key: &Key, everywhere: bool) -> Result<Vec<Kept>, FleetError> {
-    let below = if everywhere { raw(MANIFESTS) } else { key.beside() };
-    let catalogue = Catalogue::below(root, &below).await?;
-    let all = catalogue.captures().chain(&catalogue.replaced);
-    Ok(all.filter(|other| other.key.node == key.node && other.key.capture == key.capture).cloned().collect())
+/// Whether a capture is part of another that is there.
+async fn is_part(root: &Root, all: impl Iterator<Item = &Kept>, capture: &str) -> Result<bool, FleetError> {
+    for merged in all.filter(|kept| kept.merged) {
+        if merged.open(root).await?.replaces.iter().any(|part| part == capture) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The files that are there already, and their sizes: those that nobody sweeps before this push has ended.

@@ -143,6 +143,15 @@ Examples:
 
 Who asks S3, and where that is, the environment says: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL.")]
     Push(Push),
+    /// Makes many small captures of a node one an hour: fewer files to open
+    #[cfg(feature = "fleet")]
+    #[command(after_help = "\
+Examples:
+  havana compact s3://traces/fleet                once an hour, from one place")]
+    Compact {
+        /// The root: s3://BUCKET/PREFIX, or a directory
+        root: PathBuf,
+    },
     /// Removes old captures from the root of a fleet, and what broken pushes left
     #[cfg(feature = "fleet")]
     #[command(after_help = "\

@@ -39,7 +39,7 @@ pub(crate) fn simulated_for(dir: &Path, scenario: &str, seed: u32, node: &str, s
 }
 
 /// 2026-11-20 12:00 UTC.
-const NOON: u64 = 1_795_176_000;
+pub(crate) const NOON: u64 = 1_795_176_000;
 
 /// The same, from a second since 1970 on.
 fn simulated_from(dir: &Path, scenario: &str, seed: u32, node: &str, (seconds, wall): (&str, u64)) -> PathBuf {

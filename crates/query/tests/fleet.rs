@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use havana_bucket::{Proxy, Server};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use crate::common::{HAVANA_SQL, answer, copy, fleet, havana, refusal, simulated, simulated_for, sql};
+use crate::common::{HAVANA_SQL, NOON, answer, copy, fleet, havana, refusal, simulated, simulated_for, sql};
 
 /// A program that asks S3 there.
 fn at(program: &Path, address: SocketAddr) -> Command {
@@ -322,4 +322,50 @@ fn weight(bytes: Vec<u8>, columns: &[&str]) -> u64 {
         .flat_map(|group| group.columns())
         .filter(|chunk| columns.contains(&chunk.column_path().string().as_str()));
     u64::from(end) + 8 + chunks.map(|chunk| chunk.compressed_size() as u64).sum::<u64>()
+}
+
+/// Captures of an hour that follow each other become one: the same answers, of fewer files; a part that is pushed once more is
+/// there already.
+#[test]
+fn captures_that_follow_each_other_become_one() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), Server::start("fleet"));
+    let run = |words: &[&str]| {
+        let output = at(&havana(), server.address()).current_dir(dir.path()).args(words).output().unwrap();
+        pushed(&output)
+    };
+    let wall = NOON.to_string();
+    run(&["simulate", "overcommit", "--seconds", "4", "--form", "perf", "--no-truth", "--wall", &wall, "-o", "trace"]);
+    run(&["analyze", "-q", "--node", "kvm-17", "-o", "whole.havana", "trace/perf.data"]);
+    for second in 0..4 {
+        let (from, to, name) = (second.to_string(), (second + 1).to_string(), format!("{second}.havana"));
+        run(&["analyze", "-q", "--node", "kvm-17", "--from", &from, "--to", &to, "-o", &name, "trace/perf.data"]);
+        run(&["push", &name, "s3://fleet/x"]);
+    }
+    let ask = |of: &str, question: &str| {
+        let mut command = at(Path::new(HAVANA_SQL), server.address());
+        rows(&command.current_dir(dir.path()).args([of, question, "--format", "csv"]).output().unwrap())
+    };
+    let questions = [
+        "SELECT state, sum(end_tsc - start_tsc) FROM cpu_states GROUP BY state",
+        "SELECT v.name, s.state, sum(s.end_tsc - s.start_tsc) FROM vcpu_states s JOIN vms v USING (node, capture, vm_id) GROUP BY ALL",
+        "SELECT v.name, count(*), sum(exit_tsc), sum(reentry_tsc - exit_tsc) FROM exits e JOIN vms v USING (node, capture, vm_id) GROUP BY v.name",
+        "SELECT p.cr3, sum(s.end_tsc - s.start_tsc) FROM vcpu_states s JOIN processes p USING (node, capture, process_id) GROUP BY p.cr3",
+        "SELECT severity, count(*) FROM findings GROUP BY severity",
+        "SELECT count(*), sum(end_tsc - start_tsc) FROM finding_spans",
+    ];
+    let before: Vec<_> = questions.iter().map(|question| ask("s3://fleet/x", question)).collect();
+    let files_before = files(&server.directory().join("fleet/x")).len();
+    let said = run(&["compact", "s3://fleet/x"]);
+    assert!(said.contains("kvm-17  4 captures") && said.lines().count() == 1, "{said}");
+    let after: Vec<_> = questions.iter().map(|question| ask("s3://fleet/x", question)).collect();
+    assert_eq!(after, before);
+    assert!(files(&server.directory().join("fleet/x")).len() * 3 < files_before);
+    // Who was who in all parts is one.
+    let named = "SELECT name, count(*) FROM vms GROUP BY name";
+    assert_eq!(ask("s3://fleet/x", named), ask("whole.havana", named));
+    let vcpus = "SELECT count(*), sum(guest_lo_tsc), sum(guest_hi_tsc) FROM vcpus";
+    println!("{:?} {:?}", ask("s3://fleet/x", vcpus), ask("whole.havana", vcpus));
+    let again = run(&["push", "2.havana", "s3://fleet/x"]);
+    assert!(again.contains("was there already"), "{again}");
+    assert!(run(&["compact", "s3://fleet/x"]).starts_with("nothing to do"));
 }

@@ -21,6 +21,7 @@
 mod error;
 mod lod;
 mod manifest;
+mod merge;
 mod partition;
 mod read;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod write;
 
 pub use error::StoreError;
 pub use manifest::{CaptureSettings, Clock, Epoch, LossSummary, MANIFEST_FILE, Manifest, Source, TableFiles};
+pub use merge::{Apart, follows, merge};
 pub use partition::{directory as partition_directory, encode as partition_value};
 pub use read::{Batches, Dataset, Rows, Scan};
 pub use write::{DatasetWriter, Ended, WriterOptions};

@@ -80,6 +80,15 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// The id of what is kept: a part of a capture is not the capture, and is told from its other parts.
+    fn capture(&self, whole: String) -> String {
+        if self.from.is_none() && self.to.is_none() && self.vms.is_empty() {
+            return whole;
+        }
+        let part = format!("{:?} {:?} {:?}", self.from, self.to, self.vms);
+        format!("{whole}p{:08x}", xxhash_rust::xxh3::xxh3_64(part.as_bytes()) as u32)
+    }
+
     /// All of it, into a place where nothing stands.
     pub(crate) fn whole(output: &'a Path, node: String) -> Plan<'a> {
         Plan {
@@ -137,6 +146,7 @@ pub(crate) fn write(trace: &Trace, plan: &Plan<'_>) -> anyhow::Result<Dataset> {
         bail!("--from must be before --to");
     }
     let analysis = if window.is_none() { whole } else { Analysis::new(trace, &survey, window) };
+    let capture = plan.capture(capture);
     let wall = trace.recording.wall;
     let ns_clock = NsClock::of(trace.facts.tsc_hz, wall.map_or((first, 0), |w| (w.tsc, w.ns)));
     let options =

@@ -1,16 +1,18 @@
 //! `havana push`, `havana prune`: captures of many nodes under one root.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::bail;
-use havana_fleet::{Keep, Outcome, Root, Step};
+use havana_fleet::{Compacted, Keep, Outcome, Root, Step};
 use havana_insight::words::{bytes, count};
 use havana_store::Dataset;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 
+use super::scratch::Scratch;
 use crate::cli::{Prune, Push};
 
 pub(crate) fn push(args: &Push) -> anyhow::Result<ExitCode> {
@@ -50,11 +52,40 @@ fn progress() -> ProgressBar {
     bar
 }
 
+pub(crate) fn compact(root: &Path) -> anyhow::Result<ExitCode> {
+    let root = Root::open(&root.to_string_lossy())?;
+    let scratch = Scratch::new("compact")?;
+    let mut failed = None;
+    let mut told = |done: &Compacted| {
+        let Compacted { node, hour, captures, files, bytes: size } = done;
+        let line = format!(
+            "{hour}  {node}  {captures} captures, {} files, {}: now {} files, {}",
+            files.0,
+            bytes(size.0),
+            files.1,
+            bytes(size.1)
+        );
+        failed = writeln!(std::io::stdout(), "{line}").err().or(failed.take());
+    };
+    let done = Runtime::new()?.block_on(havana_fleet::compact(&root, scratch.path(), now()?, &mut told))?;
+    if let Some(failed) = failed {
+        return Err(failed.into());
+    }
+    if done == 0 {
+        writeln!(std::io::stdout(), "nothing to do: no node has captures of one hour that follow each other")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Seconds since 1970.
+fn now() -> anyhow::Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs())?)
+}
+
 pub(crate) fn prune(args: &Prune) -> anyhow::Result<ExitCode> {
     let root = Root::open(&args.root.to_string_lossy())?;
     let keep = Keep { younger: args.older, bytes: args.max_size, dry: args.dry_run };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-    let pruned = Runtime::new()?.block_on(havana_fleet::prune(&root, &keep, i64::try_from(now)?))?;
+    let pruned = Runtime::new()?.block_on(havana_fleet::prune(&root, &keep, now()?))?;
     let mut out = std::io::stdout();
     for (hour, node, capture) in &pruned.captures {
         writeln!(out, "{hour}  {node}  {capture}")?;

@@ -54,6 +54,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "fleet")]
         Command::Push(args) => fleet::push(&args),
         #[cfg(feature = "fleet")]
+        Command::Compact { root } => fleet::compact(&root),
+        #[cfg(feature = "fleet")]
         Command::Prune(args) => fleet::prune(&args),
         Command::Packets(args) => packets::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -30,6 +30,8 @@ use crate::page;
 
 /// How long what is known of a root is shown before it is looked at again.
 const FRESH: Duration = Duration::from_secs(5);
+/// Manifests that are kept: some kB each.
+const ENTRIES: usize = 32_768;
 /// Manifests that are read at once.
 const AT_ONCE: usize = 32;
 
@@ -37,7 +39,7 @@ const AT_ONCE: usize = 32;
 pub(crate) struct Fleet {
     root: Root,
     listed: Turn<Option<(Instant, Arc<Catalogue>)>>,
-    /// What manifests say; of captures that are gone until the next time that all are looked at.
+    /// What manifests say, of captures that are asked for again and again.
     entries: Mutex<HashMap<(String, String, String), Arc<Entry>>>,
     open: open::Open,
 }
@@ -72,7 +74,13 @@ impl Fleet {
                 return Some((kept, entry));
             }
             let entry = Arc::new(kept.open(&self.root).await.ok()?);
-            self.known().insert(key, Arc::clone(&entry));
+            let mut known = self.known();
+            if known.len() >= ENTRIES {
+                // New captures come and come: those that are still asked for are soon here again.
+                known.clear();
+            }
+            known.insert(key, Arc::clone(&entry));
+            drop(known);
             Some((kept, entry))
         });
         // All futures first: a closure in the stream would be one too general for the compiler.

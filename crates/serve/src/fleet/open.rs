@@ -1,7 +1,7 @@
 //! Captures that are here, to be looked at: the last few.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{self, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
@@ -9,7 +9,8 @@ use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use havana_fleet::Kept;
-use tokio::sync::Mutex;
+use havana_store::partition_value;
+use tokio::sync::OnceCell;
 use tower::ServiceExt;
 
 use super::{Asked, Fleet};
@@ -27,47 +28,55 @@ pub(super) struct Open {
     views: Mutex<Vec<View>>,
 }
 
+#[derive(Clone)]
 struct View {
     key: (String, String),
-    router: Router,
     directory: PathBuf,
+    /// Once it is here. Who asks for the same at once waits for it, and for no other.
+    router: Arc<OnceCell<Router>>,
 }
 
 impl Open {
     pub(super) fn new(scratch: PathBuf) -> Open {
         Open { scratch, views: Mutex::default() }
     }
+
+    /// The place of a capture's view, and of one that must go for it.
+    fn place(&self, kept: &Kept) -> (View, Option<View>) {
+        let key = (kept.node().to_string(), kept.capture().to_string());
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = views.iter().position(|view| view.key == key) {
+            let view = views.remove(at);
+            views.push(view.clone());
+            return (view, None);
+        }
+        let oldest = (views.len() >= HERE).then(|| views.remove(0));
+        let name = format!("{}-{}", partition_value(&key.0), partition_value(&key.1));
+        let view = View { key, directory: self.scratch.join(name), router: Arc::default() };
+        views.push(view.clone());
+        (view, oldest)
+    }
 }
 
 impl Fleet {
     /// The view of a capture, which is fetched where it is not here.
-    async fn view(self: &Arc<Self>, kept: &Kept) -> Result<Router, ApiError> {
-        let key = (kept.node().to_string(), kept.capture().to_string());
-        // One after the other: who asks for the same at once waits for it.
-        let mut views = self.open.views.lock().await;
-        if let Some(at) = views.iter().position(|view| view.key == key) {
-            let view = views.remove(at);
-            let router = view.router.clone();
-            views.push(view);
-            return Ok(router);
-        }
-        if views.len() >= HERE {
+    async fn view(&self, kept: &Kept) -> Result<Router, ApiError> {
+        let (view, oldest) = self.open.place(kept);
+        if let Some(oldest) = oldest {
             // Who still reads it is told that it is gone.
-            let oldest = views.remove(0);
             let _ = tokio::fs::remove_dir_all(&oldest.directory).await;
         }
-        let directory = self.open.scratch.join(format!(
-            "{}-{}",
-            havana_store::partition_value(&key.0),
-            havana_store::partition_value(&key.1)
-        ));
+        let router = view.router.get_or_try_init(|| self.fetched(kept, &view.directory)).await?;
+        Ok(router.clone())
+    }
+
+    async fn fetched(&self, kept: &Kept, directory: &path::Path) -> Result<Router, ApiError> {
+        // Of one that was broken off.
+        let _ = tokio::fs::remove_dir_all(directory).await;
         let entry = kept.open(&self.root).await?;
-        let _ = tokio::fs::remove_dir_all(&directory).await;
-        let dataset = havana_fleet::fetch(&self.root, kept, &entry, &directory).await?;
+        let dataset = havana_fleet::fetch(&self.root, kept, &entry, directory).await?;
         let app = tokio::task::spawn_blocking(move || App::new(dataset, None)).await.map_err(|_| ApiError::Busy)??;
-        let router = routes::of_dataset(Arc::new(app));
-        views.push(View { key, router: router.clone(), directory });
-        Ok(router)
+        Ok(routes::of_dataset(Arc::new(app)))
     }
 }
 
