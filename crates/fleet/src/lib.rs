@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT/TABLE/hour=HOUR/node=NODE/capture=ID/part-0000.DIGEST.parquet    the files of datasets, table by table
 //! ROOT/manifests/hour=HOUR/node=NODE/capture=ID.DIGEST.vN.json          a capture that is there whole, of schema version N
+//!                                                                       (vNm: made of others, which do not count beside it)
 //! ```
 //!
 //! HOUR is when a capture began (UTC, `2026-11-28-21`; `unknown` where its clock does not say), DIGEST what is in all files of
