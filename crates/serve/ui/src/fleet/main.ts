@@ -101,7 +101,7 @@ class Page {
       h('th', { scope: 'row' }, h('a', { href: viewOf(node), title: 'Its newest capture' }, node.node), h('span', { class: 'dim' }, ` ${node.cpus} cpus`)),
       heard,
       h('td', null, h('span', { class: 'counts' }, counts.length ? counts : h('span', { class: 'dim' }, 'nothing'))),
-      h('td', null, node.findings[0]?.title ?? ''),
+      h('td', { class: 'what' }, node.findings[0]?.title ?? ''),
       h('td', { class: 'vms' }, vms),
       h('td', { class: node.lost > 0 ? 'warn' : 'dim' }, percent(node.lost)),
     );
@@ -129,6 +129,11 @@ class Page {
   }
 }
 
+/** As the system has it. */
+const light = matchMedia('(prefers-color-scheme: light)');
+const theme = () => (document.documentElement.dataset.theme = light.matches ? 'light' : 'dark');
+light.addEventListener('change', theme);
+theme();
 /** The token has done its work with the first request. */
 if (new URLSearchParams(location.search).has('token')) history.replaceState(null, '', location.pathname);
 const page = new Page(document.getElementById('app')!);
