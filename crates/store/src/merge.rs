@@ -140,8 +140,11 @@ fn between(before: &Manifest, after: &Manifest, writer: &mut DatasetWriter) -> R
     Ok(())
 }
 
+/// Findings, and what proves them.
+type Found = (Vec<Finding>, Vec<FindingSpan>);
+
 /// What was found in each, by the new ids; none where nobody looked in one.
-fn found(datasets: &[Dataset], ids: &[Ids]) -> Result<Option<(Vec<Finding>, Vec<FindingSpan>)>, StoreError> {
+fn found(datasets: &[Dataset], ids: &[Ids]) -> Result<Option<Found>, StoreError> {
     let (mut findings, mut spans) = (Vec::new(), Vec::new());
     for (dataset, ids) in datasets.iter().zip(ids) {
         let Some(rows) = dataset.findings()? else { return Ok(None) };
