@@ -79,7 +79,7 @@ async fn merged(root: &Root, run: &[(&Kept, Entry)], scratch: &Path) -> Result<C
     let merging = tokio::task::spawn_blocking(move || merge(&datasets, &to, options));
     let whole = merging.await.map_err(|error| FleetError::Stopped(error.to_string()))??;
     let Some(whole) = whole else { return Err(FleetError::Stopped("there is nothing to merge".into())) };
-    let pushed = push::push_instead(root, &whole, parts, false, &|_| {}).await?;
+    let pushed = push::push_instead(root, &whole, &parts, false, &|_| {}).await?;
     for (kept, _) in run {
         crate::prune::remove(root, kept).await?;
     }

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fs::File as Disk;
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use havana_rows::parquet::{SCHEMA_VERSION, Table};
@@ -27,6 +28,10 @@ use crate::{Catalogue, Entry, File, FleetError, Kept, Root, Summary};
 const FILES: usize = 4;
 /// Bytes that go at once of a file; what is not larger goes in one piece.
 const PIECE: usize = 8 << 20;
+/// What fails sooner than this is tried again, so often, after pauses that grow by this.
+const AT_ONCE: Duration = Duration::from_secs(15);
+const TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(250);
 /// Pieces of a file that are under way.
 const PIECES: usize = 4;
 
@@ -79,18 +84,39 @@ pub async fn push(
     force: bool,
     told: &(dyn Fn(Step) + Sync),
 ) -> Result<Pushed, FleetError> {
-    push_instead(root, dataset, Vec::new(), force, told).await
+    push_instead(root, dataset, &[], force, told).await
 }
 
-/// The same of a dataset that is made of captures, which do not count beside it.
+/// The same of a dataset that is made of captures, which do not count beside it. What fails at once is tried again: a connection
+/// that was just cut is an error that the store's own patience does not know.
 pub(crate) async fn push_instead(
     root: &Root,
     dataset: &Dataset,
-    replaces: Vec<String>,
+    replaces: &[String],
     force: bool,
     told: &(dyn Fn(Step) + Sync),
 ) -> Result<Pushed, FleetError> {
-    let (key, entry, going) = prepare(dataset, replaces)?;
+    let mut tries = 0;
+    loop {
+        let begin = Instant::now();
+        let pushed = push_once(root, dataset, replaces, force, told).await;
+        let again = pushed.as_ref().is_err_and(FleetError::may_pass) && begin.elapsed() < AT_ONCE && tries < TRIES;
+        if !again {
+            return pushed;
+        }
+        tries += 1;
+        tokio::time::sleep(PAUSE * tries).await;
+    }
+}
+
+async fn push_once(
+    root: &Root,
+    dataset: &Dataset,
+    replaces: &[String],
+    force: bool,
+    told: &(dyn Fn(Step) + Sync),
+) -> Result<Pushed, FleetError> {
+    let (key, entry, going) = prepare(dataset, replaces.to_vec())?;
     let mut pushed = Pushed { outcome: Outcome::Already, files: going.len(), bytes: entry.bytes(), sent: 0 };
     let beside = Catalogue::below(root, &key.beside()).await?;
     let all = || beside.captures().chain(&beside.replaced);

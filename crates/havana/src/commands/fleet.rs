@@ -26,7 +26,10 @@ pub(crate) fn push(args: &Push) -> anyhow::Result<ExitCode> {
     for dataset in &datasets {
         let bar = progress();
         let told = |step: Step| match step {
-            Step::Begin(bytes) => bar.set_length(bytes),
+            Step::Begin(bytes) => {
+                bar.set_position(0);
+                bar.set_length(bytes);
+            }
             Step::Sent(bytes) => bar.inc(bytes),
         };
         let pushed = runtime.block_on(havana_fleet::push(&root, dataset, args.force, &told));
