@@ -66,6 +66,8 @@ impl Shipper {
         let (files, coming) = mpsc::channel::<PathBuf>();
         let here = Arc::clone(&shared);
         let work = move || {
+            // Of this thread, and of the programs that it starts. Where it is refused the analysis is only less polite.
+            let _ = havana_capture::host::be_nice(19);
             while let Ok(file) = coming.recv() {
                 here.ship(&file);
             }
@@ -110,9 +112,9 @@ impl Shared {
         name.push(".havana");
         let dataset = PathBuf::from(name);
         let program = std::env::current_exe().context("this program is not to be found")?;
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(program).args(["analyze", "--quiet", "--force", "-o"]);
-        let output = command.args([&dataset, file]).stdin(Stdio::null()).output().context("nice")?;
+        let mut command = Command::new(program);
+        command.args(["analyze", "--quiet", "--force", "-o"]).args([&dataset, file]);
+        let output = command.stdin(Stdio::null()).output().context("it cannot be analyzed")?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             bail!("{}", said.lines().last().unwrap_or("it cannot be analyzed").trim_start_matches("havana: "));
