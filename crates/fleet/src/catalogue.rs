@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use havana_rows::parquet::SCHEMA_VERSION;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -11,6 +11,8 @@ use object_store::path::Path;
 use crate::layout::{self, Key, MANIFESTS, raw};
 use crate::{Entry, FleetError, Root};
 
+/// Hours that are listed at once.
+const HOURS: usize = 16;
 /// By how much a clock may be off before that is told, seconds.
 const SKEW: i64 = 600;
 
@@ -35,18 +37,37 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Lists them, without opening any.
+    /// The hours in which captures began, ascending: what a root has at a glance, however many captures these are.
+    ///
+    /// # Errors
+    /// The store cannot be listed.
+    pub async fn hours(root: &Root) -> Result<Vec<String>, FleetError> {
+        let listed = root.store().list_with_delimiter(Some(&raw(MANIFESTS))).await;
+        let parts = listed.map_err(root.failed("list its captures"))?.common_prefixes;
+        Ok(parts.iter().filter_map(|part| part.filename()?.strip_prefix("hour=").map(Into::into)).collect())
+    }
+
+    /// Lists all captures, without opening any.
     ///
     /// # Errors
     /// The store cannot be listed.
     pub async fn read(root: &Root) -> Result<Catalogue, FleetError> {
-        Catalogue::below(root, &raw(MANIFESTS)).await
+        Catalogue::of_hours(root, &Catalogue::hours(root).await?).await
     }
 
-    /// Those of a part.
-    pub(crate) async fn below(root: &Root, part: &Path) -> Result<Catalogue, FleetError> {
+    /// Lists those that began in these hours.
+    ///
+    /// # Errors
+    /// The store cannot be listed.
+    pub async fn of_hours(root: &Root, hours: &[String]) -> Result<Catalogue, FleetError> {
+        Catalogue::below(root, hours.iter().map(|hour| raw(&format!("{MANIFESTS}/hour={hour}"))).collect()).await
+    }
+
+    /// Those in these directories.
+    pub(crate) async fn below(root: &Root, parts: Vec<Path>) -> Result<Catalogue, FleetError> {
+        let store = root.store();
+        let mut listed = stream::iter(parts).map(|part| store.list(Some(&part))).flatten_unordered(HOURS);
         let mut catalogue = Catalogue::default();
-        let mut listed = root.store().list(Some(part));
         while let Some(object) = listed.try_next().await.map_err(root.failed("list its captures"))? {
             if let Some((key, version, merged)) = Key::of_manifest(object.location.as_ref()) {
                 catalogue.add(Kept { key, version, merged, came: object.last_modified.timestamp() });

@@ -9,7 +9,7 @@ use std::path::Path;
 use havana_store::{Dataset, WriterOptions, follows, merge};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::layout::{self, HOUR_UNKNOWN};
+use crate::layout;
 use crate::{Catalogue, Entry, FleetError, Kept, Root, fetch, push};
 
 /// What was made of how many.
@@ -44,7 +44,7 @@ pub async fn compact(
     let catalogue = Catalogue::read(root).await?;
     let mut hours: BTreeMap<(&str, &str), Vec<&Kept>> = BTreeMap::new();
     let is_over = |hour: &str| layout::seconds(hour).is_some_and(|begin| begin + 3600 + LATE < now);
-    for kept in catalogue.readable().filter(|kept| kept.hour() != HOUR_UNKNOWN && is_over(kept.hour())) {
+    for kept in catalogue.readable().filter(|kept| is_over(kept.hour())) {
         hours.entry((kept.node(), kept.hour())).or_default().push(kept);
     }
     let mut done = 0;

@@ -1,36 +1,98 @@
 //! A store that shows the files of whole captures alone, to who lists them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use crate::layout::Key;
-use crate::{Catalogue, Root};
+use crate::layout::{Key, raw};
+use crate::{Kept, Root};
 
-/// The files of the captures of a catalogue, to be read. A capture that is pushed meanwhile does not show, one that is
-/// pruned is missed by who reads it.
+/// Directories that are listed at once.
+const AT_ONCE: usize = 16;
+/// Of so many nodes, and not all, an hour's files are listed node by node; of more, all of the hour.
+const NODES: usize = 8;
+/// Of so many captures, where a root has no others, a table is listed whole: a request or two.
+const FEW: usize = 1000;
+
+/// The files of captures that are there whole, to be read: none until [`show`](Self::show) says which. A capture that is pushed
+/// meanwhile does not show, one that is pruned is missed by who reads it. Paths are those of the store that the root is in.
 #[derive(Debug)]
 pub struct Complete {
     store: Arc<dyn ObjectStore>,
-    shown: Arc<HashSet<Key>>,
+    prefix: Path,
+    shown: RwLock<Arc<Shown>>,
+}
+
+/// What is shown.
+#[derive(Debug, Default)]
+struct Shown {
+    keys: HashSet<Key>,
+    /// Below a table, where their files are.
+    directories: Vec<String>,
 }
 
 impl Complete {
-    /// What a catalogue of this root has.
-    pub fn of(root: &Root, catalogue: &Catalogue) -> Complete {
-        let shown = catalogue.readable().map(|kept| kept.key.clone()).collect();
-        Complete { store: Arc::clone(root.store()), shown: Arc::new(shown) }
+    /// Nothing yet of a root. `bucket`: [`Root::bucket`], or what looks at what is read of it.
+    pub fn of(root: &Root, bucket: Arc<dyn ObjectStore>) -> Complete {
+        Complete { store: bucket, prefix: root.prefix().clone(), shown: RwLock::default() }
+    }
+
+    /// Of the captures that are there those are shown from now on for which it says so, and no others. `whole`: the root has
+    /// no captures but these.
+    pub fn show(&self, captures: &[(&Kept, bool)], whole: bool) {
+        let mut keys = HashSet::new();
+        let mut hours: BTreeMap<&str, BTreeMap<String, bool>> = BTreeMap::new();
+        for (kept, shown) in captures {
+            *hours.entry(kept.hour()).or_default().entry(kept.key.of_node()).or_default() |= shown;
+            keys.extend(shown.then(|| kept.key.clone()));
+        }
+        let listed = |(hour, nodes): (&str, BTreeMap<String, bool>)| {
+            let all = nodes.len();
+            let shown: Vec<String> = nodes.into_iter().filter_map(|(node, shown)| shown.then_some(node)).collect();
+            match shown.len() {
+                0 => Vec::new(),
+                of if of < all && of <= NODES => shown,
+                _ => vec![format!("hour={hour}")],
+            }
+        };
+        let directories = match whole && captures.len() <= FEW && keys.len() == captures.len() {
+            true => vec![String::new()],
+            false => hours.into_iter().flat_map(listed).collect(),
+        };
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Shown { keys, directories });
+    }
+
+    fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where a listing of this directory looks: of a whole table, or an hour of it, only where there is something to be seen.
+    fn directories(&self, shown: &Shown, directory: Option<&Path>) -> Vec<Option<Path>> {
+        let Some(asked) = directory else { return vec![None] };
+        let mut below = asked.prefix_match(&self.prefix).into_iter().flatten().map(|part| part.as_ref().to_string());
+        let (table, hour) = (below.next(), below.next());
+        let Some(table) = table.filter(|_| below.next().is_none()) else { return vec![directory.cloned()] };
+        let place_of = |place: &String| match (&hour, place.split('/').next()) {
+            (None, _) => Some(place.clone()),
+            (Some(hour), Some("")) => Some(hour.clone()),
+            (Some(hour), of) => (of == Some(hour)).then(|| place.clone()),
+        };
+        let below = |place: String| {
+            let parts = [self.prefix.as_ref(), &table, &place].into_iter().filter(|part| !part.is_empty());
+            Some(raw(&parts.collect::<Vec<_>>().join("/")))
+        };
+        shown.directories.iter().filter_map(place_of).map(below).collect()
     }
 
     fn refused<T>() -> Result<T> {
@@ -38,9 +100,12 @@ impl Complete {
     }
 }
 
-/// Whether a file is one of a capture that is shown.
-fn shows(shown: &HashSet<Key>, object: &ObjectMeta) -> bool {
-    Key::of_file(object.location.as_ref()).is_some_and(|key| shown.contains(&key))
+impl Shown {
+    /// Whether a file is one of a capture that is shown.
+    fn has(&self, prefix: &Path, object: &ObjectMeta) -> bool {
+        let path = object.location.as_ref().strip_prefix(prefix.as_ref()).map(|path| path.trim_start_matches('/'));
+        path.and_then(Key::of_file).is_some_and(|key| self.keys.contains(&key))
+    }
 }
 
 impl fmt::Display for Complete {
@@ -52,13 +117,16 @@ impl fmt::Display for Complete {
 #[async_trait]
 impl ObjectStore for Complete {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let shown = Arc::clone(&self.shown);
-        self.store.list(prefix).try_filter(move |object| std::future::ready(shows(&shown, object))).boxed()
+        let (shown, store, root) = (self.shown(), Arc::clone(&self.store), self.prefix.clone());
+        let directories = stream::iter(self.directories(&shown, prefix));
+        let listed = directories.map(move |directory| store.list(directory.as_ref())).flatten_unordered(AT_ONCE);
+        listed.try_filter(move |object| std::future::ready(shown.has(&root, object))).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let mut listed = self.store.list_with_delimiter(prefix).await?;
-        listed.objects.retain(|object| shows(&self.shown, object));
+        let shown = self.shown();
+        listed.objects.retain(|object| shown.has(&self.prefix, object));
         Ok(listed)
     }
 
@@ -84,5 +152,71 @@ impl ObjectStore for Complete {
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
         Complete::refused()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Catalogue;
+
+    /// Under a root in a directory: `part` of a table, whole or not.
+    fn put(root: &std::path::Path, path: &str) {
+        let file = root.join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "x").unwrap();
+    }
+
+    fn listed(files: &Complete, directory: &str) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let found = files.list(Some(&raw(directory))).map_ok(|object| object.location.filename().unwrap().to_string());
+        let mut found: Vec<String> = runtime.block_on(found.try_collect()).unwrap();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn of_a_table_what_is_shown_is_listed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (few, many) = ("2026-11-20-12", "2026-11-20-13");
+        for (hour, nodes) in [(few, 2), (many, NODES + 2)] {
+            for node in 0..nodes {
+                let place = format!("hour={hour}/node=n{node}");
+                put(dir.path(), &format!("manifests/{place}/capture={hour}.d{node}.v2.json"));
+                put(dir.path(), &format!("exits/{place}/capture={hour}/part-{hour}-{node}.d{node}.parquet"));
+                // Of a push that is under way.
+                put(dir.path(), &format!("exits/{place}/capture={hour}/part-half.e{node}.parquet"));
+            }
+        }
+        let root = Root::open(dir.path().to_str().unwrap()).unwrap();
+        let files = Complete::of(&root, Arc::clone(root.bucket()));
+        let table = format!("{}/exits", root.prefix());
+        let nothing: [&str; 0] = [];
+        assert_eq!(listed(&files, &table), nothing);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let hours = runtime.block_on(Catalogue::hours(&root)).unwrap();
+        assert_eq!(hours, [few, many]);
+        let all = runtime.block_on(Catalogue::of_hours(&root, &hours)).unwrap();
+        let names = |hour: &str, nodes| (0..nodes).map(|node| format!("part-{hour}-{node}.d{node}.parquet")).collect();
+        let (of_few, of_many): (Vec<_>, Vec<_>) = (names(few, 2), names(many, NODES + 2));
+        let show = |is_shown: &dyn Fn(&Kept) -> bool, whole| {
+            let captures: Vec<(&Kept, bool)> = all.captures().map(|kept| (kept, is_shown(kept))).collect();
+            files.show(&captures, whole);
+        };
+        show(&|_| true, false);
+        let mut everything = [of_few.clone(), of_many.clone()].concat();
+        everything.sort();
+        assert_eq!(listed(&files, &table), everything);
+        assert_eq!(listed(&files, &format!("{table}/hour={few}")), of_few);
+        assert_eq!(listed(&files, &format!("{table}/hour={many}")), of_many);
+        show(&|_| true, true);
+        assert_eq!(listed(&files, &table), everything);
+        assert_eq!(listed(&files, &format!("{table}/hour={few}")), of_few);
+        show(&|kept| kept.node() == "n1", true);
+        assert_eq!(listed(&files, &table), [of_few[1].clone(), of_many[1].clone()]);
+        assert_eq!(listed(&files, &format!("{table}/hour={many}")), [of_many[1].clone()]);
+        assert_eq!(listed(&files, &format!("{table}/hour=unknown")), nothing);
+        let one = runtime.block_on(Catalogue::of_hours(&root, &hours[..1])).unwrap();
+        assert_eq!(one.captures().len(), 2);
     }
 }

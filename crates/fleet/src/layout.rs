@@ -32,6 +32,11 @@ impl Key {
         ]
     }
 
+    /// Where, below a table, the files of its node are, of its hour.
+    pub(crate) fn of_node(&self) -> String {
+        self.keys()[..2].join("/")
+    }
+
     /// The directory of a table's files of it.
     pub(crate) fn directory(&self, table: &str) -> Path {
         raw(&[table, &self.keys().join("/")].join("/"))
@@ -52,8 +57,7 @@ impl Key {
 
     /// Where the manifests of its node are, of its hour.
     pub(crate) fn beside(&self) -> Path {
-        let [hour, node, _] = self.keys();
-        raw(&format!("{MANIFESTS}/{hour}/{node}"))
+        raw(&format!("{MANIFESTS}/{}", self.of_node()))
     }
 
     /// What a manifest is of, of which version, and whether it is made of others, by its place under the root.

@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
 use crate::layout::{self, Key};
+use crate::push::files_of;
 use crate::{Catalogue, FleetError, Kept, Root};
 
 /// What stays. The default keeps all.
@@ -93,16 +94,9 @@ pub async fn prune(root: &Root, keep: &Keep, now: i64) -> Result<Pruned, FleetEr
 
 /// Removes one content of a capture.
 pub(crate) async fn remove(root: &Root, kept: &Kept) -> Result<(), FleetError> {
-    let key = &kept.key;
     delete(root, vec![kept.manifest()]).await?;
-    let tables = havana_rows::parquet::Table::ALL.iter();
-    let listed = stream::iter(tables).map(|table| {
-        let directory = key.directory(table.name());
-        async move { root.store().list(Some(&directory)).try_collect::<Vec<_>>().await }
-    });
-    let listed = listed.buffer_unordered(4).try_collect::<Vec<_>>().await.map_err(root.failed("list its files"))?;
-    let paths = listed.into_iter().flatten().map(|object| object.location);
-    delete(root, paths.filter(|path| Key::of_file(path.as_ref()).as_ref() == Some(key)).collect()).await
+    let files = files_of(root, &kept.key).await?;
+    delete(root, files.into_iter().map(|object| object.location).collect()).await
 }
 
 /// Removes files; one that is gone already is no error.

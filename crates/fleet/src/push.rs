@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use havana_rows::parquet::{SCHEMA_VERSION, Table};
 use havana_store::{Dataset, StoreError};
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{ObjectMeta, ObjectStoreExt, PutPayload, WriteMultipart};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::layout::Key;
@@ -96,10 +96,11 @@ pub(crate) async fn push_instead(
     force: bool,
     told: &(dyn Fn(Step) + Sync),
 ) -> Result<Pushed, FleetError> {
+    let (key, entry, going) = prepare(dataset, replaces.to_vec())?;
     let mut tries = 0;
     loop {
         let begin = Instant::now();
-        let pushed = push_once(root, dataset, replaces, force, told).await;
+        let pushed = push_once(root, (&key, &entry, &going), force, told).await;
         let again = pushed.as_ref().is_err_and(FleetError::may_pass) && begin.elapsed() < AT_ONCE && tries < TRIES;
         if !again {
             return pushed;
@@ -111,24 +112,22 @@ pub(crate) async fn push_instead(
 
 async fn push_once(
     root: &Root,
-    dataset: &Dataset,
-    replaces: &[String],
+    (key, entry, going): (&Key, &Entry, &[Going]),
     force: bool,
     told: &(dyn Fn(Step) + Sync),
 ) -> Result<Pushed, FleetError> {
-    let (key, entry, going) = prepare(dataset, replaces.to_vec())?;
     let mut pushed = Pushed { outcome: Outcome::Already, files: going.len(), bytes: entry.bytes(), sent: 0 };
-    let beside = Catalogue::below(root, &key.beside()).await?;
+    let beside = Catalogue::below(root, vec![key.beside()]).await?;
     let all = || beside.captures().chain(&beside.replaced);
-    let others: Vec<&Kept> = all().filter(|other| other.key.capture == key.capture).collect();
-    if others.iter().any(|other| other.key == key) || is_part(root, all(), &key.capture).await? {
+    let others: Vec<&Kept> = all().filter(|other| other.key.capture == key.capture && other.key != *key).collect();
+    if beside.captures().any(|other| other.key == *key) || is_part(root, all(), &key.capture).await? {
         return Ok(pushed);
     }
     if let (Some(other), false) = (others.first(), force) {
         let (node, capture) = (other.node().into(), other.capture().into());
         return Err(FleetError::Other { root: root.name().into(), node, capture });
     }
-    let sizes = sizes(root, &key, &entry).await?;
+    let sizes = sizes(root, key).await?;
     let missing: Vec<&Going> = going.iter().filter(|file| sizes.get(&file.to) != Some(&file.bytes)).collect();
     told(Step::Begin(missing.iter().map(|file| file.bytes).sum()));
     stream::iter(missing.iter().map(|file| send(root, file, told))).buffer_unordered(FILES).try_collect::<()>().await?;
@@ -206,17 +205,18 @@ async fn is_part(root: &Root, all: impl Iterator<Item = &Kept>, capture: &str) -
 }
 
 /// The files that are there already, and their sizes: those that nobody sweeps before this push has ended.
-async fn sizes(root: &Root, key: &Key, entry: &Entry) -> Result<HashMap<Path, u64>, FleetError> {
-    let mut tables: Vec<&str> = entry.files.iter().map(|file| file.table.as_str()).collect();
-    tables.dedup();
-    let listed = stream::iter(tables).map(|table| {
-        let directory = key.directory(table);
-        async move { root.store().list(Some(&directory)).try_collect::<Vec<_>>().await }
-    });
-    let listed = listed.buffer_unordered(FILES).try_collect::<Vec<_>>().await.map_err(root.failed("list its files"))?;
+async fn sizes(root: &Root, key: &Key) -> Result<HashMap<Path, u64>, FleetError> {
     let old = chrono::Utc::now().timestamp() - UNDER_WAY / 2;
-    let young = listed.into_iter().flatten().filter(|object| object.last_modified.timestamp() > old);
+    let young = files_of(root, key).await?.into_iter().filter(|object| object.last_modified.timestamp() > old);
     Ok(young.map(|object| (object.location, object.size)).collect())
+}
+
+/// The files of a capture that are there, of this content.
+pub(crate) async fn files_of(root: &Root, key: &Key) -> Result<Vec<ObjectMeta>, FleetError> {
+    let listed = stream::iter(Table::ALL).map(|table| root.store().list(Some(&key.directory(table.name()))));
+    let its = |object: &ObjectMeta| Key::of_file(object.location.as_ref()).as_ref() == Some(key);
+    let listed = listed.flatten_unordered(FILES).try_filter(|object| std::future::ready(its(object)));
+    listed.try_collect().await.map_err(root.failed("list its files"))
 }
 
 /// Brings a file over.

@@ -28,6 +28,8 @@ const TRIES: usize = 5;
 pub struct Root {
     name: String,
     store: Arc<dyn ObjectStore>,
+    bucket: Arc<dyn ObjectStore>,
+    prefix: Path,
     url: Url,
     directory: Option<PathBuf>,
 }
@@ -92,9 +94,9 @@ impl Root {
         }
         let store = builder.build().map_err(|error| wrong(error.to_string()))?;
         let name = word.trim_end_matches('/').to_string();
-        let store: Arc<dyn ObjectStore> =
-            if prefix.as_ref().is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) };
-        Ok(Root { name, store, url, directory: None })
+        let bucket: Arc<dyn ObjectStore> = Arc::new(store);
+        let store = below(&bucket, &prefix);
+        Ok(Root { name, store, bucket, prefix, url, directory: None })
     }
 
     fn local(word: &str) -> Result<Root, FleetError> {
@@ -103,17 +105,18 @@ impl Root {
             return Err(wrong("a root is s3://BUCKET/PREFIX, or a directory".into()));
         }
         let directory = path::absolute(word).map_err(|error| wrong(error.to_string()))?;
-        // The store wants one that is there; a reader makes none.
-        let store: Arc<dyn ObjectStore> = if directory.is_dir() {
-            let there = directory.canonicalize().map_err(|error| wrong(error.to_string()))?;
-            Arc::new(LocalFileSystem::new_with_prefix(there).map_err(|error| wrong(error.to_string()))?)
-        } else if directory.exists() {
-            return Err(wrong("it is no directory".into()));
-        } else {
-            return Err(wrong("there is no such directory".into()));
-        };
-        let url = Url::from_directory_path(&directory).map_err(|()| wrong("it is no path".into()))?;
-        Ok(Root { name: word.trim_end_matches('/').into(), store, url, directory: Some(directory) })
+        // A reader makes none.
+        if !directory.is_dir() {
+            let there = directory.exists();
+            return Err(wrong(if there { "it is no directory" } else { "there is no such directory" }.into()));
+        }
+        let there = directory.canonicalize().map_err(|error| wrong(error.to_string()))?;
+        let prefix = Path::from_absolute_path(&there).map_err(|error| wrong(error.to_string()))?;
+        let url = Url::from_directory_path(&there).map_err(|()| wrong("it is no path".into()))?;
+        let bucket: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new());
+        let store = LocalFileSystem::new_with_prefix(there).map_err(|error| wrong(error.to_string()))?;
+        let name = word.trim_end_matches('/').into();
+        Ok(Root { name, store: Arc::new(store), bucket, prefix, url, directory: Some(directory) })
     }
 
     /// As it was said.
@@ -126,9 +129,28 @@ impl Root {
         &self.store
     }
 
+    /// The store that it is in, whole: a bucket, or this machine's disks. Paths there begin with [`prefix`](Self::prefix).
+    pub fn bucket(&self) -> &Arc<dyn ObjectStore> {
+        &self.bucket
+    }
+
+    /// Where in its store it is.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
     /// Its address.
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// The address of one of its directories, as every engine that reads files knows it.
+    pub fn url_of(&self, directory: &str) -> Url {
+        let mut url = self.url.clone();
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty().push(directory).push("");
+        }
+        url
     }
 
     /// The directory that it is, if it is one.
@@ -140,6 +162,14 @@ impl Root {
     pub(crate) fn failed(&self, action: &'static str) -> impl FnOnce(object_store::Error) -> FleetError {
         FleetError::of(&self.name, action)
     }
+}
+
+/// A part of a store, as a store.
+fn below(store: &Arc<dyn ObjectStore>, prefix: &Path) -> Arc<dyn ObjectStore> {
+    if prefix.as_ref().is_empty() {
+        return Arc::clone(store);
+    }
+    Arc::new(PrefixStore::new(Arc::clone(store), prefix.clone()))
 }
 
 impl fmt::Debug for Root {

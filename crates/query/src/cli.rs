@@ -15,6 +15,7 @@ Examples:
   havana sql *.havana nodes                          many nodes and captures at once
   havana sql tuesday.havana \"SELECT * FROM exits WHERE reason = 48\" -o exits.parquet
   havana sql s3://traces/fleet \"SELECT node, count(*) FROM exits WHERE hour = '2026-11-28-21' GROUP BY node\"
+  havana sql s3://traces/fleet --cluster df://scheduler nodes        answered by many machines
   havana sql tuesday.havana                          a shell; \\help says what it knows
 
 Functions beside the engine's own:
@@ -54,6 +55,9 @@ pub(crate) struct Cli {
     /// Memory that the answer may take, MiB; else most of what is free
     #[arg(long, value_name = "MIB")]
     pub(crate) memory: Option<u64>,
+    /// Has a Ballista cluster answer: the address of its scheduler, df://HOST[:PORT]
+    #[arg(long, value_name = "URL")]
+    pub(crate) cluster: Option<String>,
     /// Says on stderr how long it took and how much was read
     #[arg(long)]
     pub(crate) stats: bool,

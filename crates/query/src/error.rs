@@ -24,6 +24,14 @@ pub enum QueryError {
     /// There is nothing under a root.
     #[error("{0}: no capture is there yet: havana push brings them")]
     EmptyRoot(String),
+    /// A cluster does not answer.
+    #[error("{url}: {why}")]
+    Cluster {
+        /// Its scheduler.
+        url: String,
+        /// Why not.
+        why: String,
+    },
     /// Two datasets are of one capture: each of its rows would count twice.
     #[error("{} and {}: both are capture {capture} of node {node}, whose rows would count twice; name one of them",
         first.display(), second.display())]

@@ -1,20 +1,19 @@
 //! Functions that make questions about intervals short.
 //!
-//! All but [`Function::ReasonName`] are another way to write plain SQL, and are replaced by it before a question is planned; so
-//! the engine knows what it knows of that: which pages hold nothing of it, how a join is done best. Times are ticks or nanoseconds, alike in one
-//! call.
+//! All are another way to write plain SQL, and are replaced by it before a question is planned. So the engine knows what it knows
+//! of that: which pages hold nothing of it, how a join is done best; and a cluster needs no part of ours. Times are ticks or
+//! nanoseconds, alike in one call.
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int32Type};
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
 use datafusion::functions::core::expr_fn::{greatest, least};
 use datafusion::functions_nested::range::range;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit, when,
+    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, binary_expr,
+    case, cast, lit, when,
 };
 use datafusion::prelude::SessionContext;
 use havana_rows::reason;
@@ -88,9 +87,6 @@ impl ScalarUDFImpl for Short {
     }
 
     fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        if self.function == Function::ReasonName {
-            return Ok(ExprSimplifyResult::Original(args));
-        }
         Ok(ExprSimplifyResult::Simplified(match (self.function, <[Expr; 4]>::try_from(args)) {
             (Function::OverlapNs, Ok([a_start, a_end, b_start, b_end])) => {
                 let unknown = [&a_start, &a_end, &b_start, &b_end].map(|end| end.clone().is_null());
@@ -100,6 +96,10 @@ impl ScalarUDFImpl for Short {
                 when(unknown, lit(ScalarValue::Int64(None))).otherwise(greatest(vec![length, lit(0_i64)]))?
             }
             (Function::Overlaps, Ok([a_start, a_end, b_start, b_end])) => a_start.lt(b_end).and(b_start.lt(a_end)),
+            (Function::ReasonName, Err(args)) => match <[Expr; 1]>::try_from(args) {
+                Ok([reason]) => reason_name(reason)?,
+                Err(_) => return internal_err!("reason_name takes an argument"),
+            },
             (Function::TimeBucket, Err(args)) => match <[Expr; 2]>::try_from(args) {
                 Ok([width, time]) => bucket(&width_of(&width)?, time),
                 Err(_) => return internal_err!("time_bucket takes two arguments"),
@@ -117,16 +117,22 @@ impl ScalarUDFImpl for Short {
         }))
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if self.function != Function::ReasonName {
-            return internal_err!("{} is plain SQL by now", self.function.text());
-        }
-        let rows = args.number_rows;
-        let Some(reasons) = args.args.into_iter().next() else { return internal_err!("reason_name takes an argument") };
-        let reasons = cast(&reasons.into_array(rows)?, &DataType::Int32)?;
-        let names = reasons.as_primitive::<Int32Type>().iter().map(|reason| reason.map(reason::name));
-        Ok(ColumnarValue::Array(Arc::new(names.collect::<StringArray>())))
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        internal_err!("{} is plain SQL by now", self.function.text())
     }
+}
+
+/// [`reason::name`] of a number, null of null.
+fn reason_name(reason: Expr) -> Result<Expr> {
+    let number = cast(reason, DataType::Int64);
+    let mut names = reason::NAMES.iter();
+    let Some((first, name)) = names.next() else { return internal_err!("no reason has a name") };
+    let mut named = case(number.clone()).when(lit(i64::from(*first)), lit(*name));
+    for (reason, name) in names {
+        named = named.when(lit(i64::from(*reason)), lit(*name));
+    }
+    let unknown = binary_expr(lit("reason "), Operator::StringConcat, cast(number, DataType::Utf8));
+    named.otherwise(unknown)
 }
 
 /// `time` down to a multiple of `width`, below zero too.

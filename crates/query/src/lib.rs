@@ -6,13 +6,15 @@
 //!              all nodes   + interval join
 //! ```
 //!
-//! * [`Session`]: datasets that are open, and may be asked.
+//! * [`Session`]: datasets that are open, or a root, and may be asked; here, or on a cluster.
 //! * [`questions`]: questions that have a name.
 //! * [`output`]: the forms of an answer.
 //!
 //! This is the only crate that links the engine; the program `havana-sql` is made of it, and `havana sql` starts that.
 #![forbid(unsafe_code)]
 
+mod asked;
+mod cluster;
 mod error;
 mod functions;
 mod interval_join;
@@ -27,16 +29,21 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
-use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use havana_rows::parquet::Table;
 
+use tokio::sync::Mutex;
+
 pub use error::QueryError;
 
+use cluster::Cluster;
 use meter::Meter;
 use output::{Form, Written};
 use source::Source;
@@ -47,6 +54,9 @@ pub struct Session {
     source: Source,
     meter: Arc<Meter>,
     memory: u64,
+    cluster: Option<Cluster>,
+    /// Of which captures the files are listed is one question's own.
+    planning: Mutex<()>,
 }
 
 /// What was read of the files for the questions so far.
@@ -59,17 +69,22 @@ pub struct Read {
 }
 
 impl Session {
-    /// Opens datasets, each of another capture, or the root of a fleet. `memory`: bytes that answers may take, beside what is read of files.
+    /// Opens datasets, each of another capture, or the root of a fleet. `memory`: bytes that answers may take, beside what is
+    /// read of files; `cluster`: the address of a Ballista scheduler, if others are to answer.
     ///
     /// # Errors
-    /// One that is not there, damaged, or of another version; two of one capture; a root that cannot be asked.
-    pub async fn open(paths: &[PathBuf], memory: u64) -> Result<Session, QueryError> {
-        let source = Source::open(paths).await?;
+    /// One that is not there, damaged, or of another version; two of one capture; a root that cannot be asked; a scheduler
+    /// that does not answer.
+    pub async fn open(paths: &[PathBuf], memory: u64, cluster: Option<&str>) -> Result<Session, QueryError> {
+        let cluster = cluster.map(Cluster::at).transpose()?;
         let meter = Arc::new(Meter::default());
-        let context = context(memory)?;
+        let source = Source::open(paths, &meter).await?;
+        let context = context(memory, cluster.is_some())?;
         functions::register(&context);
-        source.register(&context, &meter)?;
-        Ok(Session { context, source, meter, memory })
+        // Executors do not send each other views of texts (Ballista 55).
+        let text = if cluster.is_some() { DataType::Utf8 } else { DataType::Utf8View };
+        source.register(&context, &meter, &text)?;
+        Ok(Session { context, source, meter, memory, cluster, planning: Mutex::default() })
     }
 
     /// Asks a question in SQL, and writes the answer as it comes.
@@ -87,9 +102,20 @@ impl Session {
     }
 
     async fn ask(&self, sql: &str) -> Result<SendableRecordBatchStream, QueryError> {
+        let state = self.context.state();
+        let plan = state.create_logical_plan(sql).await?;
         // The files of a dataset are what they are: nothing is written to them.
-        let options = SQLOptions::new().with_allow_dml(false);
-        Ok(self.context.sql_with_options(sql, options).await?.execute_stream().await?)
+        SQLOptions::new().with_allow_dml(false).verify_plan(&plan)?;
+        let planning = self.planning.lock().await;
+        // What cannot be optimised is no question that reads tables, or says below what it lacks.
+        let optimised = state.optimize(&plan).unwrap_or_else(|_| plan.clone());
+        self.source.show(&optimised, &state).await?;
+        let plan = self.context.execute_logical_plan(plan).await?.create_physical_plan().await?;
+        drop(planning);
+        match &self.cluster {
+            Some(cluster) if Cluster::takes(&plan)? => cluster.execute(plan, &self.context).await,
+            _ => Ok(execute_stream(plan, self.context.task_ctx())?),
+        }
     }
 
     /// What was read so far.
@@ -102,9 +128,14 @@ impl Session {
         self.source.bytes().unwrap_or_else(|| self.meter.listed())
     }
 
-    /// How many captures are open.
-    pub fn captures(&self) -> usize {
-        self.source.captures()
+    /// What there is to be asked, in words: `3 datasets`.
+    pub fn about(&self) -> String {
+        self.source.about()
+    }
+
+    /// Whether a cluster reads the files, and not this program.
+    pub fn is_of_a_cluster(&self) -> bool {
+        self.cluster.is_some()
     }
 
     /// The names that a question may be made of: tables, columns, functions.
@@ -123,15 +154,17 @@ impl Session {
         names
     }
 
-    /// What who asks should know: what is left out, and what is not right.
+    /// What who asks should know: what is left out, and what is not right. Of a root that is known of what was asked for, and said
+    /// once.
     pub fn warnings(&self) -> Vec<String> {
         self.source.warnings()
     }
 }
 
 /// The engine, with what is ours in it.
-fn context(memory: u64) -> Result<SessionContext, QueryError> {
-    let mut config = SessionConfig::new().with_information_schema(true);
+fn context(memory: u64, cluster: bool) -> Result<SessionContext, QueryError> {
+    let config = if cluster { Cluster::config() } else { SessionConfig::new() };
+    let mut config = config.with_information_schema(true);
     let options = config.options_mut();
     // Of rows that a condition, or the longest so far, leaves out the other columns are not read.
     options.execution.parquet.pushdown_filters = true;
@@ -140,10 +173,14 @@ fn context(memory: u64) -> Result<SessionContext, QueryError> {
     let mut rules = PhysicalOptimizer::new().rules;
     // Once the smaller side of a join is known, and before partitions are seen to.
     let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |at| at + 1);
-    rules.insert(after, Arc::new(interval_join::OverlapsByIndex));
+    if !cluster {
+        rules.insert(after, Arc::new(interval_join::OverlapsByIndex));
+    }
     // Each part that can go on from disk gets the same share; what it does not take is for those that cannot.
     let pool = FairSpillPool::new(usize::try_from(memory).unwrap_or(usize::MAX));
-    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build()?;
+    // Files are listed for each question anew: other captures may be asked for, and new ones come.
+    let caches = CacheManagerConfig::default().with_list_files_cache_limit(0);
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_cache_manager(caches).build()?;
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::new(runtime))

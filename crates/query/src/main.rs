@@ -43,15 +43,14 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let (datasets, asked) = cli.words();
     let memory = cli.memory.map_or_else(memory::share, |mib| mib.saturating_mul(1 << 20));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let session = runtime.block_on(Session::open(datasets, memory)).map_err(|error| match &error {
-        QueryError::Store(StoreError::NotFound { path }) if datasets.len() > 1 && datasets.last() == Some(path) => {
-            anyhow!("{error}, and no question of --list")
-        }
-        _ => error.into(),
-    })?;
-    for warning in session.warnings() {
-        eprintln!("havana: {warning}");
-    }
+    let session =
+        runtime.block_on(Session::open(datasets, memory, cli.cluster.as_deref())).map_err(|error| match &error {
+            QueryError::Store(StoreError::NotFound { path }) if datasets.len() > 1 && datasets.last() == Some(path) => {
+                anyhow!("{error}, and no question of --list")
+            }
+            _ => error.into(),
+        })?;
+    warn(&session);
     let sql = match asked {
         Asked::Sql(sql) => sql,
         Asked::File(file) if file == Path::new(STREAM) => read(io::stdin(), "stdin")?,
@@ -66,6 +65,13 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         bail!("nothing is asked: name SQL, or a question of --list");
     }
     runtime.block_on(answer(&session, &sql, cli))
+}
+
+/// Says what who asks should know.
+fn warn(session: &Session) {
+    for warning in session.warnings() {
+        eprintln!("havana: {warning}");
+    }
 }
 
 /// What is larger is no question.
@@ -90,6 +96,7 @@ async fn answer(session: &Session, sql: &str, cli: &Cli) -> anyhow::Result<()> {
     let streamed = output.is_stream();
     let form = Form { format, name: if streamed { "stdout" } else { &name }, streamed };
     let written = session.answer(sql, form, io::BufWriter::new(&mut output)).await;
+    warn(session);
     let written = output.end(written)?;
     if written.more {
         eprintln!("havana: there are more rows than {}: LIMIT them, or write them with --format or -o", written.rows);
@@ -103,9 +110,12 @@ async fn answer(session: &Session, sql: &str, cli: &Cli) -> anyhow::Result<()> {
 /// What a question cost.
 fn stats(session: &Session, before: Cost, begin: Instant) -> String {
     let read = session.read();
+    let seconds = begin.elapsed().as_secs_f64();
+    if session.is_of_a_cluster() {
+        return format!("{seconds:.3} s, of {:.1} MB on the cluster", session.bytes() as f64 / 1e6);
+    }
     format!(
-        "{:.3} s, {:.1} MB read of {:.1} MB, in {} pieces",
-        begin.elapsed().as_secs_f64(),
+        "{seconds:.3} s, {:.1} MB read of {:.1} MB, in {} pieces",
         (read.bytes - before.bytes) as f64 / 1e6,
         session.bytes() as f64 / 1e6,
         read.requests - before.requests,

@@ -34,8 +34,7 @@ pub(crate) fn run(session: &Session, runtime: &Runtime) -> anyhow::Result<()> {
         // The first time there is none.
         let _ = editor.load_history(file);
     }
-    let datasets = session.captures();
-    println!("{datasets} {}; \\help says what is understood", if datasets == 1 { "dataset" } else { "datasets" });
+    println!("{}; \\help says what is understood", session.about());
     loop {
         match editor.readline("havana> ") {
             Ok(line) => {
@@ -105,12 +104,14 @@ async fn answer(session: &Session, sql: &str) -> Result<(), QueryError> {
     let before = session.read();
     let form = Form { format: Format::Table, name: "stdout", streamed: true };
     let written = tokio::select! {
-        written = session.answer(sql, form, io::stdout()) => written?,
+        written = session.answer(sql, form, io::stdout()) => written,
         _ = tokio::signal::ctrl_c() => {
             println!("stopped");
             return Ok(());
         }
     };
+    crate::warn(session);
+    let written = written?;
     let more = if written.more { " shown; there are more" } else { "" };
     println!("{} rows{more}, {}", written.rows, crate::stats(session, before, begin));
     Ok(())

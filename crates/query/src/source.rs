@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::datatypes::DataType;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use havana_fleet::{Catalogue, Complete, Root};
+use havana_fleet::{Catalogue, Complete, Kept, Root};
 use havana_rows::parquet::Table;
 use havana_store::{Dataset, Scan, StoreError};
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 
+use crate::asked::Asked;
 use crate::meter::{Meter, Metered};
 use crate::{QueryError, tables};
 
@@ -19,21 +24,33 @@ pub(crate) enum Source {
     /// Datasets on this disk, each of another capture.
     Datasets(Vec<Dataset>),
     /// What is whole under a root.
-    Root(Root, Catalogue),
+    Root(Under),
+}
+
+/// The captures of a root.
+pub(crate) struct Under {
+    root: Root,
+    files: Arc<Complete>,
+    hours: usize,
+    /// What was said of those that were asked for so far.
+    warnings: Mutex<Vec<String>>,
 }
 
 impl Source {
-    pub(crate) async fn open(paths: &[PathBuf]) -> Result<Source, QueryError> {
+    /// Opens them; `meter` counts what is read of their files.
+    pub(crate) async fn open(paths: &[PathBuf], meter: &Arc<Meter>) -> Result<Source, QueryError> {
         let is_root = |path: &Path| path.to_str().is_some_and(Root::is_url) || Root::is_in(path);
         match paths {
             [] => Err(QueryError::NoDataset),
             [one] if is_root(one) => {
                 let root = Root::open(&one.to_string_lossy())?;
-                let catalogue = Catalogue::read(&root).await?;
-                if catalogue.is_empty() {
+                let hours = Catalogue::hours(&root).await?.len();
+                if hours == 0 {
                     return Err(QueryError::EmptyRoot(root.name().into()));
                 }
-                Ok(Source::Root(root, catalogue))
+                let bucket = Metered { store: Arc::clone(root.bucket()), meter: Arc::clone(meter) };
+                let files = Arc::new(Complete::of(&root, Arc::new(bucket)));
+                Ok(Source::Root(Under { root, files, hours, warnings: Mutex::default() }))
             }
             _ => match paths.iter().find(|path| is_root(path)) {
                 Some(root) => Err(QueryError::RootBeside(root.display().to_string())),
@@ -42,25 +59,50 @@ impl Source {
         }
     }
 
-    /// Makes the tables known, and what is read of their files counted.
-    pub(crate) fn register(&self, context: &SessionContext, meter: &Arc<Meter>) -> Result<(), QueryError> {
-        let meter = Arc::clone(meter);
+    /// Makes the tables known, whose names are of type `text`.
+    pub(crate) fn register(
+        &self,
+        context: &SessionContext,
+        meter: &Arc<Meter>,
+        text: &DataType,
+    ) -> Result<(), QueryError> {
         match self {
             Source::Datasets(datasets) => {
-                tables::of_datasets(context, Metered { store: LocalFileSystem::new(), meter }, datasets)
+                let store = Metered { store: LocalFileSystem::new(), meter: Arc::clone(meter) };
+                tables::of_datasets(context, store, datasets, text)
             }
-            Source::Root(root, catalogue) => {
-                tables::of_root(context, Metered { store: Complete::of(root, catalogue), meter })
+            Source::Root(Under { root, files, .. }) => {
+                tables::of_root(context, root, Arc::clone(files) as Arc<dyn ObjectStore>, text)
             }
         }
     }
 
-    /// How many captures there are.
-    pub(crate) fn captures(&self) -> usize {
-        match self {
-            Source::Datasets(datasets) => datasets.len(),
-            Source::Root(_, catalogue) => catalogue.readable().count(),
-        }
+    /// Sees to it that the captures are there that a plan asks for: of a root these alone are listed.
+    pub(crate) async fn show(&self, plan: &LogicalPlan, state: &SessionState) -> Result<(), QueryError> {
+        let Source::Root(Under { root, files, warnings, .. }) = self else { return Ok(()) };
+        let asked = Asked::of(plan, state)?;
+        let all = Catalogue::hours(root).await?;
+        let keeps = asked.keeps(&[all.iter().map(String::as_str).collect()])?;
+        let hours: Vec<String> =
+            all.iter().zip(keeps).filter_map(|(hour, keeps)| keeps.then(|| hour.clone())).collect();
+        let catalogue = Catalogue::of_hours(root, &hours).await?;
+        let said = catalogue.warnings().into_iter().map(|said| format!("{}: {said}", root.name()));
+        warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
+        let captures: Vec<&Kept> = catalogue.readable().collect();
+        let keys = [Kept::hour, Kept::node, Kept::capture].map(|key| captures.iter().map(|kept| key(kept)).collect());
+        let keeps = asked.keeps(&keys)?;
+        let captures: Vec<(&Kept, bool)> = captures.into_iter().zip(keeps).collect();
+        files.show(&captures, hours.len() == all.len());
+        Ok(())
+    }
+
+    /// What there is to be asked, in words.
+    pub(crate) fn about(&self) -> String {
+        let (count, what) = match self {
+            Source::Datasets(datasets) => (datasets.len(), "dataset"),
+            Source::Root(under) => (under.hours, "hour"),
+        };
+        format!("{count} {what}{}", if count == 1 { "" } else { "s" })
     }
 
     /// The size of all files, where that is known without asking for it.
@@ -82,13 +124,11 @@ impl Source {
         files.into_iter().find_map(broken).map(QueryError::Store)
     }
 
-    /// What who asks should know: what is left out, and what is not right.
+    /// What who asks should know: what is left out, and what is not right; under a root, of what was asked for last.
     pub(crate) fn warnings(&self) -> Vec<String> {
         match self {
             Source::Datasets(datasets) => datasets.iter().filter_map(lacking).collect(),
-            Source::Root(root, catalogue) => {
-                catalogue.warnings().into_iter().map(|said| format!("{}: {said}", root.name())).collect()
-            }
+            Source::Root(under) => std::mem::take(&mut *under.warnings.lock().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 }

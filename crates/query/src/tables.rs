@@ -13,6 +13,7 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::SessionContext;
+use havana_fleet::Root;
 use havana_rows::parquet::Table;
 use havana_store::{Dataset, StoreError};
 use object_store::ObjectStore;
@@ -30,14 +31,12 @@ pub(crate) const ROOT_KEYS: [&str; 3] = ["hour", "node", "capture"];
 /// index of pages), and are little beside these.
 const END: usize = 16 << 10;
 
-/// The address of a root's files, for the engine alone.
-const ROOT: &str = "fleet://root/";
-
 /// The tables of datasets, whose files this store has.
 pub(crate) fn of_datasets(
     context: &SessionContext,
     store: impl ObjectStore,
     datasets: &[Dataset],
+    text: &DataType,
 ) -> Result<(), QueryError> {
     context.register_object_store(&Url::parse("file://").expect("a URL"), Arc::new(store));
     for &table in Table::ALL {
@@ -47,17 +46,22 @@ pub(crate) fn of_datasets(
                 directories.push(ListingTableUrl::try_new(directory_url(&dataset.dir().join(table.name()))?, None)?);
             }
         }
-        context.register_table(table.name(), files_of(table, directories, &KEYS)?)?;
+        context.register_table(table.name(), files_of(table, directories, &KEYS, text)?)?;
     }
     Ok(())
 }
 
-/// The tables of a root, whose files this store has.
-pub(crate) fn of_root(context: &SessionContext, store: impl ObjectStore) -> Result<(), QueryError> {
-    context.register_object_store(&Url::parse(ROOT).expect("a URL"), Arc::new(store));
+/// The tables of a root. Their files have the addresses that they have for everybody; `store` is the one that the root is in.
+pub(crate) fn of_root(
+    context: &SessionContext,
+    root: &Root,
+    store: Arc<dyn ObjectStore>,
+    text: &DataType,
+) -> Result<(), QueryError> {
+    context.register_object_store(root.url(), store);
     for &table in Table::ALL {
-        let directory = ListingTableUrl::parse(format!("{ROOT}{}/", table.name()))?;
-        context.register_table(table.name(), files_of(table, vec![directory], &ROOT_KEYS)?)?;
+        let directory = ListingTableUrl::try_new(root.url_of(table.name()), None)?;
+        context.register_table(table.name(), files_of(table, vec![directory], &ROOT_KEYS, text)?)?;
     }
     Ok(())
 }
@@ -67,9 +71,10 @@ fn files_of(
     table: Table,
     directories: Vec<ListingTableUrl>,
     keys: &[&str],
+    text: &DataType,
 ) -> Result<Arc<dyn TableProvider>, QueryError> {
-    let schema = schema(table);
-    let keys = || keys.iter().map(|key| (key.to_string(), DataType::Utf8View));
+    let schema = schema(table, text);
+    let keys = || keys.iter().map(|key| (key.to_string(), text.clone()));
     if directories.is_empty() {
         let keys = keys().map(|(key, data_type)| Arc::new(Field::new(key, data_type, true)));
         let schema = Schema::new(schema.fields().iter().cloned().chain(keys).collect::<Vec<_>>());
@@ -84,11 +89,11 @@ fn files_of(
     Ok(Arc::new(ListingTable::try_new(config)?))
 }
 
-/// A table's columns. Each may be null: a file of an older version may lack it. Names are read as text.
-fn schema(table: Table) -> SchemaRef {
+/// A table's columns. Each may be null: a file of an older version may lack it. Names are read as `text`.
+fn schema(table: Table, text: &DataType) -> SchemaRef {
     let field = |field: &Arc<Field>| {
         let data_type = match field.data_type() {
-            DataType::Dictionary(..) | DataType::Utf8 => DataType::Utf8View,
+            DataType::Dictionary(..) | DataType::Utf8 => text.clone(),
             other => other.clone(),
         };
         Field::new(field.name(), data_type, true)

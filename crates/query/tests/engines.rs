@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{HAVANA_SQL, analyze, fleet, python, python_has, skipped};
+use crate::common::{HAVANA_SQL, analyze, fleet, havana, python, python_has, skipped};
 
-fn agree(test: &str, datasets: &[PathBuf]) {
+/// Under the root of a fleet, or, where datasets are named, in these.
+fn agree(test: &str, root: &Path, datasets: &[PathBuf]) {
     if !python_has(test, &["duckdb", "polars"]) {
         return;
     }
     let spark = python_has(&format!("{test}, Spark"), &["pyspark"]) && has_java(test);
-    let root = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engines/engines.py");
     let mut command = Command::new(python());
     command.arg(script).args(["--engines", if spark { "duckdb,polars,spark" } else { "duckdb,polars" }]);
-    let output = command.args([HAVANA_SQL.as_ref(), root.path()]).args(datasets).output().unwrap();
+    let output = command.args([HAVANA_SQL.as_ref(), root]).args(datasets).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     println!("{said}");
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -33,9 +33,14 @@ fn has_java(test: &str) -> bool {
     has
 }
 
+/// As `havana push` puts them: other engines read the same files.
 #[test]
-fn on_a_fleet_of_100_nodes() {
-    agree("a fleet in other engines", fleet());
+fn under_a_root_of_100_nodes() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    let output = Command::new(havana()).arg("push").args(fleet()).arg(&root).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    agree("a fleet in other engines", &root, &[]);
 }
 
 #[test]
@@ -57,5 +62,5 @@ fn on_captures() {
         }
     }
     assert!(datasets.len() > 4);
-    agree("captures in other engines", &datasets);
+    agree("captures in other engines", &dir.path().join("root"), &datasets);
 }

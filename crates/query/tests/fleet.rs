@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,28 +15,28 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use crate::common::{HAVANA_SQL, NOON, answer, copy, fleet, havana, refusal, simulated, simulated_for, sql};
 
 /// A program that asks S3 there.
-fn at(program: &Path, address: SocketAddr) -> Command {
+pub(crate) fn at(program: &Path, address: SocketAddr) -> Command {
     let mut command = Command::new(program);
     command.envs(Server::environment(address));
     command
 }
 
-fn push(address: SocketAddr, words: &[&str]) -> Output {
+pub(crate) fn push(address: SocketAddr, words: &[&str]) -> Output {
     at(&havana(), address).arg("push").args(words).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn pushed(output: &Output) -> String {
+pub(crate) fn pushed(output: &Output) -> String {
     assert!(output.status.success(), "{}", said(output));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// The lines of an answer, in an order of their own: rows of the same time have none. Of sums of many numbers the last digits are not
 /// told: they depend on which came first.
-fn rows(output: &Output) -> Vec<String> {
+pub(crate) fn rows(output: &Output) -> Vec<String> {
     assert!(output.status.success(), "{}", said(output));
     let cell = |cell: &str| match cell.parse::<f64>() {
         Ok(number) if cell.contains('.') => format!("{number:.9e}"),
@@ -48,7 +49,7 @@ fn rows(output: &Output) -> Vec<String> {
 }
 
 /// The files under a directory, by their names there.
-fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![root.to_path_buf()];
     while let Some(dir) = open.pop() {
@@ -74,6 +75,18 @@ fn contents(dataset: &Path) -> Vec<(String, Vec<u8>)> {
     contents
 }
 
+/// The fleet of 100 nodes in S3, which all tests may read, and its root.
+pub(crate) fn in_s3() -> (&'static Server, &'static str) {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let server = Server::start("fleet");
+        let datasets: Vec<&str> = fleet().iter().map(|dataset| dataset.to_str().unwrap()).collect();
+        pushed(&push(server.address(), &[&datasets[..], &["s3://fleet/nodes"]].concat()));
+        server
+    });
+    (server, "s3://fleet/nodes")
+}
+
 /// What is under a root but manifests, likewise.
 fn tables(root: &Path) -> Vec<(String, Vec<u8>)> {
     let mut contents = contents(root);
@@ -84,13 +97,12 @@ fn tables(root: &Path) -> Vec<(String, Vec<u8>)> {
 /// The 20 questions, of datasets that were named one by one, of them under a root on disk, and in S3.
 #[test]
 fn every_question_has_the_same_answer_under_a_root() {
-    let (disk, server) = (tempfile::tempdir().unwrap(), Server::start("fleet"));
+    let (disk, (server, in_s3)) = (tempfile::tempdir().unwrap(), in_s3());
     let root = disk.path().join("root");
     let datasets: Vec<&str> = fleet().iter().map(|dataset| dataset.to_str().unwrap()).collect();
     let all = |root: &str| pushed(&push(server.address(), &[&datasets[..], &[root]].concat()));
     assert_eq!(all(root.to_str().unwrap()).lines().filter(|line| line.ends_with(": pushed")).count(), 100);
-    assert_eq!(all("s3://fleet/nodes").lines().filter(|line| line.ends_with(": pushed")).count(), 100);
-    assert_eq!(all("s3://fleet/nodes").lines().filter(|line| line.ends_with(": was there already")).count(), 100);
+    assert_eq!(all(in_s3).lines().filter(|line| line.ends_with(": was there already")).count(), 100);
     let questions = answer(&[datasets[0], "--list"]);
     let questions: Vec<&str> = questions.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(questions.len(), 20);
@@ -100,7 +112,7 @@ fn every_question_has_the_same_answer_under_a_root() {
             at(Path::new(HAVANA_SQL), server.address()).args(words).output().unwrap()
         };
         let named = ask(&datasets);
-        let (here, there) = (ask(&[root.to_str().unwrap()]), ask(&["s3://fleet/nodes"]));
+        let (here, there) = (ask(&[root.to_str().unwrap()]), ask(&[in_s3]));
         assert_eq!(rows(&here), rows(&named), "{question}");
         assert_eq!(rows(&there), rows(&named), "{question}");
         println!("{question}: {}", String::from_utf8_lossy(&there.stderr).trim());
@@ -285,9 +297,7 @@ fn versions_that_are_mixed_and_clocks_that_are_wrong_are_told() {
 /// are.
 #[test]
 fn only_what_is_asked_for_is_read() {
-    let server = Server::start("fleet");
-    let datasets: Vec<&str> = fleet().iter().map(|dataset| dataset.to_str().unwrap()).collect();
-    pushed(&push(server.address(), &[&datasets[..], &["s3://fleet/nodes"]].concat()));
+    let (server, root) = in_s3();
     let exits = server.directory().join("fleet/nodes/exits");
     let hour = "2026-11-20-15";
     for (question, columns, below) in [
@@ -304,7 +314,7 @@ fn only_what_is_asked_for_is_read() {
         ),
     ] {
         let mut command = at(Path::new(HAVANA_SQL), server.address());
-        let output = command.args(["s3://fleet/nodes", question, "--format", "csv", "--stats"]).output().unwrap();
+        let output = command.args([root, question, "--format", "csv", "--stats"]).output().unwrap();
         let said = said(&output);
         let read: f64 = said.split(" s, ").nth(1).and_then(|said| said.split(' ').next()).unwrap().parse().unwrap();
         let weight: u64 = files(&below).into_values().map(|bytes| weight(bytes, &columns)).sum();

@@ -1,6 +1,7 @@
 //! The program as its users run it, and its answers against those of other engines.
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
 mod common;
 mod docs;
 mod engines;

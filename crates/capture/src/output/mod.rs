@@ -19,6 +19,7 @@ use havana_trace::perf_data::{About, Piece, RecorderNote, Start, Writer};
 use crate::CaptureError;
 use crate::host::tsc;
 use crate::session::Taker;
+pub use names::numbered_files;
 use sink::Sink;
 use tail::Tail;
 
@@ -40,6 +41,8 @@ pub struct OutputOptions {
     pub rotate_bytes: Option<u64>,
     /// Another file after so long.
     pub rotate_every: Option<Duration>,
+    /// The numbers of files go on after this one.
+    pub numbers_after: u64,
     /// All files together: with rotation the oldest are removed, without it the recording ends.
     pub max_bytes: Option<u64>,
     /// zstd, level 1.
@@ -117,7 +120,8 @@ impl Files {
     /// That it cannot.
     pub fn try_place(&self) -> Result<(), CaptureError> {
         let Target::File(path) = &self.options.target else { return Ok(()) };
-        let path = names::numbered(path, self.options.rotates().then_some(1), self.options.compress);
+        let first = self.options.numbers_after + 1;
+        let path = names::numbered(path, self.options.rotates().then_some(first), self.options.compress);
         let existed = path.exists();
         match fs::OpenOptions::new().append(true).create(true).open(&path) {
             Ok(_) if existed => Ok(()),
@@ -138,7 +142,7 @@ impl Files {
         records: &[u8],
     ) -> Result<(), CaptureError> {
         self.count += 1;
-        let number = (self.options.rotates() || self.count > 1).then_some(self.count);
+        let number = (self.options.rotates() || self.count > 1).then_some(self.options.numbers_after + self.count);
         let path = match &self.options.target {
             Target::File(path) => names::numbered(path, number, self.options.compress),
             Target::Stdout => self.name(),

@@ -1,5 +1,7 @@
 //! What files are called.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// `perf.data` → `perf-000002.data`, and with compression `perf-000002.data.zst`.
@@ -18,6 +20,27 @@ pub(super) fn numbered(path: &Path, number: Option<u64>, compressed: bool) -> Pa
         name.push_str(".zst");
     }
     path.with_file_name(name)
+}
+
+/// Files of these names that are there already, by their numbers: what an earlier recording has left.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn numbered_files(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let candidate = path.with_file_name(entry?.file_name());
+        let name = candidate.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // The number is the only one with which the name is the same again.
+        let digits = name.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() >= 6);
+        let number = digits.filter_map(|digits| digits.parse().ok()).find(|&number| {
+            [false, true].iter().any(|&compressed| numbered(path, Some(number), compressed) == candidate)
+        });
+        found.extend(number.map(|number| (number, candidate)));
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Where a file goes that stands in the way: `perf.data.old`, as perf does.
@@ -40,6 +63,18 @@ mod tests {
         assert_eq!(name("perf.data.zst", None, true), "perf.data.zst");
         assert_eq!(name("trace", Some(12), false), "trace-000012");
         assert_eq!(name(".data", Some(1), false), ".data-000001");
+        let dir = tempfile::tempdir().unwrap();
+        for name in
+            ["t-000012.data", "t-000002.data.zst", "t-1000000.data", "t.data", "t-000003.data.old", "u-000001.data"]
+        {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let found = numbered_files(&dir.path().join("t.data")).unwrap();
+        let found: Vec<_> = found.iter().map(|(number, path)| (*number, path.file_name().unwrap())).collect();
+        assert_eq!(
+            found,
+            [(2, "t-000002.data.zst".as_ref()), (12, "t-000012.data".as_ref()), (1_000_000, "t-1000000.data".as_ref())]
+        );
         assert_eq!(old(Path::new("a/perf.data")), Path::new("a/perf.data.old"));
     }
 }

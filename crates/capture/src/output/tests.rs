@@ -60,7 +60,7 @@ fn end() -> RecorderNote {
 
 fn options(path: &Path) -> OutputOptions {
     let target = Target::File(path.join("t.data"));
-    OutputOptions { target, rotate_bytes: None, rotate_every: None, max_bytes: None, compress: false }
+    OutputOptions { target, rotate_bytes: None, rotate_every: None, numbers_after: 0, max_bytes: None, compress: false }
 }
 
 /// An AUX record as the kernel writes it.

@@ -1,7 +1,7 @@
 //! `havana analyze`: trace → dataset → report.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,12 +12,11 @@ use havana_rows::parquet::NsClock;
 use havana_store::{CaptureSettings, Clock, Dataset, DatasetWriter, Epoch, Manifest, WriterOptions};
 use havana_timeline::{Analysis, Feed, Handlers, Summary, Survey};
 use havana_trace::{Facts, OpenOptions, STDIN, Trace, open};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::learn::profile;
 use super::names::{Named, Names};
 use super::part::{Keep, Parted};
-use super::{alert, identity, warnings};
+use super::{alert, identity, progress, warnings};
 use crate::cli::{self, Analyze};
 use crate::report::{self, Form};
 
@@ -212,10 +211,7 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Runs the analysis, with a bar on a terminal.
 fn read<S: Sink>(trace: &Trace, analysis: Analysis<'_>, sink: &mut S) -> Result<Summary, S::Error> {
     let total: u64 = trace.streams.iter().map(|s| s.len()).sum();
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
-        bar.set_style(style);
-    }
+    let bar = progress::of_bytes(total);
     let summary = analysis.run(sink, &mut |at| bar.set_position(at));
     bar.finish_and_clear();
     summary

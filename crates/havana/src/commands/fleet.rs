@@ -1,6 +1,6 @@
 //! `havana push`, `havana prune`: captures of many nodes under one root.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -9,9 +9,9 @@ use anyhow::bail;
 use havana_fleet::{Compacted, Keep, Outcome, Root, Step};
 use havana_insight::words::{bytes, count};
 use havana_store::Dataset;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 
+use super::progress;
 use super::scratch::Scratch;
 use crate::cli::{Prune, Push};
 
@@ -24,7 +24,7 @@ pub(crate) fn push(args: &Push) -> anyhow::Result<ExitCode> {
     let root = Root::create(&root.to_string_lossy())?;
     let runtime = Runtime::new()?;
     for dataset in &datasets {
-        let bar = progress();
+        let bar = progress::of_bytes(0);
         let told = |step: Step| match step {
             Step::Begin(bytes) => {
                 bar.set_position(0);
@@ -45,14 +45,6 @@ pub(crate) fn push(args: &Push) -> anyhow::Result<ExitCode> {
         writeln!(std::io::stdout(), "{dir}  {size} in {files} files: {done}")?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn progress() -> ProgressBar {
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 pub(crate) fn compact(root: &Path) -> anyhow::Result<ExitCode> {

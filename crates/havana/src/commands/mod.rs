@@ -16,6 +16,7 @@ mod names;
 mod overhead;
 mod packets;
 mod part;
+mod progress;
 mod record;
 mod report;
 mod scratch;

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     let host = Host::here();
     let node = host.name();
     #[cfg(feature = "fleet")]
-    let shipper = shipper(args)?;
+    let (shipper, options) = shipper(args, options)?;
     let mut recorder = Recorder::new(host, options).map_err(with_doctor)?;
     let metrics =
         Metrics::start(args.metrics.as_ref(), args.quiet, told(node, &recorder), havana_metrics::Record::text)?;
@@ -92,13 +92,21 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
 
 /// What brings its files under a root, where that is asked for.
 #[cfg(feature = "fleet")]
-fn shipper(args: &Record) -> anyhow::Result<Option<super::ship::Shipper>> {
-    let Some(root) = &args.push else { return Ok(None) };
+fn shipper(args: &Record, mut options: Options) -> anyhow::Result<(Option<super::ship::Shipper>, Options)> {
+    let Some(root) = &args.push else { return Ok((None, options)) };
     if args.output.as_os_str() == STDIN {
         bail!("--push brings files: say -o FILE");
     }
     let say = |text: &str| _ = writeln!(std::io::stderr(), "havana: {text}");
-    Ok(Some(super::ship::Shipper::start(root, args.quiet, say)?))
+    let shipper = super::ship::Shipper::start(root, args.quiet, say)?;
+    // What one that was killed has left goes first, and keeps its names until then.
+    for (number, file) in
+        havana_capture::output::numbered_files(&args.output).with_context(|| args.output.display().to_string())?
+    {
+        shipper.take(&file);
+        options.output.numbers_after = number;
+    }
+    Ok((Some(shipper), options))
 }
 
 /// What Prometheus is told of it.
@@ -131,6 +139,7 @@ pub(crate) fn options(args: &Record) -> anyhow::Result<Options> {
         target,
         rotate_bytes: args.long.rotate_size,
         rotate_every: args.long.rotate_time,
+        numbers_after: 0,
         max_bytes: args.long.max_size,
         compress: args.long.zstd,
     };

@@ -54,7 +54,7 @@ impl Shipper {
         let root = Root::create(root)?;
         let runtime = Runtime::new()?;
         // Who records for days learns now that nothing can be written there.
-        runtime.block_on(havana_fleet::Catalogue::read(&root))?;
+        runtime.block_on(havana_fleet::Catalogue::hours(&root))?;
         let shared = Arc::new(Shared {
             root,
             runtime,

@@ -46,7 +46,7 @@ fn of_fleet(root: &str, args: &View) -> anyhow::Result<ExitCode> {
     }
     let root = Root::open(root)?;
     // A root that cannot be asked is told of here, and not on the page.
-    tokio::runtime::Runtime::new()?.block_on(havana_fleet::Catalogue::read(&root))?;
+    tokio::runtime::Runtime::new()?.block_on(havana_fleet::Catalogue::hours(&root))?;
     let scratch = Scratch::new("fleet")?;
     let address = args.page.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, args.page.port.unwrap_or(0))));
     let server = havana_serve::serve_fleet(root, scratch.path().into(), Options::new(address)?)?;

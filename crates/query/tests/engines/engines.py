@@ -1,8 +1,8 @@
 """Asks other engines the named questions, and holds their answers against those of `havana sql`.
 
-    engines.py HAVANA-SQL [--engines duckdb,polars,spark] [--times] ROOT DATASET…
+    engines.py HAVANA-SQL [--engines duckdb,polars,spark] [--times] ROOT [DATASET…]
 
-ROOT is a directory to put the datasets' files together in, as a fleet has them: TABLE/node=…/capture=…/*.parquet.
+ROOT is the root of a fleet; or, where datasets are named, a directory to put their files together in: TABLE/node=…/capture=…/*.parquet.
 Prints a line a question; the exit status is 0 where all answers are equal.
 """
 
@@ -63,7 +63,7 @@ class Duckdb:
         self.db = duckdb.connect()
         self.db.execute("SET threads = 2")
         for table in tables:
-            files = f"read_parquet('{root / table}/*/*/*.parquet', hive_partitioning = true, hive_types_autocast = false)"
+            files = f"read_parquet('{root / table}/**/*.parquet', hive_partitioning = true, hive_types_autocast = false)"
             self.db.execute(f"CREATE VIEW {table} AS SELECT * FROM {files}")
 
     def ask(self, name, sql):
@@ -76,9 +76,9 @@ class Polars:
         import with_polars
 
         self.questions = with_polars
-        keys = {"node": pl.String, "capture": pl.String}
-
         def table(name):
+            hours = {"hour": pl.String} if any((root / name).glob("hour=*")) else {}
+            keys = hours | {"node": pl.String, "capture": pl.String}
             frame = pl.scan_parquet(root / name / "**/*.parquet", hive_schema=keys)
             names = [c for c, t in frame.collect_schema().items() if t in (pl.Categorical, pl.Enum)]
             return frame.with_columns(pl.col(names).cast(pl.String))
@@ -139,12 +139,12 @@ def main():
     parser.add_argument("--times", action="store_true")
     parser.add_argument("program")
     parser.add_argument("root", type=Path)
-    parser.add_argument("datasets", nargs="+")
+    parser.add_argument("datasets", nargs="*")
     args = parser.parse_args()
     sys.path.insert(0, str(HERE))
 
     tables = gather(args.root, args.datasets)
-    havana = Havana(args.program, args.datasets)
+    havana = Havana(args.program, args.datasets or [args.root])
     others = {name: ENGINES[name](args.root, tables) for name in args.engines.split(",") if name}
     wrong = 0
     for name, sql in havana.questions().items():

@@ -28,8 +28,11 @@ use tokio::sync::Mutex as Turn;
 
 use crate::page;
 
-/// How long what is known of a root is shown before it is looked at again.
+/// Hours whose captures are shown: the newest. Older ones are there to be asked.
+const HOURS: usize = 24;
+/// How long what is known of a root is shown before it is looked at again, and so many times as long as a look takes.
 const FRESH: Duration = Duration::from_secs(5);
+const LOOKS: u32 = 20;
 /// Manifests that are kept: some kB each.
 const ENTRIES: usize = 32_768;
 /// Manifests that are read at once.
@@ -38,10 +41,19 @@ const AT_ONCE: usize = 32;
 /// A root that is looked at.
 pub(crate) struct Fleet {
     root: Root,
-    listed: Turn<Option<(Instant, Arc<Catalogue>)>>,
+    listed: Turn<Option<(Instant, Arc<Listed>)>>,
     /// What manifests say, of captures that are asked for again and again.
     entries: Mutex<HashMap<(String, String, String), Arc<Entry>>>,
     open: open::Open,
+}
+
+/// The captures of the newest hours.
+struct Listed {
+    catalogue: Catalogue,
+    /// The hours that there are before these.
+    older: Vec<String>,
+    /// How many hours these are.
+    hours: usize,
 }
 
 type Asked = State<Arc<Fleet>>;
@@ -52,17 +64,34 @@ impl Fleet {
         Fleet { root, listed: Turn::new(None), entries: Mutex::default(), open: open::Open::new(scratch) }
     }
 
-    /// Which captures there are, a moment ago at most.
-    async fn catalogue(&self) -> Result<Arc<Catalogue>, FleetError> {
+    /// Which captures there are of the newest hours, a moment ago at most.
+    async fn listed(&self) -> Result<Arc<Listed>, FleetError> {
         let mut listed = self.listed.lock().await;
-        if let Some((when, catalogue)) = &*listed
-            && when.elapsed() < FRESH
+        if let Some((until, listed)) = &*listed
+            && Instant::now() < *until
         {
-            return Ok(Arc::clone(catalogue));
+            return Ok(Arc::clone(listed));
         }
-        let catalogue = Arc::new(Catalogue::read(&self.root).await?);
-        *listed = Some((Instant::now(), Arc::clone(&catalogue)));
-        Ok(catalogue)
+        let begin = Instant::now();
+        let mut older = Catalogue::hours(&self.root).await?;
+        let newest = older.split_off(older.len().saturating_sub(HOURS));
+        let catalogue = Catalogue::of_hours(&self.root, &newest).await?;
+        let fresh = Arc::new(Listed { catalogue, older, hours: newest.len() });
+        *listed = Some((Instant::now() + FRESH.max(begin.elapsed() * LOOKS), Arc::clone(&fresh)));
+        Ok(fresh)
+    }
+
+    /// A capture, however old, if it is there.
+    async fn kept(&self, hour: &str, node: &str, capture: &str) -> Result<Option<Kept>, FleetError> {
+        let find = |catalogue: &Catalogue| {
+            let is_it = |kept: &&Kept| kept.hour() == hour && kept.node() == node && kept.capture() == capture;
+            catalogue.readable().find(is_it).cloned()
+        };
+        let listed = self.listed().await?;
+        if listed.older.iter().any(|older| older == hour) {
+            return Ok(find(&Catalogue::of_hours(&self.root, &[hour.into()]).await?));
+        }
+        Ok(find(&listed.catalogue))
     }
 
     /// What is known of captures. One that cannot be read is left out: it may have gone since.

@@ -19,8 +19,9 @@ const PAUSES: i64 = 3;
 const AT_LEAST: i64 = 60;
 
 pub(super) async fn get(State(fleet): Asked) -> Result<Response, ApiError> {
-    let catalogue = fleet.catalogue().await?;
-    let nodes = by_node(&catalogue);
+    let listed = fleet.listed().await?;
+    let catalogue = &listed.catalogue;
+    let nodes = by_node(catalogue);
     let newest = nodes.values().filter_map(|captures| captures.last().copied()).collect();
     let entries = fleet.entries(newest).await;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs()) as i64;
@@ -35,8 +36,8 @@ pub(super) async fn get(State(fleet): Asked) -> Result<Response, ApiError> {
         })
         .collect();
     Ok(answer(&json!({
-        "root": fleet.root.name(), "now": now, "captures": catalogue.captures().len(), "warnings": catalogue.warnings(),
-        "nodes": rows,
+        "root": fleet.root.name(), "now": now, "captures": catalogue.captures().len(), "hours": listed.hours,
+        "older_hours": listed.older.len(), "warnings": catalogue.warnings(), "nodes": rows,
     })))
 }
 

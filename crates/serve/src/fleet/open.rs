@@ -89,11 +89,9 @@ pub(super) async fn of_capture(
     let part =
         |name: &str| parts.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).unwrap_or_default();
     let (hour, node, capture) = (part("hour"), part("node"), part("capture"));
-    let catalogue = fleet.catalogue().await?;
-    let is_it = |kept: &&Kept| kept.hour() == hour && kept.node() == node && kept.capture() == capture;
     let gone = || ApiError::NotFound(format!("capture {capture} of node {node} is not there"));
-    let kept = catalogue.readable().find(is_it).ok_or_else(gone)?;
-    let router = fleet.view(kept).await?;
+    let kept = fleet.kept(hour, node, capture).await?.ok_or_else(gone)?;
+    let router = fleet.view(&kept).await?;
     let (mut head, body) = request.into_parts();
     // The rest of the path is that view's own; what this router found in it is not.
     head.extensions.clear();

@@ -21,10 +21,10 @@ pub(super) async fn get(State(fleet): Asked, params: Params) -> Result<Response,
     if uuid.is_none() && born.is_none() {
         return Err(ApiError::Request("uuid or born is missing".into()));
     }
-    let catalogue = fleet.catalogue().await?;
-    let mut captures: Vec<&Kept> = catalogue.readable().collect();
+    let listed = fleet.listed().await?;
+    let mut captures: Vec<&Kept> = listed.catalogue.readable().collect();
     captures.sort_by_key(|kept| std::cmp::Reverse((kept.hour(), kept.came)));
-    let more = captures.len() > CAPTURES;
+    let more = captures.len() > CAPTURES || !listed.older.is_empty();
     captures.truncate(CAPTURES);
     let mut seen: Vec<(Option<i64>, Value)> = Vec::new();
     for (kept, entry) in fleet.entries(captures).await {

@@ -82,7 +82,8 @@ class Page {
     const { answer } = this;
     if (!answer) return;
     const silent = answer.nodes.filter((n) => n.silent).length;
-    const facts = [answer.root, `${answer.nodes.length} nodes`, `${answer.captures} captures`];
+    const older = answer.older_hours ? ` of the newest ${answer.hours} hours; ${answer.older_hours} older` : '';
+    const facts = [answer.root, `${answer.nodes.length} nodes`, `${answer.captures} captures${older}`];
     fill(this.facts, facts.map((text) => h('li', null, text)), silent > 0 && h('li', { class: 'warn' }, `${silent} not heard from`));
     fill(this.warnings, answer.warnings.map((text) => h('p', { class: 'warn' }, text)));
     for (const [order, th] of this.heads) th.setAttribute('aria-sort', order === this.order ? 'descending' : 'none');

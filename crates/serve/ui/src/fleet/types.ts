@@ -43,6 +43,10 @@ export interface FleetAnswer {
   root: string;
   now: number;
   captures: number;
+  /** In which these began. */
+  hours: number;
+  /** Hours before these, which are not shown. */
+  older_hours: number;
   warnings: string[];
   nodes: FleetNode[];
 }
