@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use ballista_core::execution_plans::execute_physical_plan;
 use ballista_core::extension::SessionConfigExt;
-use datafusion::common::tree_node::TreeNode;
-use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::analyze::AnalyzeExec;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
@@ -32,8 +33,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Into how many parts a question is cut: what so many cores of all executors together work on at once.
 const PARTS: usize = 64;
 
+/// Bytes that are said at once to a scheduler, if it takes them: Ballista's own default of both sides is 16 MiB, which name
+/// 100,000 files.
+const MESSAGE: usize = 1 << 30;
+
 /// A cluster: where its scheduler is.
 pub(crate) struct Cluster {
+    /// As it was said.
+    url: String,
     scheduler: String,
 }
 
@@ -59,22 +66,19 @@ impl Cluster {
             }
         }
         answers.map_err(refused)?;
-        Ok(Cluster { scheduler: format!("http://{host}:{port}") })
+        Ok(Cluster { url: word.into(), scheduler: format!("http://{host}:{port}") })
     }
 
     /// How plans are made that a cluster runs.
     pub(crate) fn config() -> SessionConfig {
         // What a file's end says would be read here, of all files, before the executors do.
-        SessionConfig::new_with_ballista().with_target_partitions(PARTS).with_collect_statistics(false)
+        let config = SessionConfig::new_with_ballista().with_ballista_grpc_client_max_message_size(MESSAGE);
+        config.with_target_partitions(PARTS).with_collect_statistics(false)
     }
 
     /// Whether a plan is one for the cluster: it reads files. What is known here is answered here.
     pub(crate) fn takes(plan: &Arc<dyn ExecutionPlan>) -> Result<bool, QueryError> {
-        let reads = |node: &Arc<dyn ExecutionPlan>| {
-            let source = node.downcast_ref::<DataSourceExec>();
-            Ok(source.is_some_and(|source| source.data_source().downcast_ref::<FileScanConfig>().is_some()))
-        };
-        Ok(plan.downcast_ref::<AnalyzeExec>().is_none() && plan.exists(reads)?)
+        Ok(plan.downcast_ref::<AnalyzeExec>().is_none() && plan.exists(|node| Ok(scan(node).is_some()))?)
     }
 
     /// Has it run.
@@ -87,7 +91,40 @@ impl Cluster {
         let codec = config.ballista_physical_extension_codec();
         let (ballista, session) = (config.ballista_config(), context.session_id());
         let scheduler = self.scheduler.clone();
-        Ok(execute_physical_plan::<PhysicalPlanNode>(scheduler, &ballista, plan, codec.as_ref(), session, config)
-            .await?)
+        let (plan, files) = light(plan)?;
+        let asked =
+            execute_physical_plan::<PhysicalPlanNode>(scheduler, &ballista, plan, codec.as_ref(), session, config)
+                .await;
+        asked.map_err(|error| match error.to_string() {
+            said if said.contains("message length too large") => {
+                let why = format!(
+                    "the question is of {files} files, which is more than the scheduler takes at once: ask for fewer hours or \
+                     nodes, havana compact them, or give it more with --grpc-server-max-decoding-message-size"
+                );
+                QueryError::Cluster { url: self.url.clone(), why }
+            }
+            _ => error.into(),
+        })
     }
+}
+
+/// The files that an operator reads.
+fn scan(node: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
+    node.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref()
+}
+
+/// A plan that says of each file where it is and whose, and nothing more, and how many files there are. What is not known of
+/// columns would else be said of each column of each file.
+fn light(plan: Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionPlan>, usize), QueryError> {
+    let mut files = 0;
+    let plan = plan.transform_up(|node| {
+        let Some(mut scan) = scan(&node).cloned() else { return Ok(Transformed::no(node)) };
+        for group in &mut scan.file_groups {
+            files += group.len();
+            let bare = group.iter().map(|file| PartitionedFile { statistics: None, ..file.clone() });
+            *group = FileGroup::new(bare.collect());
+        }
+        Ok(Transformed::yes(DataSourceExec::from_data_source(scan)))
+    })?;
+    Ok((plan.data, files))
 }
