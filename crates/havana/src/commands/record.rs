@@ -12,6 +12,8 @@ use havana_capture::{CaptureError, Host, Mode, Options, Recorder, Signals, Summa
 use havana_trace::STDIN;
 
 use super::metrics::Metrics;
+#[cfg(feature = "fleet")]
+use super::ship::{Of, Shipper};
 use crate::cli::{Record, RecordMode};
 use havana_insight::words::{bytes, count};
 
@@ -72,7 +74,7 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
             }
             #[cfg(feature = "fleet")]
             if let Some(shipper) = &shipper {
-                shipper.take(&path);
+                shipper.take(&path, Of::This);
             }
         }
         _ => {}
@@ -92,18 +94,18 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
 
 /// What brings its files under a root, where that is asked for.
 #[cfg(feature = "fleet")]
-fn shipper(args: &Record, mut options: Options) -> anyhow::Result<(Option<super::ship::Shipper>, Options)> {
+fn shipper(args: &Record, mut options: Options) -> anyhow::Result<(Option<Shipper>, Options)> {
     let Some(root) = &args.push else { return Ok((None, options)) };
     if args.output.as_os_str() == STDIN {
         bail!("--push brings files: say -o FILE");
     }
     let say = |text: &str| _ = writeln!(std::io::stderr(), "havana: {text}");
-    let shipper = super::ship::Shipper::start(root, args.quiet, say)?;
+    let shipper = Shipper::start(root, args.quiet, say)?;
     // What one that was killed has left goes first, and keeps its names until then.
     for (number, file) in
         havana_capture::output::numbered_files(&args.output).with_context(|| args.output.display().to_string())?
     {
-        shipper.take(&file);
+        shipper.take(&file, Of::Earlier);
         options.output.numbers_after = number;
     }
     Ok((Some(shipper), options))

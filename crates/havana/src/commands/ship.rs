@@ -28,9 +28,18 @@ type Say = dyn Fn(&str) + Send + Sync;
 
 /// What brings files under a root.
 pub(super) struct Shipper {
-    files: Option<Sender<PathBuf>>,
+    files: Option<Sender<(PathBuf, Of)>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
+}
+
+/// Which recording a file is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// Of this one: that all of it goes is what was asked for.
+    This,
+    /// Of one before, that was killed. What of it is no trace stays, and is told of.
+    Earlier,
 }
 
 struct Shared {
@@ -63,13 +72,13 @@ impl Shipper {
             until: Mutex::new(None),
             stayed: AtomicBool::new(false),
         });
-        let (files, coming) = mpsc::channel::<PathBuf>();
+        let (files, coming) = mpsc::channel::<(PathBuf, Of)>();
         let here = Arc::clone(&shared);
         let work = move || {
             // Of this thread, and of the programs that it starts. Where it is refused the analysis is only less polite.
             let _ = havana_capture::host::be_nice(19);
-            while let Ok(file) = coming.recv() {
-                here.ship(&file);
+            while let Ok((file, of)) = coming.recv() {
+                here.ship(&file, of);
             }
         };
         let thread = thread::Builder::new().name("push".into()).spawn(work)?;
@@ -77,10 +86,10 @@ impl Shipper {
     }
 
     /// A file is whole.
-    pub(super) fn take(&self, file: &Path) {
+    pub(super) fn take(&self, file: &Path, of: Of) {
         if let Some(files) = &self.files {
             // The thread ends after us.
-            let _ = files.send(file.into());
+            let _ = files.send((file.into(), of));
         }
     }
 
@@ -95,12 +104,12 @@ impl Shipper {
 
 impl Shared {
     /// Brings one over; where that cannot be it stays, and that is said.
-    fn ship(&self, file: &Path) {
+    fn ship(&self, file: &Path, of: Of) {
         let at = file.display();
         match self.analyze(file).and_then(|dataset| self.push(file, &dataset)) {
             Ok(()) => {}
             Err(error) => {
-                self.stayed.store(true, Ordering::Relaxed);
+                self.stayed.fetch_or(of == Of::This, Ordering::Relaxed);
                 (self.say)(&format!("warning: {at} stays: {}", super::one_line(&error)));
             }
         }

@@ -1,7 +1,7 @@
 // The page of a fleet: its nodes, a node's own view, and where a VM was.
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { havana } from "../harness/datasets";
@@ -64,6 +64,32 @@ test("a VM is followed from node to node by its clock", async ({ serve, page }) 
   await expect(where).toContainText("from 2026-11-20 13:00:00");
   await where.getByRole("button", { name: "Close" }).click();
   await expect(where).toBeHidden();
+});
+
+test("a node that stopped is told of, and older captures have their address", async ({ serve, page, request }) => {
+  const { url } = await serve(root);
+  const manifests = join(root, "manifests");
+  const [old] = readdirSync(join(manifests, "hour=2026-11-20-12", "node=kvm-1"));
+  const [first] = readdirSync(join(manifests, "hour=2026-11-20-13", "node=kvm-3"));
+  // A capture each hour of a day, of two nodes: the last of one came just now, that of the other has been missing for five hours.
+  const now = Date.now() / 1000;
+  for (const [node, late] of [["kvm-3", 0], ["kvm-4", 5]] as const)
+    for (let hour = 0; hour < 24; hour++) {
+      const place = join(manifests, `hour=2026-11-21-${String(hour).padStart(2, "0")}`, `node=${node}`);
+      mkdirSync(place, { recursive: true });
+      const file = join(place, first!.replace(/^capture=[0-9a-f]+/, `capture=d${hour}`));
+      copyFileSync(join(manifests, "hour=2026-11-20-13", "node=kvm-3", first!), file);
+      utimesSync(file, now, now - (23 - hour + late) * 3600);
+    }
+  await page.goto(url);
+  await expect(page.locator("header")).toContainText("48 captures of the newest 24 hours; 2 older");
+  await expect(page.locator("header")).toContainText("1 not heard from");
+  const rows = page.locator("tbody tr");
+  await expect(rows).toHaveCount(2);
+  await expect(rows.first()).toContainText("kvm-4");
+  const capture = old!.match(/^capture=([0-9a-f]+)/)![1];
+  expect((await request.get(`${url}captures/2026-11-20-12/kvm-1/${capture}/`)).status()).toBe(200);
+  expect((await request.get(`${url}captures/2026-11-20-12/kvm-3/${capture}/`)).status()).toBe(404);
 });
 
 test("what is not there is told", async ({ serve, page, request }) => {
