@@ -27,16 +27,36 @@ pub struct Compacted {
     pub bytes: (u64, u64),
 }
 
+/// Whose captures are merged here: of all nodes one share, where others do the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which one, from 1 on.
+    pub number: u64,
+    /// Of how many.
+    pub of: u64,
+}
+
+impl Share {
+    /// All nodes.
+    pub const ALL: Share = Share { number: 1, of: 1 };
+
+    /// Whether a node is in it: each is in one of them.
+    fn has(self, node: &str) -> bool {
+        xxh3_64(node.as_bytes()) % self.of + 1 == self.number
+    }
+}
+
 /// An hour is over for so long, seconds, before it is looked at: what is late may still come.
 const LATE: i64 = 1800;
 
-/// Merges captures of hours that are over; each is told as it is done. `scratch`: where they are put meanwhile; `now`: seconds
+/// Merges captures of these nodes, of hours that are over; each is told as it is done. `scratch`: where they are put meanwhile; `now`: seconds
 /// since 1970.
 ///
 /// # Errors
 /// The store cannot be read or written to, the directory not be written to; a capture is damaged.
 pub async fn compact(
     root: &Root,
+    share: Share,
     scratch: &Path,
     now: i64,
     told: &mut (dyn FnMut(&Compacted) + Send),
@@ -44,7 +64,7 @@ pub async fn compact(
     let catalogue = Catalogue::read(root).await?;
     let mut hours: BTreeMap<(&str, &str), Vec<&Kept>> = BTreeMap::new();
     let is_over = |hour: &str| layout::seconds(hour).is_some_and(|begin| begin + 3600 + LATE < now);
-    for kept in catalogue.readable().filter(|kept| is_over(kept.hour())) {
+    for kept in catalogue.readable().filter(|kept| is_over(kept.hour()) && share.has(kept.node())) {
         hours.entry((kept.node(), kept.hour())).or_default().push(kept);
     }
     let mut done = 0;
@@ -90,4 +110,18 @@ async fn merged(root: &Root, run: &[(&Kept, Entry)], scratch: &Path) -> Result<C
         (run.iter().map(|(_, entry)| entry.files.len()).sum(), run.iter().map(|(_, entry)| entry.bytes()).sum());
     let (node, hour) = (run[0].0.node().into(), run[0].0.hour().into());
     Ok(Compacted { node, hour, captures: run.len(), files: (files, pushed.files), bytes: (bytes, pushed.bytes) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_is_in_one_share() {
+        for node in 0..100 {
+            let node = format!("node-{node}");
+            assert!(Share::ALL.has(&node));
+            assert_eq!((1..=7).filter(|&number| Share { number, of: 7 }.has(&node)).count(), 1);
+        }
+    }
 }

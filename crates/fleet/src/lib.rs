@@ -35,7 +35,7 @@ mod root;
 mod summary;
 
 pub use catalogue::{Catalogue, Kept};
-pub use compact::{Compacted, compact};
+pub use compact::{Compacted, Share, compact};
 pub use complete::Complete;
 pub use entry::{Entry, File};
 pub use error::FleetError;

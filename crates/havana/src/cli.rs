@@ -147,10 +147,14 @@ Who asks S3, and where that is, the environment says: AWS_ACCESS_KEY_ID, AWS_SEC
     #[cfg(feature = "fleet")]
     #[command(after_help = "\
 Examples:
-  havana compact s3://traces/fleet                once an hour, from one place")]
+  havana compact s3://traces/fleet                once an hour, from one place
+  havana compact s3://traces/fleet --share 2/16   of each sixteen nodes one; other places do the others")]
     Compact {
         /// The root: s3://BUCKET/PREFIX, or a directory
         root: PathBuf,
+        /// Which share of the nodes, of how many
+        #[arg(long, value_name = "N/OF", value_parser = share)]
+        share: Option<havana_fleet::Share>,
     },
     /// Removes old captures from the root of a fleet, and what broken pushes left
     #[cfg(feature = "fleet")]
@@ -569,6 +573,16 @@ pub(crate) struct Push {
     /// Replace captures that are there with another content
     #[arg(short, long)]
     pub(crate) force: bool,
+}
+
+/// `2/16`.
+#[cfg(feature = "fleet")]
+fn share(text: &str) -> Result<havana_fleet::Share, String> {
+    let parts = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+    match parts {
+        Some((number, of)) if (1..=of).contains(&number) => Ok(havana_fleet::Share { number, of }),
+        _ => Err("a share is such as 2/16".into()),
+    }
 }
 
 #[cfg(feature = "fleet")]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::bail;
-use havana_fleet::{Compacted, Keep, Outcome, Root, Step};
+use havana_fleet::{Compacted, Keep, Outcome, Root, Share, Step};
 use havana_insight::words::{bytes, count};
 use havana_store::Dataset;
 use tokio::runtime::Runtime;
@@ -47,7 +47,7 @@ pub(crate) fn push(args: &Push) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn compact(root: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) fn compact(root: &Path, share: Option<Share>) -> anyhow::Result<ExitCode> {
     let root = Root::open(&root.to_string_lossy())?;
     let scratch = Scratch::new("compact")?;
     let mut failed = None;
@@ -62,7 +62,8 @@ pub(crate) fn compact(root: &Path) -> anyhow::Result<ExitCode> {
         );
         failed = writeln!(std::io::stdout(), "{line}").err().or(failed.take());
     };
-    let done = Runtime::new()?.block_on(havana_fleet::compact(&root, scratch.path(), now()?, &mut told))?;
+    let share = share.unwrap_or(Share::ALL);
+    let done = Runtime::new()?.block_on(havana_fleet::compact(&root, share, scratch.path(), now()?, &mut told))?;
     if let Some(failed) = failed {
         return Err(failed.into());
     }

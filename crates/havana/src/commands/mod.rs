@@ -55,7 +55,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "fleet")]
         Command::Push(args) => fleet::push(&args),
         #[cfg(feature = "fleet")]
-        Command::Compact { root } => fleet::compact(&root),
+        Command::Compact { root, share } => fleet::compact(&root, share),
         #[cfg(feature = "fleet")]
         Command::Prune(args) => fleet::prune(&args),
         Command::Packets(args) => packets::run(&args),
