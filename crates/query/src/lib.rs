@@ -27,7 +27,7 @@ mod tables;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arrow::datatypes::DataType;
 use datafusion::execution::SessionStateBuilder;
@@ -57,6 +57,8 @@ pub struct Session {
     cluster: Option<Cluster>,
     /// Of which captures the files are listed is one question's own.
     planning: Mutex<()>,
+    /// What was not yet told.
+    warnings: std::sync::Mutex<Vec<String>>,
 }
 
 /// What was read of the files for the questions so far.
@@ -84,7 +86,8 @@ impl Session {
         // Executors do not send each other views of texts (Ballista 55).
         let text = if cluster.is_some() { DataType::Utf8 } else { DataType::Utf8View };
         source.register(&context, &meter, &text)?;
-        Ok(Session { context, source, meter, memory, cluster, planning: Mutex::default() })
+        let warnings = std::sync::Mutex::new(source.warnings());
+        Ok(Session { context, source, meter, memory, cluster, planning: Mutex::default(), warnings })
     }
 
     /// Asks a question in SQL, and writes the answer as it comes.
@@ -109,7 +112,8 @@ impl Session {
         let planning = self.planning.lock().await;
         // What cannot be optimised is no question that reads tables, or says below what it lacks.
         let optimised = state.optimize(&plan).unwrap_or_else(|_| plan.clone());
-        self.source.show(&optimised, &state).await?;
+        let said = self.source.show(&optimised, &state).await?;
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
         let plan = self.context.execute_logical_plan(plan).await?.create_physical_plan().await?;
         drop(planning);
         match &self.cluster {
@@ -154,10 +158,10 @@ impl Session {
         names
     }
 
-    /// What who asks should know: what is left out, and what is not right. Of a root that is known of what was asked for, and said
-    /// once.
+    /// What who asks should know, and was not told yet: what is left out, and what is not right. Of a root that is known of what
+    /// was asked for.
     pub fn warnings(&self) -> Vec<String> {
-        self.source.warnings()
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

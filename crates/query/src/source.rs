@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::execution::SessionState;
@@ -24,7 +24,7 @@ pub(crate) enum Source {
     /// Datasets on this disk, each of another capture.
     Datasets(Vec<Dataset>),
     /// What is whole under a root.
-    Root(Under),
+    Root(Box<Under>),
 }
 
 /// The captures of a root.
@@ -32,8 +32,6 @@ pub(crate) struct Under {
     root: Root,
     files: Arc<Complete>,
     hours: usize,
-    /// What was said of those that were asked for so far.
-    warnings: Mutex<Vec<String>>,
 }
 
 impl Source {
@@ -50,7 +48,7 @@ impl Source {
                 }
                 let bucket = Metered { store: Arc::clone(root.bucket()), meter: Arc::clone(meter) };
                 let files = Arc::new(Complete::of(&root, Arc::new(bucket)));
-                Ok(Source::Root(Under { root, files, hours, warnings: Mutex::default() }))
+                Ok(Source::Root(Box::new(Under { root, files, hours })))
             }
             _ => match paths.iter().find(|path| is_root(path)) {
                 Some(root) => Err(QueryError::RootBeside(root.display().to_string())),
@@ -71,29 +69,29 @@ impl Source {
                 let store = Metered { store: LocalFileSystem::new(), meter: Arc::clone(meter) };
                 tables::of_datasets(context, store, datasets, text)
             }
-            Source::Root(Under { root, files, .. }) => {
-                tables::of_root(context, root, Arc::clone(files) as Arc<dyn ObjectStore>, text)
+            Source::Root(under) => {
+                tables::of_root(context, &under.root, Arc::clone(&under.files) as Arc<dyn ObjectStore>, text)
             }
         }
     }
 
-    /// Sees to it that the captures are there that a plan asks for: of a root these alone are listed.
-    pub(crate) async fn show(&self, plan: &LogicalPlan, state: &SessionState) -> Result<(), QueryError> {
-        let Source::Root(Under { root, files, warnings, .. }) = self else { return Ok(()) };
+    /// Sees to it that the captures are there that a plan asks for: of a root these alone are listed. Gives what who asks
+    /// should know of them.
+    pub(crate) async fn show(&self, plan: &LogicalPlan, state: &SessionState) -> Result<Vec<String>, QueryError> {
+        let Source::Root(under) = self else { return Ok(Vec::new()) };
+        let Under { root, files, .. } = &**under;
         let asked = Asked::of(plan, state)?;
         let all = Catalogue::hours(root).await?;
         let keeps = asked.keeps(&[all.iter().map(String::as_str).collect()])?;
         let hours: Vec<String> =
-            all.iter().zip(keeps).filter_map(|(hour, keeps)| keeps.then(|| hour.clone())).collect();
+            all.iter().zip(keeps).filter(|(_, keeps)| *keeps).map(|(hour, _)| hour.clone()).collect();
         let catalogue = Catalogue::of_hours(root, &hours).await?;
-        let said = catalogue.warnings().into_iter().map(|said| format!("{}: {said}", root.name()));
-        warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
         let captures: Vec<&Kept> = catalogue.readable().collect();
         let keys = [Kept::hour, Kept::node, Kept::capture].map(|key| captures.iter().map(|kept| key(kept)).collect());
         let keeps = asked.keeps(&keys)?;
         let captures: Vec<(&Kept, bool)> = captures.into_iter().zip(keeps).collect();
         files.show(&captures, hours.len() == all.len());
-        Ok(())
+        Ok(catalogue.warnings().into_iter().map(|said| format!("{}: {said}", root.name())).collect())
     }
 
     /// What there is to be asked, in words.
@@ -124,11 +122,11 @@ impl Source {
         files.into_iter().find_map(broken).map(QueryError::Store)
     }
 
-    /// What who asks should know: what is left out, and what is not right; under a root, of what was asked for last.
+    /// What who asks should know from the beginning.
     pub(crate) fn warnings(&self) -> Vec<String> {
         match self {
             Source::Datasets(datasets) => datasets.iter().filter_map(lacking).collect(),
-            Source::Root(under) => std::mem::take(&mut *under.warnings.lock().unwrap_or_else(PoisonError::into_inner)),
+            Source::Root(_) => Vec::new(),
         }
     }
 }
