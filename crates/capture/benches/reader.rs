@@ -88,7 +88,7 @@ fn run(dir: &std::path::Path, rate_mb: u64, seconds: f64) -> Result<(f64, f64, f
         target: Target::File(dir.join("bench.data")),
         rotate_bytes: Some(256 << 20),
         rotate_every: None,
-        numbers_after: 0,
+        earlier: Vec::new(),
         max_bytes: Some(256 << 20),
         compress: false,
     });

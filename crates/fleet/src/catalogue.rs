@@ -63,6 +63,14 @@ impl Catalogue {
         Catalogue::below(root, hours.iter().map(|hour| raw(&format!("{MANIFESTS}/hour={hour}"))).collect()).await
     }
 
+    /// Lists those of a node that began in an hour.
+    ///
+    /// # Errors
+    /// The store cannot be listed.
+    pub async fn of_node(root: &Root, hour: &str, node: &str) -> Result<Catalogue, FleetError> {
+        Catalogue::below(root, vec![layout::manifests(hour, node)]).await
+    }
+
     /// Those in these directories.
     pub(crate) async fn below(root: &Root, parts: Vec<Path>) -> Result<Catalogue, FleetError> {
         let store = root.store();

@@ -16,7 +16,7 @@ use object_store::{
 };
 
 use crate::layout::{Key, raw};
-use crate::{Kept, Root};
+use crate::{Catalogue, Kept, Root};
 
 /// Directories that are listed at once.
 const AT_ONCE: usize = 16;
@@ -26,7 +26,8 @@ const NODES: usize = 8;
 const FEW: usize = 1000;
 
 /// The files of captures that are there whole, to be read: none until [`show`](Self::show) says which. A capture that is pushed
-/// meanwhile does not show, one that is pruned is missed by who reads it. Paths are those of the store that the root is in.
+/// meanwhile does not show; whether one has gone before its files were listed, [`misses`](Self::misses) tells. Paths are those
+/// of the store that the root is in.
 #[derive(Debug)]
 pub struct Complete {
     store: Arc<dyn ObjectStore>,
@@ -71,6 +72,12 @@ impl Complete {
             false => hours.into_iter().flat_map(listed).collect(),
         };
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Shown { keys, directories });
+    }
+
+    /// Whether one that is shown is not there any more.
+    pub fn misses(&self, there: &Catalogue) -> bool {
+        let there: HashSet<&Key> = there.captures().map(|kept| &kept.key).collect();
+        self.shown().keys.iter().any(|key| !there.contains(key))
     }
 
     fn shown(&self) -> Arc<Shown> {
@@ -119,6 +126,10 @@ impl ObjectStore for Complete {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (shown, store, root) = (self.shown(), Arc::clone(&self.store), self.prefix.clone());
         let directories = stream::iter(self.directories(&shown, prefix));
+        if prefix.is_some_and(|prefix| !prefix.prefix_matches(&self.prefix)) {
+            // What else is in the same store is none of ours.
+            return self.store.list(prefix);
+        }
         let listed = directories.map(move |directory| store.list(directory.as_ref())).flatten_unordered(AT_ONCE);
         listed.try_filter(move |object| std::future::ready(shown.has(&root, object))).boxed()
     }
@@ -158,7 +169,6 @@ impl ObjectStore for Complete {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Catalogue;
 
     /// Under a root in a directory: `part` of a table, whole or not.
     fn put(root: &std::path::Path, path: &str) {

@@ -1,7 +1,9 @@
 //! What is called how under a root.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate};
-use havana_store::{Epoch, Manifest, partition_value};
+use havana_store::{Epoch, Manifest, partition_text, partition_value};
 use object_store::path::Path;
 
 /// Where manifests are.
@@ -55,9 +57,13 @@ impl Key {
         raw(&format!("{MANIFESTS}/{hour}/{node}/{capture}.{}.v{version}{merged}.json", self.digest))
     }
 
-    /// Where the manifests of its node are, of its hour.
-    pub(crate) fn beside(&self) -> Path {
-        raw(&format!("{MANIFESTS}/{}", self.of_node()))
+    /// Where the manifests of its node are, of its hour, those before and after it, and of no hour.
+    pub(crate) fn beside(&self) -> Vec<Path> {
+        let around = seconds(&self.hour).into_iter().flat_map(|begin| [hour_of(begin - 3600), hour_of(begin + 3600)]);
+        let hours = [self.hour.clone(), HOUR_UNKNOWN.into()].into_iter().chain(around.flatten());
+        // Of `unknown` there is one.
+        let hours: BTreeSet<String> = hours.collect();
+        hours.into_iter().map(|hour| manifests(&hour, &self.node)).collect()
     }
 
     /// What a manifest is of, of which version, and whether it is made of others, by its place under the root.
@@ -71,8 +77,8 @@ impl Key {
         let (capture, digest) = name.rsplit_once('.')?;
         let key = Key {
             hour: hour.strip_prefix("hour=")?.into(),
-            node: decode(node.strip_prefix("node=")?)?,
-            capture: decode(capture)?,
+            node: partition_text(node.strip_prefix("node=")?)?,
+            capture: partition_text(capture)?,
             digest: digest.into(),
         };
         let number = version.strip_suffix('m');
@@ -86,8 +92,8 @@ impl Key {
         let (_, digest) = name.strip_suffix(EXTENSION)?.rsplit_once('.')?;
         Some(Key {
             hour: hour.strip_prefix("hour=")?.into(),
-            node: decode(node.strip_prefix("node=")?)?,
-            capture: decode(capture.strip_prefix("capture=")?)?,
+            node: partition_text(node.strip_prefix("node=")?)?,
+            capture: partition_text(capture.strip_prefix("capture=")?)?,
             digest: digest.into(),
         })
     }
@@ -99,11 +105,21 @@ const EXTENSION: &str = ".parquet";
 pub(crate) fn hour(manifest: &Manifest) -> String {
     let ns = manifest.clock.ns().filter(|_| manifest.clock.epoch == Epoch::Unix);
     let begin = ns.zip(manifest.first_tsc).map(|(clock, tsc)| clock.ns(tsc));
-    begin.map_or(HOUR_UNKNOWN.into(), |ns| DateTime::from_timestamp_nanos(ns).format("%Y-%m-%d-%H").to_string())
+    begin.and_then(|ns| hour_of(ns.div_euclid(1_000_000_000))).unwrap_or(HOUR_UNKNOWN.into())
 }
 
-/// When an hour began, seconds since 1970.
-pub(crate) fn seconds(hour: &str) -> Option<i64> {
+/// The hour of a second since 1970.
+fn hour_of(second: i64) -> Option<String> {
+    Some(DateTime::from_timestamp(second, 0)?.format("%Y-%m-%d-%H").to_string())
+}
+
+/// Where the manifests of a node are, of an hour.
+pub(crate) fn manifests(hour: &str, node: &str) -> Path {
+    raw(&format!("{MANIFESTS}/hour={hour}/node={}", partition_value(node)))
+}
+
+/// When an hour began, seconds since 1970; none of what is no hour.
+pub fn seconds(hour: &str) -> Option<i64> {
     let (day, hour) = hour.rsplit_once('-')?;
     let day = NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()?;
     Some(day.and_hms_opt(hour.parse().ok()?, 0, 0)?.and_utc().timestamp())
@@ -113,23 +129,6 @@ pub(crate) fn seconds(hour: &str) -> Option<i64> {
 pub(crate) fn raw(path: &str) -> Path {
     // Names are made of what partition_value() leaves, which is all allowed.
     Path::parse(path).unwrap_or_default()
-}
-
-/// The text that was percent-encoded.
-fn decode(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        if bytes[at] == b'%' {
-            out.push(u8::from_str_radix(text.get(at + 1..at + 3)?, 16).ok()?);
-            at += 3;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]
@@ -157,6 +156,15 @@ mod tests {
         ] {
             assert_eq!(Key::of_manifest(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_hours_beside_are_looked_at() {
+        let key = |hour: &str| Key { hour: hour.into(), node: "n".into(), capture: "c".into(), digest: "d".into() };
+        let beside = |hour: &str| key(hour).beside().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let of = |hour: &str| format!("manifests/hour={hour}/node=n");
+        assert_eq!(beside("unknown"), [of("unknown")]);
+        assert_eq!(beside("2026-11-30-23"), ["2026-11-30-22", "2026-11-30-23", "2026-12-01-00", "unknown"].map(of));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use complete::Complete;
 pub use entry::{Entry, File};
 pub use error::FleetError;
 pub use fetch::fetch;
-pub use layout::{HOUR_UNKNOWN, MANIFESTS};
+pub use layout::{HOUR_UNKNOWN, MANIFESTS, seconds as hour_begins};
 pub use prune::{Keep, Pruned, prune};
 pub use push::{Outcome, Pushed, Step, push};
 pub use root::Root;

@@ -42,6 +42,8 @@ pub enum Outcome {
     Pushed,
     /// It was there already.
     Already,
+    /// It was, and was made part of another (`compact`); of another content it is not taken any more.
+    Part,
 }
 
 /// What a push did.
@@ -117,11 +119,15 @@ async fn push_once(
     told: &(dyn Fn(Step) + Sync),
 ) -> Result<Pushed, FleetError> {
     let mut pushed = Pushed { outcome: Outcome::Already, files: going.len(), bytes: entry.bytes(), sent: 0 };
-    let beside = Catalogue::below(root, vec![key.beside()]).await?;
+    // Another analysis of the same trace may have seen its first event in another hour.
+    let beside = Catalogue::below(root, key.beside()).await?;
     let all = || beside.captures().chain(&beside.replaced);
     let others: Vec<&Kept> = all().filter(|other| other.key.capture == key.capture && other.key != *key).collect();
-    if beside.captures().any(|other| other.key == *key) || is_part(root, all(), &key.capture).await? {
+    if beside.captures().any(|other| other.key == *key) {
         return Ok(pushed);
+    }
+    if is_part(root, all(), &key.capture).await? {
+        return Ok(Pushed { outcome: Outcome::Part, ..pushed });
     }
     if let (Some(other), false) = (others.first(), force) {
         let (node, capture) = (other.node().into(), other.capture().into());

@@ -60,7 +60,14 @@ impl Root {
     /// # Errors
     /// It names neither; the directory cannot be made.
     pub fn create(word: &str) -> Result<Root, FleetError> {
-        if !Root::is_url(word) && !word.contains("://") {
+        let is_path = !word.contains("://") && !word.starts_with("s3:");
+        if is_path && path::Path::new(word).join(havana_store::MANIFEST_FILE).exists() {
+            return Err(FleetError::Root {
+                root: word.into(),
+                why: "it is a dataset, and no root: name one at the end".into(),
+            });
+        }
+        if is_path {
             let made = std::fs::create_dir_all(word);
             made.map_err(|error| FleetError::Root { root: word.into(), why: format!("cannot be made: {error}") })?;
         }
@@ -74,6 +81,11 @@ impl Root {
             url.host_str().filter(|bucket| !bucket.is_empty()).ok_or_else(|| wrong("it names no bucket".into()))?;
         let prefix = Path::from_url_path(url.path()).map_err(|error| wrong(error.to_string()))?;
         let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"));
+        if let Ok(endpoint) = &endpoint
+            && Url::parse(endpoint).ok().is_none_or(|url| !matches!(url.scheme(), "http" | "https"))
+        {
+            return Err(wrong(format!("AWS_ENDPOINT_URL is {endpoint:?}, and should begin with https:// or http://")));
+        }
         let plain = endpoint.as_ref().is_ok_and(|endpoint| endpoint.starts_with("http://"));
         let retry = RetryConfig {
             backoff: BackoffConfig {
@@ -101,7 +113,7 @@ impl Root {
 
     fn local(word: &str) -> Result<Root, FleetError> {
         let wrong = |why: String| FleetError::Root { root: word.into(), why };
-        if word.contains("://") {
+        if word.contains("://") || word.starts_with("s3:") {
             return Err(wrong("a root is s3://BUCKET/PREFIX, or a directory".into()));
         }
         let directory = path::absolute(word).map_err(|error| wrong(error.to_string()))?;
@@ -115,6 +127,8 @@ impl Root {
         let url = Url::from_directory_path(&there).map_err(|()| wrong("it is no path".into()))?;
         let bucket: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new());
         let store = LocalFileSystem::new_with_prefix(there).map_err(|error| wrong(error.to_string()))?;
+        // Directories are names of hours and nodes: an empty one would be one that is there.
+        let store = store.with_automatic_cleanup(true);
         let name = word.trim_end_matches('/').into();
         Ok(Root { name, store: Arc::new(store), bucket, prefix, url, directory: Some(directory) })
     }

@@ -98,6 +98,7 @@ Examples:
   havana view tuesday.havana
   havana view perf.data                           analyzes it first, into a dataset that goes with the view
   havana view tuesday.havana --no-open --port 7117
+  havana view s3://traces/fleet                   all nodes of a fleet: the root, in S3 or a directory
   ssh -L 7117:127.0.0.1:7117 kvm-07 havana view tuesday.havana --no-open --port 7117
   havana view tuesday.havana --tsp                for Trace Compass in VS Code
   havana view tuesday.havana --listen 10.0.0.7:7117    for others, who need the token that it prints")]
@@ -568,7 +569,7 @@ pub(crate) struct Learn {
 #[derive(Debug, Args)]
 pub(crate) struct Push {
     /// Datasets, then the root: s3://BUCKET/PREFIX, or a directory
-    #[arg(required = true, num_args = 2.., value_name = "DATASET… ROOT")]
+    #[arg(required = true, value_name = "DATASET… ROOT")]
     pub(crate) words: Vec<PathBuf>,
     /// Replace captures that are there with another content
     #[arg(short, long)]
@@ -591,7 +592,7 @@ pub(crate) struct Prune {
     /// The root: s3://BUCKET/PREFIX, or a directory
     pub(crate) root: PathBuf,
     /// What began longer ago goes, such as 30d, 12h
-    #[arg(long, value_name = "TIME", value_parser = duration, required_unless_present_any = ["max_size", "dry_run"])]
+    #[arg(long, value_name = "TIME", value_parser = age, required_unless_present_any = ["max_size", "dry_run"])]
     pub(crate) older: Option<std::time::Duration>,
     /// The oldest go until the others are no larger, such as 500G, 20T
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -647,8 +648,8 @@ pub(crate) struct Export {
 
 #[derive(Debug, Args)]
 pub(crate) struct View {
-    /// A dataset; or a perf.data, raw .pt streams, or directories of them
-    #[arg(required = true, value_name = "DATASET|TRACE")]
+    /// A dataset; a perf.data, raw .pt streams, or directories of them; or the root of a fleet
+    #[arg(required = true, value_name = "DATASET|TRACE|ROOT")]
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) page: Page,
@@ -872,6 +873,13 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
     };
     let seconds = digits.parse::<f64>().map_err(|_| wrong())? * unit;
     if (1e-3..=1e9).contains(&seconds) { Ok(std::time::Duration::from_secs_f64(seconds)) } else { Err(wrong()) }
+}
+
+/// A time with its unit: what is mistaken here is gone.
+#[cfg(feature = "fleet")]
+fn age(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || "should be a time with its unit, such as 30d or 12h".to_string();
+    if text.ends_with(|c: char| c.is_ascii_digit()) { Err(wrong()) } else { duration(text).map_err(|_| wrong()) }
 }
 
 /// A time that a person can look at.

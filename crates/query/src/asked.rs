@@ -52,8 +52,15 @@ impl<'a> Asked<'a> {
         for conditions in &self.scans {
             let of_keys = conditions.iter().filter(|condition| expr_applicable_for_cols(names, condition));
             let Some(condition) = conjunction(of_keys.cloned()) else { return Ok(vec![true; rows]) };
-            let met = self.state.create_physical_expr(condition, &schema)?.evaluate(&batch)?.into_array(rows)?;
-            let met = met.as_boolean().iter().map(|met| met == Some(true));
+            let condition = self.state.create_physical_expr(condition, &schema)?;
+            let met = |rows: &RecordBatch| -> Result<Vec<bool>> {
+                let met = condition.evaluate(rows)?.into_array(rows.num_rows())?;
+                Ok(met.as_boolean().iter().map(|met| met == Some(true)).collect())
+            };
+            // One part of a condition may keep the other from what it cannot be asked of, row by row. Where one fails the engine
+            // says so, if it comes to that.
+            let each = |row| met(&batch.slice(row, 1)).map_or(true, |met| met == [true]);
+            let met = met(&batch).unwrap_or_else(|_| (0..rows).map(each).collect());
             keeps.iter_mut().zip(met).for_each(|(keeps, met)| *keeps |= met);
         }
         Ok(keeps)

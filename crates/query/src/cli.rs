@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use havana_query::Hours;
 use havana_query::output::Format;
 use havana_query::questions::Question;
 
@@ -15,6 +16,7 @@ Examples:
   havana sql *.havana nodes                          many nodes and captures at once
   havana sql tuesday.havana \"SELECT * FROM exits WHERE reason = 48\" -o exits.parquet
   havana sql s3://traces/fleet \"SELECT node, count(*) FROM exits WHERE hour = '2026-11-28-21' GROUP BY node\"
+  havana sql s3://traces/fleet --hours 2026-11-28 steal-matrix       of a day
   havana sql s3://traces/fleet --cluster df://scheduler nodes        answered by many machines
   havana sql tuesday.havana                          a shell; \\help says what it knows
 
@@ -55,6 +57,9 @@ pub(crate) struct Cli {
     /// Memory that the answer may take, MiB; else most of what is free
     #[arg(long, value_name = "MIB")]
     pub(crate) memory: Option<u64>,
+    /// Of a root the captures that began then alone: 2026-11-28-21, 2026-11-28, 2026-11-28-21..2026-11-29-03 (UTC)
+    #[arg(long, value_name = "HOURS")]
+    pub(crate) hours: Option<Hours>,
     /// Has a Ballista cluster answer: the address of its scheduler, df://HOST[:PORT]
     #[arg(long, value_name = "URL")]
     pub(crate) cluster: Option<String>,

@@ -51,7 +51,7 @@ impl Cluster {
     /// That is no such address; nobody answers there.
     pub(crate) fn at(word: &str) -> Result<Cluster, QueryError> {
         let wrong = |why: String| QueryError::Cluster { url: word.into(), why };
-        let url = Url::parse(word).ok().filter(|url| matches!(url.scheme(), "df" | "http"));
+        let url = Url::parse(word).ok().filter(|url| url.scheme() == "df");
         let host = url.as_ref().and_then(Url::host_str).filter(|host| !host.is_empty());
         let Some((url, host)) = url.as_ref().zip(host) else {
             return Err(wrong("a scheduler is df://HOST, or df://HOST:PORT".into()));

@@ -19,8 +19,14 @@ pub enum QueryError {
     #[error(transparent)]
     Fleet(#[from] FleetError),
     /// A root was named beside something else.
-    #[error("{0}: a root is asked alone")]
-    RootBeside(String),
+    #[error("{0}: a root is asked alone, and not with {1}")]
+    RootBeside(String, String),
+    /// Of a root no capture began in the hours that were named.
+    #[error("{0}: no capture began in these hours")]
+    NoSuchHour(String),
+    /// Hours were named of datasets.
+    #[error("--hours is of the root of a fleet: datasets are named one by one")]
+    HoursOfDatasets,
     /// There is nothing under a root.
     #[error("{0}: no capture is there yet: havana push brings them")]
     EmptyRoot(String),

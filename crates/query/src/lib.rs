@@ -34,6 +34,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
@@ -42,11 +43,15 @@ use havana_rows::parquet::Table;
 use tokio::sync::Mutex;
 
 pub use error::QueryError;
+pub use source::Hours;
 
 use cluster::Cluster;
 use meter::Meter;
 use output::{Form, Written};
 use source::Source;
+
+/// How often a question is planned whose captures change meanwhile.
+const TRIES: u32 = 5;
 
 /// Datasets, or a root, that are open, and may be asked.
 pub struct Session {
@@ -68,19 +73,26 @@ pub struct Read {
     pub bytes: u64,
     /// In how many requests.
     pub requests: u64,
+    /// Bytes of the files that were listed, to be read or not.
+    pub listed: u64,
 }
 
 impl Session {
     /// Opens datasets, each of another capture, or the root of a fleet. `memory`: bytes that answers may take, beside what is
-    /// read of files; `cluster`: the address of a Ballista scheduler, if others are to answer.
+    /// read of files; `hours`: of a root these alone; `cluster`: the address of a Ballista scheduler, if others are to answer.
     ///
     /// # Errors
     /// One that is not there, damaged, or of another version; two of one capture; a root that cannot be asked; a scheduler
     /// that does not answer.
-    pub async fn open(paths: &[PathBuf], memory: u64, cluster: Option<&str>) -> Result<Session, QueryError> {
+    pub async fn open(
+        paths: &[PathBuf],
+        hours: Option<Hours>,
+        memory: u64,
+        cluster: Option<&str>,
+    ) -> Result<Session, QueryError> {
         let cluster = cluster.map(Cluster::at).transpose()?;
         let meter = Arc::new(Meter::default());
-        let source = Source::open(paths, &meter).await?;
+        let source = Source::open(paths, hours, &meter).await?;
         let context = context(memory, cluster.is_some())?;
         functions::register(&context);
         // Executors do not send each other views of texts (Ballista 55).
@@ -109,13 +121,25 @@ impl Session {
         let plan = state.create_logical_plan(sql).await?;
         // The files of a dataset are what they are: nothing is written to them.
         SQLOptions::new().with_allow_dml(false).verify_plan(&plan)?;
-        let planning = self.planning.lock().await;
-        // What cannot be optimised is no question that reads tables, or says below what it lacks.
-        let optimised = state.optimize(&plan).unwrap_or_else(|_| plan.clone());
-        let said = self.source.show(&optimised, &state).await?;
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
-        let plan = self.context.execute_logical_plan(plan).await?.create_physical_plan().await?;
-        drop(planning);
+        let _planning = self.planning.lock().await;
+        if let LogicalPlan::Ddl(_) = plan {
+            // A table that is made of an answer is made in the next call.
+            self.source.show(&state.optimize(&plan)?, &state).await?;
+        }
+        let frame = self.context.execute_logical_plan(plan).await?;
+        let state = self.context.state();
+        let plan = state.optimize(frame.logical_plan())?;
+        let mut tries = 0;
+        let plan = loop {
+            let shown = self.source.show(&plan, &state).await?;
+            let made = state.query_planner().create_physical_plan(&plan, &state).await?;
+            tries += 1;
+            // Captures that became one meanwhile, or were replaced: their files may have been listed in part.
+            if tries == TRIES || self.source.is_there(&shown).await? {
+                self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(shown.warnings);
+                break made;
+            }
+        };
         match &self.cluster {
             Some(cluster) if Cluster::takes(&plan)? => cluster.execute(plan, &self.context).await,
             _ => Ok(execute_stream(plan, self.context.task_ctx())?),
@@ -124,12 +148,12 @@ impl Session {
 
     /// What was read so far.
     pub fn read(&self) -> Read {
-        Read { bytes: self.meter.bytes(), requests: self.meter.requests() }
+        Read { bytes: self.meter.bytes(), requests: self.meter.requests(), listed: self.meter.listed() }
     }
 
-    /// The size of all files that might be asked, bytes: of datasets all, under a root those in the partitions that were.
-    pub fn bytes(&self) -> u64 {
-        self.source.bytes().unwrap_or_else(|| self.meter.listed())
+    /// The size of all files that might be asked, bytes; not known of a root.
+    pub fn bytes(&self) -> Option<u64> {
+        self.source.bytes()
     }
 
     /// What there is to be asked, in words: `3 datasets`.

@@ -43,8 +43,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let (datasets, asked) = cli.words();
     let memory = cli.memory.map_or_else(memory::share, |mib| mib.saturating_mul(1 << 20));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let session =
-        runtime.block_on(Session::open(datasets, memory, cli.cluster.as_deref())).map_err(|error| match &error {
+    let session = runtime
+        .block_on(Session::open(datasets, cli.hours.clone(), memory, cli.cluster.as_deref()))
+        .map_err(|error| match &error {
             QueryError::Store(StoreError::NotFound { path }) if datasets.len() > 1 && datasets.last() == Some(path) => {
                 anyhow!("{error}, and no question of --list")
             }
@@ -61,10 +62,11 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Asked::Nothing if io::stdin().is_terminal() => return shell::run(&session, &runtime),
         Asked::Nothing => read(io::stdin(), "stdin")?,
     };
+    let sql = Question::named(sql.trim()).map_or(sql.as_str(), |question| question.sql);
     if sql.trim().is_empty() {
         bail!("nothing is asked: name SQL, or a question of --list");
     }
-    runtime.block_on(answer(&session, &sql, cli))
+    runtime.block_on(answer(&session, sql, cli))
 }
 
 /// Says what who asks should know.
@@ -111,13 +113,13 @@ async fn answer(session: &Session, sql: &str, cli: &Cli) -> anyhow::Result<()> {
 fn stats(session: &Session, before: Cost, begin: Instant) -> String {
     let read = session.read();
     let seconds = begin.elapsed().as_secs_f64();
+    let all = session.bytes().unwrap_or(read.listed - before.listed) as f64 / 1e6;
     if session.is_of_a_cluster() {
-        return format!("{seconds:.3} s, of {:.1} MB on the cluster", session.bytes() as f64 / 1e6);
+        return format!("{seconds:.3} s, of {all:.1} MB on the cluster");
     }
     format!(
-        "{seconds:.3} s, {:.1} MB read of {:.1} MB, in {} pieces",
+        "{seconds:.3} s, {:.1} MB read of {all:.1} MB, in {} pieces",
         (read.bytes - before.bytes) as f64 / 1e6,
-        session.bytes() as f64 / 1e6,
         read.requests - before.requests,
     )
 }

@@ -9,11 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use havana_store::{partition_text, partition_value};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, Result,
 };
+
+use crate::tables::ROOT_KEYS;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -41,6 +44,16 @@ impl Meter {
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
+}
+
+/// A directory as it is named: the engine encodes less of a key's value than we do.
+fn as_named(directory: &Path) -> Path {
+    let named = |part: &str| match part.split_once('=').filter(|(key, _)| ROOT_KEYS.contains(key)) {
+        Some((key, value)) => partition_text(value).map(|text| format!("{key}={}", partition_value(&text))),
+        None => None,
+    };
+    let parts = directory.parts().map(|part| named(part.as_ref()).unwrap_or_else(|| part.as_ref().into()));
+    Path::parse(parts.collect::<Vec<String>>().join("/")).unwrap_or_else(|_| directory.clone())
 }
 
 /// Another store, of which what is read is counted.
@@ -77,7 +90,7 @@ impl<S: ObjectStore> ObjectStore for Metered<S> {
         self.meter.requests.fetch_add(1, Ordering::Relaxed);
         let meter = Arc::clone(&self.meter);
         let count = move |object: &ObjectMeta| _ = meter.listed.fetch_add(object.size, Ordering::Relaxed);
-        self.store.list(prefix).inspect_ok(count).boxed()
+        self.store.list(prefix.map(as_named).as_ref()).inspect_ok(count).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -102,5 +115,20 @@ impl<S: ObjectStore> ObjectStore for Metered<S> {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.store.copy_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_named_as_datasets_name_it() {
+        let named = |path: &str| as_named(&Path::parse(path).unwrap()).to_string();
+        assert_eq!(
+            named("a=b:c/exits/hour=2026-11-28-21/node=r3:k7/x"),
+            "a=b:c/exits/hour=2026-11-28-21/node=r3%3Ak7/x"
+        );
+        assert_eq!(named("exits/node=r3%3Ak7"), "exits/node=r3%3Ak7");
     }
 }

@@ -106,7 +106,7 @@ async fn answer(session: &Session, sql: &str) -> Result<(), QueryError> {
     let written = tokio::select! {
         written = session.answer(sql, form, io::stdout()) => written,
         _ = tokio::signal::ctrl_c() => {
-            println!("stopped");
+            println!("{}", if session.is_of_a_cluster() { "stopped here; the cluster goes on with it" } else { "stopped" });
             return Ok(());
         }
     };

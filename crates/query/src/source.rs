@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use havana_fleet::{Catalogue, Complete, Kept, Root};
+use havana_fleet::{Catalogue, Complete, FleetError, Kept, Root};
 use havana_rows::parquet::Table;
 use havana_store::{Dataset, Scan, StoreError};
 use object_store::ObjectStore;
@@ -31,27 +32,92 @@ pub(crate) enum Source {
 pub(crate) struct Under {
     root: Root,
     files: Arc<Complete>,
-    hours: usize,
+    /// Hours that are asked of all that there are, where not all are.
+    hours: Option<Hours>,
+    /// How many hours there were.
+    count: usize,
+}
+
+impl Under {
+    async fn hours(&self) -> Result<Vec<String>, FleetError> {
+        let mut hours = Catalogue::hours(&self.root).await?;
+        hours.retain(|hour| self.hours.as_ref().is_none_or(|asked| asked.has(hour)));
+        Ok(hours)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.hours.is_none()
+    }
+}
+
+/// What a question was shown.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    hours: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Hours of a root: the first and the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hours {
+    first: String,
+    last: String,
+}
+
+impl FromStr for Hours {
+    type Err = String;
+
+    /// `2026-11-28-21`, or `2026-11-28-21..2026-11-29-03`, both with it; a day is its hours.
+    fn from_str(text: &str) -> Result<Hours, String> {
+        let (first, last) = text.split_once("..").unwrap_or((text, text));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let is_hour = |text: &str| matches!(text.len(), 10 | 13) && digits(text);
+        if !is_hour(first) || !is_hour(last) || last < first && !first.starts_with(last) {
+            return Err("hours are such as 2026-11-28-21, 2026-11-28 or 2026-11-28-21..2026-11-29-03 (UTC)".into());
+        }
+        Ok(Hours { first: first.into(), last: last.into() })
+    }
+}
+
+impl Hours {
+    fn has(&self, hour: &str) -> bool {
+        hour.starts_with(|c: char| c.is_ascii_digit())
+            && hour >= self.first.as_str()
+            && (hour <= self.last.as_str() || hour.starts_with(&self.last))
+    }
 }
 
 impl Source {
     /// Opens them; `meter` counts what is read of their files.
-    pub(crate) async fn open(paths: &[PathBuf], meter: &Arc<Meter>) -> Result<Source, QueryError> {
+    pub(crate) async fn open(
+        paths: &[PathBuf],
+        hours: Option<Hours>,
+        meter: &Arc<Meter>,
+    ) -> Result<Source, QueryError> {
         let is_root = |path: &Path| path.to_str().is_some_and(Root::is_url) || Root::is_in(path);
         match paths {
             [] => Err(QueryError::NoDataset),
             [one] if is_root(one) => {
                 let root = Root::open(&one.to_string_lossy())?;
-                let hours = Catalogue::hours(&root).await?.len();
-                if hours == 0 {
+                if Catalogue::hours(&root).await?.is_empty() {
                     return Err(QueryError::EmptyRoot(root.name().into()));
                 }
                 let bucket = Metered { store: Arc::clone(root.bucket()), meter: Arc::clone(meter) };
                 let files = Arc::new(Complete::of(&root, Arc::new(bucket)));
-                Ok(Source::Root(Box::new(Under { root, files, hours })))
+                let mut under = Under { root, files, hours, count: 0 };
+                under.count = under.hours().await?.len();
+                if under.count == 0 {
+                    return Err(QueryError::NoSuchHour(under.root.name().into()));
+                }
+                Ok(Source::Root(Box::new(under)))
             }
             _ => match paths.iter().find(|path| is_root(path)) {
-                Some(root) => Err(QueryError::RootBeside(root.display().to_string())),
+                Some(root) => {
+                    let beside = paths.iter().find(|path| path != &root).unwrap_or(root);
+                    let hint = if beside.exists() { "" } else { ": there is no such file, and no question of --list" };
+                    Err(QueryError::RootBeside(root.display().to_string(), format!("{}{hint}", beside.display())))
+                }
+                None if hours.is_some() => Err(QueryError::HoursOfDatasets),
                 None => Ok(Source::Datasets(datasets(paths)?)),
             },
         }
@@ -77,11 +143,11 @@ impl Source {
 
     /// Sees to it that the captures are there that a plan asks for: of a root these alone are listed. Gives what who asks
     /// should know of them.
-    pub(crate) async fn show(&self, plan: &LogicalPlan, state: &SessionState) -> Result<Vec<String>, QueryError> {
-        let Source::Root(under) = self else { return Ok(Vec::new()) };
+    pub(crate) async fn show(&self, plan: &LogicalPlan, state: &SessionState) -> Result<Shown, QueryError> {
+        let Source::Root(under) = self else { return Ok(Shown::default()) };
         let Under { root, files, .. } = &**under;
         let asked = Asked::of(plan, state)?;
-        let all = Catalogue::hours(root).await?;
+        let all = under.hours().await?;
         let keeps = asked.keeps(&[all.iter().map(String::as_str).collect()])?;
         let hours: Vec<String> =
             all.iter().zip(keeps).filter(|(_, keeps)| *keeps).map(|(hour, _)| hour.clone()).collect();
@@ -90,17 +156,27 @@ impl Source {
         let keys = [Kept::hour, Kept::node, Kept::capture].map(|key| captures.iter().map(|kept| key(kept)).collect());
         let keeps = asked.keeps(&keys)?;
         let captures: Vec<(&Kept, bool)> = captures.into_iter().zip(keeps).collect();
-        files.show(&captures, hours.len() == all.len());
-        Ok(catalogue.warnings().into_iter().map(|said| format!("{}: {said}", root.name())).collect())
+        files.show(&captures, under.is_whole() && hours.len() == all.len());
+        let warnings = catalogue.warnings().into_iter().map(|said| format!("{}: {said}", root.name())).collect();
+        Ok(Shown { hours, warnings })
+    }
+
+    /// Whether what is shown was there until now: else its files may have been listed in part.
+    pub(crate) async fn is_there(&self, shown: &Shown) -> Result<bool, QueryError> {
+        let Source::Root(under) = self else { return Ok(true) };
+        Ok(!under.files.misses(&Catalogue::of_hours(&under.root, &shown.hours).await?))
     }
 
     /// What there is to be asked, in words.
     pub(crate) fn about(&self) -> String {
         let (count, what) = match self {
             Source::Datasets(datasets) => (datasets.len(), "dataset"),
-            Source::Root(under) => (under.hours, "hour"),
+            Source::Root(under) => (under.count, "hour of captures"),
         };
-        format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+        match count {
+            1 => format!("1 {what}"),
+            _ => format!("{count} {}", what.replacen(' ', "s ", 1).replace("dataset", "datasets")),
+        }
     }
 
     /// The size of all files, where that is known without asking for it.
@@ -157,4 +233,24 @@ fn lacking(dataset: &Dataset) -> Option<String> {
         let (path, names) = (dataset.dir().display(), names.join(", "));
         format!("{path}: written without {names} (havana {version}): no row of it is there; analyze its trace again")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_are_an_hour_a_day_or_a_stretch() {
+        let of = |text: &str| text.parse::<Hours>();
+        let has = |text: &str, hour: &str| of(text).unwrap().has(hour);
+        assert!(has("2026-11-28-21", "2026-11-28-21") && !has("2026-11-28-21", "2026-11-28-22"));
+        assert!(has("2026-11-28", "2026-11-28-00") && has("2026-11-28", "2026-11-28-23"));
+        assert!(!has("2026-11-28", "2026-11-29-00") && !has("2026-11-28", "2026-11-27-23"));
+        let stretch = "2026-11-28-21..2026-11-29";
+        assert!(has(stretch, "2026-11-28-21") && has(stretch, "2026-11-29-23") && !has(stretch, "2026-11-28-20"));
+        assert!(!has(stretch, "unknown"));
+        for wrong in ["", "today", "2026-11-28 21", "2026-11-29..2026-11-28", "2026-11-28-21.."] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
 }

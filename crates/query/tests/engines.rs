@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{HAVANA_SQL, analyze, fleet, havana, python, python_has, skipped};
+use crate::common::{HAVANA_SQL, analyze, python, python_has, skipped};
+use crate::fleet::on_disk;
 
 /// Under the root of a fleet, or, where datasets are named, in these.
 fn agree(test: &str, root: &Path, datasets: &[PathBuf]) {
@@ -36,11 +37,7 @@ fn has_java(test: &str) -> bool {
 /// As `havana push` puts them: other engines read the same files.
 #[test]
 fn under_a_root_of_100_nodes() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("root");
-    let output = Command::new(havana()).arg("push").args(fleet()).arg(&root).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    agree("a fleet in other engines", &root, &[]);
+    agree("a fleet in other engines", on_disk(), &[]);
 }
 
 #[test]

@@ -87,6 +87,19 @@ pub(crate) fn in_s3() -> (&'static Server, &'static str) {
     (server, "s3://fleet/nodes")
 }
 
+/// The same on a disk.
+pub(crate) fn on_disk() -> &'static Path {
+    static ROOT: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let make = || {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let said = pushed(&Command::new(havana()).arg("push").args(fleet()).arg(&root).output().unwrap());
+        assert_eq!(said.lines().filter(|line| line.ends_with(": pushed")).count(), 100);
+        (dir, root)
+    };
+    &ROOT.get_or_init(make).1
+}
+
 /// What is under a root but manifests, likewise.
 fn tables(root: &Path) -> Vec<(String, Vec<u8>)> {
     let mut contents = contents(root);
@@ -97,11 +110,9 @@ fn tables(root: &Path) -> Vec<(String, Vec<u8>)> {
 /// The 20 questions, of datasets that were named one by one, of them under a root on disk, and in S3.
 #[test]
 fn every_question_has_the_same_answer_under_a_root() {
-    let (disk, (server, in_s3)) = (tempfile::tempdir().unwrap(), in_s3());
-    let root = disk.path().join("root");
+    let (root, (server, in_s3)) = (on_disk(), in_s3());
     let datasets: Vec<&str> = fleet().iter().map(|dataset| dataset.to_str().unwrap()).collect();
     let all = |root: &str| pushed(&push(server.address(), &[&datasets[..], &[root]].concat()));
-    assert_eq!(all(root.to_str().unwrap()).lines().filter(|line| line.ends_with(": pushed")).count(), 100);
     assert_eq!(all(in_s3).lines().filter(|line| line.ends_with(": was there already")).count(), 100);
     let questions = answer(&[datasets[0], "--list"]);
     let questions: Vec<&str> = questions.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
@@ -116,6 +127,126 @@ fn every_question_has_the_same_answer_under_a_root() {
         assert_eq!(rows(&here), rows(&named), "{question}");
         assert_eq!(rows(&there), rows(&named), "{question}");
         println!("{question}: {}", String::from_utf8_lossy(&there.stderr).trim());
+    }
+}
+
+/// An hour, a node, a capture, and how many exits it has.
+type Known = (String, String, String, u64);
+
+/// What conditions on hours, nodes and captures leave is what they say, wherever in a question they stand.
+#[test]
+fn conditions_on_hours_nodes_and_captures_are_met() {
+    const FIFTEEN: &str = "2026-11-20-15";
+    let root = on_disk().to_str().unwrap();
+    let ask = |words: &[&str]| answer(&[&[root], words, &["--format", "csv"]].concat());
+    let all = ask(&["SELECT hour, node, capture, count(*) FROM exits GROUP BY ALL"]);
+    let known = |line: &str| -> Known {
+        let cells: Vec<&str> = line.split(',').collect();
+        (cells[0].into(), cells[1].into(), cells[2].into(), cells[3].parse().unwrap())
+    };
+    let known: Vec<Known> = all.lines().skip(1).map(known).collect();
+    assert_eq!(known.len(), 100);
+    let capture = known[7].2.clone();
+    let of_capture = format!("capture = '{capture}'");
+    let is_of = |node: &str, numbers: std::ops::Range<u32>| numbers.contains(&node[5..].parse().unwrap());
+    let conditions: [(&str, &dyn Fn(&Known) -> bool); 14] = [
+        ("hour = '2026-11-20-15'", &|k| k.0 == FIFTEEN),
+        ("hour = '2026-11-20-15' OR node = 'node-003'", &|k| k.0 == FIFTEEN || k.1 == "node-003"),
+        ("NOT (hour >= '2026-11-20-15')", &|k| k.0.as_str() < FIFTEEN),
+        ("hour IN ('2026-11-20-15', '2026-11-20-20') AND node <> 'node-030'", &|k| {
+            [FIFTEEN, "2026-11-20-20"].contains(&k.0.as_str()) && k.1 != "node-030"
+        }),
+        ("hour IS NULL", &|_| false),
+        ("hour LIKE '2026-11-20-2%'", &|k| k.0.starts_with("2026-11-20-2")),
+        ("node BETWEEN 'node-010' AND 'node-019'", &|k| is_of(&k.1, 10..20)),
+        ("hour <> 'unknown' AND CAST(substr(hour, 12) AS INT) >= 15", &|k| &k.0[11..] >= "15"),
+        ("node LIKE 'node-00%' AND CAST(substr(node, 8) AS INT) < 5", &|k| is_of(&k.1, 0..5)),
+        ("(hour = '2026-11-20-15' AND node = 'node-025') OR (hour = '2026-11-20-12' AND node = 'node-001')", &|k| {
+            (k.0 == FIFTEEN && k.1 == "node-025") || (k.0 == "2026-11-20-12" && k.1 == "node-001")
+        }),
+        ("node = (SELECT max(node) FROM captures)", &|k| k.1 == "node-099"),
+        ("node IN (SELECT node FROM captures WHERE hour = '2026-11-20-15')", &|k| k.0 == FIFTEEN),
+        ("hour > 'no hour'", &|_| false),
+        (&of_capture, &|k| k.2 == capture),
+    ];
+    for (condition, is_met) in conditions {
+        let count: u64 = known.iter().filter(|known| is_met(known)).map(|known| known.3).sum();
+        let question = format!("SELECT count(*) FROM exits WHERE {condition}");
+        assert_eq!(ask(&[&question]), format!("count(*)\n{count}\n"), "{condition}");
+    }
+    let of = |hour: &str| -> u64 { known.iter().filter(|k| k.0 == hour).map(|k| k.3).sum() };
+    for (question, expected) in [
+        (
+            "SELECT sum(n) FROM (SELECT count(*) AS n FROM exits WHERE hour = '2026-11-20-15' UNION ALL \
+             SELECT count(*) AS n FROM exits WHERE hour = '2026-11-20-16')",
+            of(FIFTEEN) + of("2026-11-20-16"),
+        ),
+        ("WITH x AS (SELECT * FROM exits WHERE hour = '2026-11-20-15') SELECT count(*) FROM x", of(FIFTEEN)),
+        (
+            "SELECT count(*) FROM captures LEFT JOIN (SELECT DISTINCT node, capture, hour AS there FROM exits \
+             WHERE hour = '2026-11-20-15') USING (node, capture)",
+            100,
+        ),
+        (
+            "SELECT count(*) FROM captures c JOIN exits e USING (node, capture) WHERE c.hour = '2026-11-20-15'",
+            of(FIFTEEN),
+        ),
+    ] {
+        assert_eq!(ask(&[question]).lines().nth(1), Some(expected.to_string().as_str()), "{question}");
+    }
+    let said = ask(&["SELECT count(*) FROM exits", "--hours", "2026-11-20-15..2026-11-20-16"]);
+    assert_eq!(said.lines().nth(1), Some((of(FIFTEEN) + of("2026-11-20-16")).to_string().as_str()));
+    assert_eq!(
+        refusal(&[root, "nodes", "--hours", "2026-11-19"]),
+        format!("havana: {root}: no capture began in these hours")
+    );
+    assert!(refusal(&[root, "node"]).ends_with("and not with node: there is no such file, and no question of --list"));
+    // One after the other in a session: what is prepared, what is made of an answer, and a file of somebody else's.
+    let file = tempfile::NamedTempFile::with_suffix(".csv").unwrap();
+    fs::write(file.path(), "a\n1\n").unwrap();
+    let external = format!("CREATE EXTERNAL TABLE other STORED AS CSV LOCATION '{}'", file.path().display());
+    let questions = [
+        ("PREPARE q AS SELECT count(*) FROM exits WHERE hour = '2026-11-20-15'", None),
+        ("SELECT count(*) FROM exits WHERE hour = '2026-11-20-16'", Some(of("2026-11-20-16"))),
+        ("EXECUTE q", Some(of(FIFTEEN))),
+        ("CREATE VIEW v AS SELECT * FROM exits WHERE hour = '2026-11-20-15'", None),
+        ("SELECT count(*) FROM v", Some(of(FIFTEEN))),
+        ("CREATE TABLE t AS SELECT * FROM exits WHERE hour = '2026-11-20-15'", None),
+        ("SELECT count(*) FROM t", Some(of(FIFTEEN))),
+        (external.as_str(), None),
+        ("SELECT count(*) FROM other", Some(1)),
+    ];
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let session = runtime.block_on(havana_query::Session::open(&[root.into()], None, 1 << 30, None)).unwrap();
+    for (question, expected) in questions {
+        let mut said = Vec::new();
+        let form = havana_query::output::Form { format: havana_query::output::Format::Csv, name: "", streamed: false };
+        runtime.block_on(session.answer(question, form, &mut said)).unwrap();
+        if let Some(expected) = expected {
+            let said = String::from_utf8(said).unwrap();
+            assert_eq!(said.lines().nth(1), Some(expected.to_string().as_str()), "{question}");
+        }
+    }
+}
+
+/// A node may be called what a path may not.
+#[test]
+fn a_node_is_found_by_any_name() {
+    const NODE: &str = "rack3:kvm 07~é";
+    let dir = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| pushed(&Command::new(havana()).current_dir(dir.path()).args(words).output().unwrap());
+    let wall = NOON.to_string();
+    run(&["simulate", "quiet", "--seconds", "1", "--form", "perf", "--no-truth", "--wall", &wall, "-o", "trace"]);
+    run(&["analyze", "-q", "--node", NODE, "-o", "a.havana", "trace/perf.data"]);
+    run(&["push", "a.havana", "root"]);
+    for (from, condition) in [
+        ("a.havana", format!("node = '{NODE}'")),
+        ("root", format!("node = '{NODE}'")),
+        ("root", format!("node = '{NODE}' AND hour = '2026-11-20-12'")),
+    ] {
+        let (from, question) = (dir.path().join(from), format!("SELECT DISTINCT node FROM exits WHERE {condition}"));
+        let said = answer(&[from.to_str().unwrap(), &question, "--format", "csv"]);
+        assert_eq!(said.lines().nth(1), Some(NODE), "{}: {condition}", from.display());
     }
 }
 
@@ -315,6 +446,7 @@ fn only_what_is_asked_for_is_read() {
     ] {
         let mut command = at(Path::new(HAVANA_SQL), server.address());
         let output = command.args([root, question, "--format", "csv", "--stats"]).output().unwrap();
+        assert!(output.stdout.iter().filter(|byte| **byte == b'\n').count() > 1, "{question}: {}", said(&output));
         let said = said(&output);
         let read: f64 = said.split(" s, ").nth(1).and_then(|said| said.split(' ').next()).unwrap().parse().unwrap();
         let weight: u64 = files(&below).into_values().map(|bytes| weight(bytes, &columns)).sum();

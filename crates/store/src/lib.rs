@@ -32,6 +32,6 @@ mod write;
 pub use error::StoreError;
 pub use manifest::{CaptureSettings, Clock, Epoch, LossSummary, MANIFEST_FILE, Manifest, Source, TableFiles};
 pub use merge::{Apart, follows, merge};
-pub use partition::{directory as partition_directory, encode as partition_value};
+pub use partition::{decode as partition_text, directory as partition_directory, encode as partition_value};
 pub use read::{Batches, Dataset, Rows, Scan};
 pub use write::{DatasetWriter, Ended, WriterOptions};

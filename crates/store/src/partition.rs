@@ -21,6 +21,23 @@ pub fn encode(value: &str) -> String {
     out
 }
 
+/// What [`encode`] made this of; none where nothing is.
+pub fn decode(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == b'%' {
+            out.push(u8::from_str_radix(text.get(at + 1..at + 3)?, 16).ok()?);
+            at += 3;
+        } else {
+            out.push(bytes[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,7 +52,9 @@ mod tests {
             ("Zürich", "Z%C3%BCrich"),
         ] {
             assert_eq!(encode(value), expected);
+            assert_eq!(decode(expected).as_deref(), Some(value));
         }
+        assert_eq!((decode("%"), decode("%4"), decode("%FF")), (None, None, None));
         assert_eq!(directory("..", "../x"), PathBuf::from("node=../capture=..%2Fx"));
         assert_eq!(directory("..", "x").components().count(), 2);
     }

@@ -71,7 +71,7 @@ fn options(target: Target) -> Options {
             target,
             rotate_bytes: None,
             rotate_every: None,
-            numbers_after: 0,
+            earlier: Vec::new(),
             max_bytes: None,
             compress: false,
         },

@@ -41,8 +41,9 @@ pub struct OutputOptions {
     pub rotate_bytes: Option<u64>,
     /// Another file after so long.
     pub rotate_every: Option<Duration>,
-    /// The numbers of files go on after this one.
-    pub numbers_after: u64,
+    /// Files with numbers that an earlier recording has left, ascending: numbers go on after them, and they are the first to
+    /// go where all together are too large.
+    pub earlier: Vec<(u64, PathBuf)>,
     /// All files together: with rotation the oldest are removed, without it the recording ends.
     pub max_bytes: Option<u64>,
     /// zstd, level 1.
@@ -80,10 +81,19 @@ struct Open {
     began: Instant,
 }
 
+impl OutputOptions {
+    /// The number of the last file that is there already.
+    fn last_number(&self) -> u64 {
+        self.earlier.last().map_or(0, |(number, _)| *number)
+    }
+}
+
 impl Files {
     /// None is made yet.
     pub fn new(options: OutputOptions) -> Files {
-        Files { options, count: 0, open: None, kept: VecDeque::new(), written: 0, tails: HashMap::new() }
+        let size = |path: &PathBuf| fs::metadata(path).map_or(0, |about| about.len());
+        let kept = options.earlier.iter().map(|(_, path)| (path.clone(), size(path))).collect();
+        Files { options, count: 0, open: None, kept, written: 0, tails: HashMap::new() }
     }
 
     /// How many files were begun before this one.
@@ -93,7 +103,11 @@ impl Files {
 
     /// The file that is written now, or was written last.
     pub fn path(&self) -> Option<&Path> {
-        self.open.as_ref().map(|open| &*open.path).or(self.kept.back().map(|(path, _)| &**path))
+        self.open.as_ref().map(|open| &*open.path).or(self
+            .kept
+            .back()
+            .filter(|_| self.count > 0)
+            .map(|(path, _)| &**path))
     }
 
     /// Bytes written so far, of all files.
@@ -120,7 +134,7 @@ impl Files {
     /// That it cannot.
     pub fn try_place(&self) -> Result<(), CaptureError> {
         let Target::File(path) = &self.options.target else { return Ok(()) };
-        let first = self.options.numbers_after + 1;
+        let first = self.options.last_number() + 1;
         let path = names::numbered(path, self.options.rotates().then_some(first), self.options.compress);
         let existed = path.exists();
         match fs::OpenOptions::new().append(true).create(true).open(&path) {
@@ -142,7 +156,7 @@ impl Files {
         records: &[u8],
     ) -> Result<(), CaptureError> {
         self.count += 1;
-        let number = (self.options.rotates() || self.count > 1).then_some(self.options.numbers_after + self.count);
+        let number = (self.options.rotates() || self.count > 1).then_some(self.options.last_number() + self.count);
         let path = match &self.options.target {
             Target::File(path) => names::numbered(path, number, self.options.compress),
             Target::Stdout => self.name(),

@@ -60,7 +60,14 @@ fn end() -> RecorderNote {
 
 fn options(path: &Path) -> OutputOptions {
     let target = Target::File(path.join("t.data"));
-    OutputOptions { target, rotate_bytes: None, rotate_every: None, numbers_after: 0, max_bytes: None, compress: false }
+    OutputOptions {
+        target,
+        rotate_bytes: None,
+        rotate_every: None,
+        earlier: Vec::new(),
+        max_bytes: None,
+        compress: false,
+    }
 }
 
 /// An AUX record as the kernel writes it.
@@ -178,6 +185,16 @@ fn a_file_that_fails_is_cut_behind_its_last_whole_round() {
     let trace = open(files.path().unwrap());
     assert!(trace_of(&trace, 0) == expected);
     assert_eq!(trace.recording.notes, []);
+}
+
+#[test]
+fn numbers_go_on_after_what_was_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = dir.path().join("left");
+    std::fs::write(&left, [0; 500]).unwrap();
+    let files = Files::new(OutputOptions { earlier: vec![(7, left.clone())], ..options(dir.path()) });
+    assert_eq!((files.options.last_number(), files.path()), (7, None));
+    assert_eq!(files.kept, [(left, 500)]);
 }
 
 #[test]

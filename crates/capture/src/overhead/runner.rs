@@ -121,7 +121,7 @@ impl Runner {
                     target: Target::File(file.into()),
                     rotate_bytes: None,
                     rotate_every: None,
-                    numbers_after: 0,
+                    earlier: Vec::new(),
                     max_bytes: None,
                     compress: false,
                 },

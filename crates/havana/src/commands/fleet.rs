@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::bail;
-use havana_fleet::{Compacted, Keep, Outcome, Root, Share, Step};
+use havana_fleet::{Compacted, FleetError, Keep, Outcome, Root, Share, Step};
 use havana_insight::words::{bytes, count};
 use havana_store::Dataset;
 use tokio::runtime::Runtime;
@@ -23,6 +23,7 @@ pub(crate) fn push(args: &Push) -> anyhow::Result<ExitCode> {
     let datasets = datasets.iter().map(|dir| Dataset::open(dir)).collect::<Result<Vec<_>, _>>()?;
     let root = Root::create(&root.to_string_lossy())?;
     let runtime = Runtime::new()?;
+    let mut refused = Vec::new();
     for dataset in &datasets {
         let bar = progress::of_bytes(0);
         let told = |step: Step| match step {
@@ -34,17 +35,29 @@ pub(crate) fn push(args: &Push) -> anyhow::Result<ExitCode> {
         };
         let pushed = runtime.block_on(havana_fleet::push(&root, dataset, args.force, &told));
         bar.finish_and_clear();
-        let pushed = pushed?;
+        let pushed = match pushed {
+            // What is the matter with one is none of the others.
+            Err(error @ FleetError::Other { .. }) => {
+                refused.push(error);
+                continue;
+            }
+            pushed => pushed?,
+        };
         let size = bytes(pushed.bytes);
         let done = match pushed.outcome {
             Outcome::Already => "was there already".to_string(),
+            Outcome::Part => "was there already, and is part of what compact made".into(),
             Outcome::Pushed if pushed.sent < pushed.bytes => format!("{} of them now", bytes(pushed.sent)),
             Outcome::Pushed => "pushed".into(),
         };
         let (dir, files) = (dataset.dir().display(), pushed.files);
         writeln!(std::io::stdout(), "{dir}  {size} in {files} files: {done}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    let Some(last) = refused.pop() else { return Ok(ExitCode::SUCCESS) };
+    for error in refused {
+        eprintln!("havana: {error}");
+    }
+    Err(last.into())
 }
 
 pub(crate) fn compact(root: &Path, share: Option<Share>) -> anyhow::Result<ExitCode> {
@@ -68,7 +81,10 @@ pub(crate) fn compact(root: &Path, share: Option<Share>) -> anyhow::Result<ExitC
         return Err(failed.into());
     }
     if done == 0 {
-        writeln!(std::io::stdout(), "nothing to do: no node has captures of one hour that follow each other")?;
+        writeln!(
+            std::io::stdout(),
+            "nothing to do: no node has captures that follow each other, of an hour that ended half an hour ago"
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -40,6 +40,8 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
     let node = host.name();
     #[cfg(feature = "fleet")]
     let (shipper, options) = shipper(args, options)?;
+    #[cfg(feature = "fleet")]
+    let earlier = options.output.earlier.clone();
     let mut recorder = Recorder::new(host, options).map_err(with_doctor)?;
     let metrics =
         Metrics::start(args.metrics.as_ref(), args.quiet, told(node, &recorder), havana_metrics::Record::text)?;
@@ -47,6 +49,10 @@ pub(crate) fn run(args: &Record) -> anyhow::Result<ExitCode> {
         say(&format!("warning: {warning}"));
     }
     recorder.start().map_err(with_doctor)?;
+    #[cfg(feature = "fleet")]
+    if let Some(shipper) = &shipper {
+        shipper.begin(earlier)?;
+    }
     if !args.quiet {
         let vms = recorder.vms().len();
         say(&format!(
@@ -100,14 +106,9 @@ fn shipper(args: &Record, mut options: Options) -> anyhow::Result<(Option<Shippe
         bail!("--push brings files: say -o FILE");
     }
     let say = |text: &str| _ = writeln!(std::io::stderr(), "havana: {text}");
-    let shipper = Shipper::start(root, args.quiet, say)?;
-    // What one that was killed has left goes first, and keeps its names until then.
-    for (number, file) in
-        havana_capture::output::numbered_files(&args.output).with_context(|| args.output.display().to_string())?
-    {
-        shipper.take(&file, Of::Earlier);
-        options.output.numbers_after = number;
-    }
+    // What one that was killed has left keeps its names until it is pushed.
+    options.output.earlier = Shipper::left_of(&args.output).with_context(|| args.output.display().to_string())?;
+    let shipper = Shipper::start(root, &args.output, args.quiet, say)?;
     Ok((Some(shipper), options))
 }
 
@@ -141,7 +142,7 @@ pub(crate) fn options(args: &Record) -> anyhow::Result<Options> {
         target,
         rotate_bytes: args.long.rotate_size,
         rotate_every: args.long.rotate_time,
-        numbers_after: 0,
+        earlier: Vec::new(),
         max_bytes: args.long.max_size,
         compress: args.long.zstd,
     };

@@ -4,6 +4,7 @@
 //! of it gets in the way of the recorder. What cannot be pushed yet waits on the disk, as trace.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use havana_capture::output::numbered_files;
 use havana_fleet::{FleetError, Root};
 use havana_insight::words::bytes;
 use havana_store::Dataset;
@@ -31,6 +33,8 @@ pub(super) struct Shipper {
     files: Option<Sender<(PathBuf, Of)>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
+    /// Says, while there is something to push, that files of these names are ours to push and to remove.
+    marker: PathBuf,
 }
 
 /// Which recording a file is of.
@@ -51,12 +55,21 @@ struct Shared {
     until: Mutex<Option<Instant>>,
     /// A file stayed.
     stayed: AtomicBool,
+    earlier_stayed: AtomicBool,
+}
+
+/// The file beside the trace that says that what is recorded there is pushed.
+fn marker(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".pushing");
+    name.into()
 }
 
 impl Shipper {
     /// Begins; the root must be there.
     pub(super) fn start(
         root: &str,
+        output: &Path,
         quiet: bool,
         say: impl Fn(&str) + Send + Sync + 'static,
     ) -> anyhow::Result<Shipper> {
@@ -71,6 +84,7 @@ impl Shipper {
             quiet,
             until: Mutex::new(None),
             stayed: AtomicBool::new(false),
+            earlier_stayed: AtomicBool::new(false),
         });
         let (files, coming) = mpsc::channel::<(PathBuf, Of)>();
         let here = Arc::clone(&shared);
@@ -82,7 +96,19 @@ impl Shipper {
             }
         };
         let thread = thread::Builder::new().name("push".into()).spawn(work)?;
-        Ok(Shipper { files: Some(files), thread: Some(thread), shared })
+        Ok(Shipper { files: Some(files), thread: Some(thread), shared, marker: marker(output) })
+    }
+
+    /// What a recording with `--push` to the same place has left, that was killed. Files of one without are not ours.
+    pub(super) fn left_of(output: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+        if marker(output).exists() { numbered_files(output) } else { Ok(Vec::new()) }
+    }
+
+    /// The recording has begun; `earlier` is what was left.
+    pub(super) fn begin(&self, earlier: Vec<(u64, PathBuf)>) -> anyhow::Result<()> {
+        fs::write(&self.marker, self.shared.root.name()).with_context(|| self.marker.display().to_string())?;
+        earlier.iter().for_each(|(_, file)| self.take(file, Of::Earlier));
+        Ok(())
     }
 
     /// A file is whole.
@@ -98,7 +124,12 @@ impl Shipper {
         *self.shared.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PATIENCE);
         drop(self.files.take());
         let ended = self.thread.take().is_none_or(|thread| thread.join().is_ok());
-        ended && !self.shared.stayed.load(Ordering::Relaxed)
+        let stays = |of: &AtomicBool| of.load(Ordering::Relaxed);
+        if ended && !stays(&self.shared.stayed) && !stays(&self.shared.earlier_stayed) {
+            // Without it the next one leaves alone what it finds.
+            let _ = fs::remove_file(&self.marker);
+        }
+        ended && !stays(&self.shared.stayed)
     }
 }
 
@@ -109,7 +140,8 @@ impl Shared {
         match self.analyze(file).and_then(|dataset| self.push(file, &dataset)) {
             Ok(()) => {}
             Err(error) => {
-                self.stayed.fetch_or(of == Of::This, Ordering::Relaxed);
+                let stayed = if of == Of::This { &self.stayed } else { &self.earlier_stayed };
+                stayed.store(true, Ordering::Relaxed);
                 (self.say)(&format!("warning: {at} stays: {}", super::one_line(&error)));
             }
         }

@@ -16,20 +16,24 @@ mod vm;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{any, get};
 use futures::{StreamExt, stream};
-use havana_fleet::{Catalogue, Entry, FleetError, Kept, Root};
+use havana_fleet::{Catalogue, Entry, FleetError, Kept, Root, hour_begins};
 use tokio::sync::Mutex as Turn;
 
 use crate::page;
 
-/// Hours whose captures are shown: the newest. Older ones are there to be asked.
+/// Hours whose captures are shown: the newest, so many at least, and as many as have no more captures than these. Older ones are
+/// there to be asked.
 const HOURS: usize = 24;
+const CAPTURES: usize = 100_000;
+/// By how much a clock may be ahead that counts as right, seconds.
+const AHEAD: i64 = 3600;
 /// How long what is known of a root is shown before it is looked at again, and so many times as long as a look takes.
 const FRESH: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 20;
@@ -54,6 +58,8 @@ struct Listed {
     older: Vec<String>,
     /// How many hours these are.
     hours: usize,
+    /// When that was, seconds since 1970.
+    when: i64,
 }
 
 type Asked = State<Arc<Fleet>>;
@@ -64,7 +70,7 @@ impl Fleet {
         Fleet { root, listed: Turn::new(None), entries: Mutex::default(), open: open::Open::new(scratch) }
     }
 
-    /// Which captures there are of the newest hours, a moment ago at most.
+    /// Which captures there are of the newest hours, not long ago.
     async fn listed(&self) -> Result<Arc<Listed>, FleetError> {
         let mut listed = self.listed.lock().await;
         if let Some((until, listed)) = &*listed
@@ -73,10 +79,20 @@ impl Fleet {
             return Ok(Arc::clone(listed));
         }
         let begin = Instant::now();
-        let mut older = Catalogue::hours(&self.root).await?;
-        let newest = older.split_off(older.len().saturating_sub(HOURS));
-        let catalogue = Catalogue::of_hours(&self.root, &newest).await?;
-        let fresh = Arc::new(Listed { catalogue, older, hours: newest.len() });
+        let when = now();
+        // Hours of clocks that are wrong take no right one's place.
+        let is_past = |hour: &String| hour_begins(hour).is_some_and(|begin| begin <= when + AHEAD);
+        let (mut older, others): (Vec<String>, Vec<String>) =
+            Catalogue::hours(&self.root).await?.into_iter().partition(is_past);
+        let mut shown = others;
+        shown.extend(older.split_off(older.len().saturating_sub(HOURS)));
+        let mut catalogue = Catalogue::of_hours(&self.root, &shown).await?;
+        let more = shown.len() * CAPTURES / catalogue.captures().len().max(1);
+        if !older.is_empty() && more > shown.len() {
+            shown.extend(older.split_off(older.len().saturating_sub(more - shown.len())));
+            catalogue = Catalogue::of_hours(&self.root, &shown).await?;
+        }
+        let fresh = Arc::new(Listed { catalogue, older, hours: shown.len(), when });
         *listed = Some((Instant::now() + FRESH.max(begin.elapsed() * LOOKS), Arc::clone(&fresh)));
         Ok(fresh)
     }
@@ -89,7 +105,7 @@ impl Fleet {
         };
         let listed = self.listed().await?;
         if listed.older.iter().any(|older| older == hour) {
-            return Ok(find(&Catalogue::of_hours(&self.root, &[hour.into()]).await?));
+            return Ok(find(&Catalogue::of_node(&self.root, hour, node).await?));
         }
         Ok(find(&listed.catalogue))
     }
@@ -120,6 +136,11 @@ impl Fleet {
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String, String), Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs()) as i64
 }
 
 /// What can be asked.

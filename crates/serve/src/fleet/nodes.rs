@@ -1,12 +1,10 @@
 //! `GET /api/fleet`: every node, by what its newest capture says.
 
-use std::collections::BTreeMap;
-use std::time::SystemTime;
-
 use axum::extract::State;
 use axum::response::Response;
-use havana_fleet::{Catalogue, Entry, Kept};
+use havana_fleet::{Catalogue, Entry, Kept, hour_begins};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use super::Asked;
 use crate::api::json as answer;
@@ -24,7 +22,7 @@ pub(super) async fn get(State(fleet): Asked) -> Result<Response, ApiError> {
     let nodes = by_node(catalogue);
     let newest = nodes.values().filter_map(|captures| captures.last().copied()).collect();
     let entries = fleet.entries(newest).await;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs()) as i64;
+    let now = listed.when;
     let usual = median(nodes.values().filter_map(|captures| pause(captures)).collect());
     let rows: Vec<Value> = entries
         .iter()
@@ -49,11 +47,17 @@ fn by_node(catalogue: &Catalogue) -> BTreeMap<&str, Vec<&Kept>> {
     nodes
 }
 
-/// How long it usually is from one of its captures to the next, seconds: where there are enough to say.
+/// How long it usually is from one of its captures to the next, seconds: where there are enough to say. Those that came all at once
+/// may have begun hours apart.
 fn pause(captures: &[&Kept]) -> Option<i64> {
-    let mut came: Vec<i64> = captures.iter().map(|kept| kept.came).collect();
-    came.sort_unstable();
-    (came.len() > 2).then(|| median(came.windows(2).map(|pair| pair[1] - pair[0]).collect())).flatten()
+    let began = captures.iter().filter_map(|kept| hour_begins(kept.hour())).collect();
+    usual(captures.iter().map(|kept| kept.came).collect()).max(usual(began))
+}
+
+/// The usual distance of moments.
+fn usual(mut moments: Vec<i64>) -> Option<i64> {
+    moments.sort_unstable();
+    (moments.len() > 2).then(|| median(moments.windows(2).map(|pair| pair[1] - pair[0]).collect())).flatten()
 }
 
 fn median(mut of: Vec<i64>) -> Option<i64> {
@@ -88,6 +92,6 @@ mod tests {
     fn the_usual_pause_is_the_median() {
         assert_eq!(median(vec![5, 1, 9]), Some(5));
         assert_eq!(median(vec![]), None);
-        assert_eq!(pause(&[]), None);
+        assert_eq!((usual(vec![]), usual(vec![5, 6]), usual(vec![9, 1, 5])), (None, None, Some(4)));
     }
 }
