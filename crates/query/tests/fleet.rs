@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use havana_bucket::{Proxy, Server};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use crate::common::{HAVANA_SQL, NOON, answer, copy, fleet, havana, refusal, simulated, simulated_for, sql};
+use crate::common::{HAVANA_SQL, NOON, answer, copy, fleet, havana, noisy, refusal, simulated, simulated_for, sql};
 
 /// A program that asks S3 there.
 pub(crate) fn at(program: &Path, address: SocketAddr) -> Command {
@@ -390,7 +390,34 @@ fn what_cannot_be_asked_is_a_sentence() {
     let said = ask("s3://fleet/x", &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]);
     assert!(said.starts_with("havana: s3://fleet/x: cannot list its captures: "), "{said}");
     assert_eq!(ask("s3://", &[]), "havana: s3://: it names no bucket");
+    let said = ask("s3://fleet/x", &[("AWS_ENDPOINT_URL", "minio.local:9000")]);
+    assert!(
+        said.ends_with("AWS_ENDPOINT_URL is \"minio.local:9000\", and should begin with https:// or http://"),
+        "{said}"
+    );
     assert!(refusal(&["gs://fleet", "nodes"]).starts_with("havana: gs://fleet: "));
+}
+
+#[test]
+fn what_is_no_root_is_not_made_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = simulated_for(dir.path(), "quiet", 12, "kvm-18", "1");
+    let before = files(&dataset);
+    let push = |root: &str| {
+        let output = Command::new(havana())
+            .current_dir(dir.path())
+            .arg("push")
+            .args([noisy(), Path::new(root)])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        said(&output)
+    };
+    assert!(push(dataset.to_str().unwrap()).contains("it is a dataset, and no root"));
+    assert_eq!(files(&dataset), before);
+    assert!(push("s3:/fleet/x").contains("a root is s3://BUCKET/PREFIX, or a directory"));
+    let prune = Command::new(havana()).args(["prune", "root", "--older", "30"]).output().unwrap();
+    assert!(prune.status.code() == Some(2) && said(&prune).contains("with its unit, such as 30d"), "{}", said(&prune));
 }
 
 /// Captures of another version are left out, and a node whose clock is wrong is told of.
