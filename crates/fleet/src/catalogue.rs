@@ -63,12 +63,13 @@ impl Catalogue {
         Catalogue::below(root, hours.iter().map(|hour| raw(&format!("{MANIFESTS}/hour={hour}"))).collect()).await
     }
 
-    /// Lists those of a node that began in an hour.
+    /// Lists those of some nodes that began in these hours.
     ///
     /// # Errors
     /// The store cannot be listed.
-    pub async fn of_node(root: &Root, hour: &str, node: &str) -> Result<Catalogue, FleetError> {
-        Catalogue::below(root, vec![layout::manifests(hour, node)]).await
+    pub async fn of_nodes(root: &Root, hours: &[String], nodes: &[String]) -> Result<Catalogue, FleetError> {
+        let of_hour = |hour: &String| nodes.iter().map(|node| layout::manifests(hour, node)).collect::<Vec<_>>();
+        Catalogue::below(root, hours.iter().flat_map(of_hour).collect()).await
     }
 
     /// Those in these directories.

@@ -35,6 +35,17 @@ pub struct Complete {
     shown: RwLock<Arc<Shown>>,
 }
 
+/// Which captures of a root are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All.
+    Root,
+    /// All of some hours.
+    Hours,
+    /// Those of nodes that were looked for by name.
+    Nodes,
+}
+
 /// What is shown.
 #[derive(Debug, Default)]
 struct Shown {
@@ -49,9 +60,10 @@ impl Complete {
         Complete { store: bucket, prefix: root.prefix().clone(), shown: RwLock::default() }
     }
 
-    /// Of the captures that are there those are shown from now on for which it says so, and no others. `whole`: the root has
-    /// no captures but these.
-    pub fn show(&self, captures: &[(&Kept, bool)], whole: bool) {
+    /// Of the captures that are there those are shown from now on for which it says so, and no others. `of`: which of its root
+    /// these are.
+    pub fn show(&self, captures: &[(&Kept, bool)], of: Part) {
+        let (whole, named) = (of == Part::Root, of == Part::Nodes);
         let mut keys = HashSet::new();
         let mut hours: BTreeMap<&str, BTreeMap<String, bool>> = BTreeMap::new();
         for (kept, shown) in captures {
@@ -63,7 +75,7 @@ impl Complete {
             let shown: Vec<String> = nodes.into_iter().filter_map(|(node, shown)| shown.then_some(node)).collect();
             match shown.len() {
                 0 => Vec::new(),
-                of if of < all && of <= NODES => shown,
+                of if of <= NODES && (of < all || named) => shown,
                 _ => vec![format!("hour={hour}")],
             }
         };
@@ -209,20 +221,20 @@ mod tests {
         let all = runtime.block_on(Catalogue::of_hours(&root, &hours)).unwrap();
         let names = |hour: &str, nodes| (0..nodes).map(|node| format!("part-{hour}-{node}.d{node}.parquet")).collect();
         let (of_few, of_many): (Vec<_>, Vec<_>) = (names(few, 2), names(many, NODES + 2));
-        let show = |is_shown: &dyn Fn(&Kept) -> bool, whole| {
+        let show = |is_shown: &dyn Fn(&Kept) -> bool, of| {
             let captures: Vec<(&Kept, bool)> = all.captures().map(|kept| (kept, is_shown(kept))).collect();
-            files.show(&captures, whole);
+            files.show(&captures, of);
         };
-        show(&|_| true, false);
+        show(&|_| true, Part::Hours);
         let mut everything = [of_few.clone(), of_many.clone()].concat();
         everything.sort();
         assert_eq!(listed(&files, &table), everything);
         assert_eq!(listed(&files, &format!("{table}/hour={few}")), of_few);
         assert_eq!(listed(&files, &format!("{table}/hour={many}")), of_many);
-        show(&|_| true, true);
+        show(&|_| true, Part::Root);
         assert_eq!(listed(&files, &table), everything);
         assert_eq!(listed(&files, &format!("{table}/hour={few}")), of_few);
-        show(&|kept| kept.node() == "n1", true);
+        show(&|kept| kept.node() == "n1", Part::Root);
         assert_eq!(listed(&files, &table), [of_few[1].clone(), of_many[1].clone()]);
         assert_eq!(listed(&files, &format!("{table}/hour={many}")), [of_many[1].clone()]);
         assert_eq!(listed(&files, &format!("{table}/hour=unknown")), nothing);

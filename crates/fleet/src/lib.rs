@@ -36,7 +36,7 @@ mod summary;
 
 pub use catalogue::{Catalogue, Kept};
 pub use compact::{Compacted, Share, compact};
-pub use complete::Complete;
+pub use complete::{Complete, Part};
 pub use entry::{Entry, File};
 pub use error::FleetError;
 pub use fetch::fetch;

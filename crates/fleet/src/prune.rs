@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use havana_rows::parquet::Table;
 use object_store::path::Path;
 
 use crate::layout::{self, Key};
@@ -116,13 +117,12 @@ type Files = std::collections::HashMap<Key, Vec<Found>>;
 /// The files of all tables, by what they are of.
 async fn files(root: &Root) -> Result<Files, FleetError> {
     let mut files = Files::new();
-    for table in havana_rows::parquet::Table::ALL {
-        let mut listed = root.store().list(Some(&layout::raw(table.name())));
-        while let Some(object) = listed.try_next().await.map_err(root.failed("list its files"))? {
-            let Some(key) = Key::of_file(object.location.as_ref()) else { continue };
-            let (bytes, came) = (object.size, object.last_modified.timestamp());
-            files.entry(key).or_default().push(Found { path: object.location, bytes, came });
-        }
+    let tables = stream::iter(Table::ALL).map(|table| root.store().list(Some(&layout::raw(table.name()))));
+    let mut listed = tables.flatten_unordered(Table::ALL.len());
+    while let Some(object) = listed.try_next().await.map_err(root.failed("list its files"))? {
+        let Some(key) = Key::of_file(object.location.as_ref()) else { continue };
+        let (bytes, came) = (object.size, object.last_modified.timestamp());
+        files.entry(key).or_default().push(Found { path: object.location, bytes, came });
     }
     Ok(files)
 }

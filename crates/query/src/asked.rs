@@ -1,5 +1,6 @@
 //! Which captures a plan asks for: what its conditions say of hours, nodes and captures, before any file is listed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, StringArray};
@@ -10,12 +11,16 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, Result};
 use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use havana_rows::parquet::Table;
 
 use crate::tables;
+
+/// Nodes that are looked for one by one.
+const NODES: usize = 8;
 
 /// Of each table that is read the conditions that its rows must meet.
 pub(crate) struct Asked<'a> {
@@ -36,6 +41,15 @@ impl<'a> Asked<'a> {
             Ok(TreeNodeRecursion::Continue)
         })?;
         Ok(Asked { state, scans })
+    }
+
+    /// The nodes that are asked for, where all conditions name them, and few.
+    pub(crate) fn nodes(&self) -> Option<Vec<String>> {
+        let mut nodes = BTreeSet::new();
+        for conditions in &self.scans {
+            nodes.extend(conditions.iter().find_map(nodes_of)?);
+        }
+        (nodes.len() <= NODES).then(|| nodes.into_iter().collect())
     }
 
     /// Whether rows of captures with these keys may be asked for: the values of the first columns of
@@ -64,5 +78,24 @@ impl<'a> Asked<'a> {
             keeps.iter_mut().zip(met).for_each(|(keeps, met)| *keeps |= met);
         }
         Ok(keeps)
+    }
+}
+
+/// The nodes that a condition allows, where it says so by name.
+fn nodes_of(condition: &Expr) -> Option<Vec<String>> {
+    let is_node = |expr: &Expr| matches!(expr, Expr::Column(column) if column.name == "node");
+    let name = |expr: &Expr| match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten().map(Into::into),
+        _ => None,
+    };
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if is_node(left) => Some(vec![name(right)?]),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if is_node(right) => Some(vec![name(left)?]),
+        // A list of two or three is taken apart.
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            Some([nodes_of(left)?, nodes_of(right)?].concat())
+        }
+        Expr::InList(InList { expr, list, negated: false }) if is_node(expr) => list.iter().map(name).collect(),
+        _ => None,
     }
 }

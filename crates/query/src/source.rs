@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use havana_fleet::{Catalogue, Complete, FleetError, Kept, Root};
+use havana_fleet::{Catalogue, Complete, FleetError, Kept, Part, Root};
 use havana_rows::parquet::Table;
 use havana_store::{Dataset, Scan, StoreError};
 use object_store::ObjectStore;
@@ -45,8 +45,12 @@ impl Under {
         Ok(hours)
     }
 
-    fn is_whole(&self) -> bool {
-        self.hours.is_none()
+    /// What there is of what a question asks for.
+    async fn catalogue(&self, shown: &Shown) -> Result<Catalogue, FleetError> {
+        match &shown.nodes {
+            Some(nodes) => Catalogue::of_nodes(&self.root, &shown.hours, nodes).await,
+            None => Catalogue::of_hours(&self.root, &shown.hours).await,
+        }
     }
 }
 
@@ -54,6 +58,8 @@ impl Under {
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
     hours: Vec<String>,
+    /// Where only some are asked for.
+    nodes: Option<Vec<String>>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -151,20 +157,26 @@ impl Source {
         let keeps = asked.keeps(&[all.iter().map(String::as_str).collect()])?;
         let hours: Vec<String> =
             all.iter().zip(keeps).filter(|(_, keeps)| *keeps).map(|(hour, _)| hour.clone()).collect();
-        let catalogue = Catalogue::of_hours(root, &hours).await?;
+        let mut shown = Shown { hours, nodes: asked.nodes(), warnings: Vec::new() };
+        let catalogue = under.catalogue(&shown).await?;
         let captures: Vec<&Kept> = catalogue.readable().collect();
         let keys = [Kept::hour, Kept::node, Kept::capture].map(|key| captures.iter().map(|kept| key(kept)).collect());
         let keeps = asked.keeps(&keys)?;
         let captures: Vec<(&Kept, bool)> = captures.into_iter().zip(keeps).collect();
-        files.show(&captures, under.is_whole() && hours.len() == all.len());
-        let warnings = catalogue.warnings().into_iter().map(|said| format!("{}: {said}", root.name())).collect();
-        Ok(Shown { hours, warnings })
+        let of = match &shown.nodes {
+            Some(_) => Part::Nodes,
+            None if under.hours.is_none() && shown.hours.len() == all.len() => Part::Root,
+            None => Part::Hours,
+        };
+        files.show(&captures, of);
+        shown.warnings = catalogue.warnings().into_iter().map(|said| format!("{}: {said}", root.name())).collect();
+        Ok(shown)
     }
 
     /// Whether what is shown was there until now: else its files may have been listed in part.
     pub(crate) async fn is_there(&self, shown: &Shown) -> Result<bool, QueryError> {
         let Source::Root(under) = self else { return Ok(true) };
-        Ok(!under.files.misses(&Catalogue::of_hours(&under.root, &shown.hours).await?))
+        Ok(!under.files.misses(&under.catalogue(shown).await?))
     }
 
     /// What there is to be asked, in words.

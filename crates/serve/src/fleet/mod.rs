@@ -105,7 +105,7 @@ impl Fleet {
         };
         let listed = self.listed().await?;
         if listed.older.iter().any(|older| older == hour) {
-            return Ok(find(&Catalogue::of_node(&self.root, hour, node).await?));
+            return Ok(find(&Catalogue::of_nodes(&self.root, &[hour.into()], &[node.into()]).await?));
         }
         Ok(find(&listed.catalogue))
     }
