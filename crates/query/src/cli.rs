@@ -60,7 +60,7 @@ pub(crate) struct Cli {
     /// Of a root the captures that began then alone: 2026-11-28-21, 2026-11-28, 2026-11-28-21..2026-11-29-03 (UTC)
     #[arg(long, value_name = "HOURS")]
     pub(crate) hours: Option<Hours>,
-    /// Has a Ballista cluster answer: the address of its scheduler, df://HOST[:PORT]
+    /// Has a Ballista cluster answer: the address of its scheduler, df://HOST or df://HOST:PORT
     #[arg(long, value_name = "URL")]
     pub(crate) cluster: Option<String>,
     /// Says on stderr how long it took and how much was read

@@ -132,6 +132,8 @@ fn every_question_has_the_same_answer_under_a_root() {
 
 /// An hour, a node, a capture, and how many exits it has.
 type Known = (String, String, String, u64);
+/// Whether a condition is met.
+type Met<'a> = &'a dyn Fn(&Known) -> bool;
 
 /// What conditions on hours, nodes and captures leave is what they say, wherever in a question they stand.
 #[test]
@@ -149,7 +151,7 @@ fn conditions_on_hours_nodes_and_captures_are_met() {
     let capture = known[7].2.clone();
     let of_capture = format!("capture = '{capture}'");
     let is_of = |node: &str, numbers: std::ops::Range<u32>| numbers.contains(&node[5..].parse().unwrap());
-    let conditions: [(&str, &dyn Fn(&Known) -> bool); 14] = [
+    let conditions: [(&str, Met<'_>); 14] = [
         ("hour = '2026-11-20-15'", &|k| k.0 == FIFTEEN),
         ("hour = '2026-11-20-15' OR node = 'node-003'", &|k| k.0 == FIFTEEN || k.1 == "node-003"),
         ("NOT (hour >= '2026-11-20-15')", &|k| k.0.as_str() < FIFTEEN),
