@@ -49,7 +49,7 @@ pub(crate) fn rows(output: &Output) -> Vec<String> {
 }
 
 /// The files under a directory, by their names there.
-pub(crate) fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![root.to_path_buf()];
     while let Some(dir) = open.pop() {

@@ -87,7 +87,7 @@ impl Fleet {
         let mut shown = others;
         shown.extend(older.split_off(older.len().saturating_sub(HOURS)));
         let mut catalogue = Catalogue::of_hours(&self.root, &shown).await?;
-        let more = shown.len() * CAPTURES / catalogue.captures().len().max(1);
+        let more = hours_of(shown.len(), catalogue.captures().len());
         if !older.is_empty() && more > shown.len() {
             shown.extend(older.split_off(older.len().saturating_sub(more - shown.len())));
             catalogue = Catalogue::of_hours(&self.root, &shown).await?;
@@ -138,6 +138,11 @@ impl Fleet {
     }
 }
 
+/// How many hours have as many captures as are shown, where so many hours have these.
+fn hours_of(hours: usize, captures: usize) -> usize {
+    hours * CAPTURES / captures.max(1)
+}
+
 /// Seconds since 1970.
 fn now() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs()) as i64
@@ -154,4 +159,17 @@ pub(crate) fn router(fleet: Arc<Fleet>) -> Router {
         .route("/", get(page::fleet))
         .route("/{*path}", get(page::asset))
         .with_state(fleet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_fleet_is_shown_for_longer() {
+        // 100 nodes, a capture an hour: a month and more. 10,000 nodes, twelve an hour: the first hours alone.
+        assert_eq!(hours_of(HOURS, 2_400), 1000);
+        assert!(hours_of(HOURS, HOURS * 120_000) < HOURS);
+        assert!(hours_of(HOURS, 0) > HOURS);
+    }
 }

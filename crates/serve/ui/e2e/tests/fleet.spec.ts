@@ -66,7 +66,7 @@ test("a VM is followed from node to node by its clock", async ({ serve, page }) 
   await expect(where).toBeHidden();
 });
 
-test("a node that stopped is told of, and older captures have their address", async ({ serve, page, request }) => {
+test("a node that stopped is told of", async ({ serve, page, request }) => {
   const { url } = await serve(root);
   const manifests = join(root, "manifests");
   const [old] = readdirSync(join(manifests, "hour=2026-11-20-12", "node=kvm-1"));
@@ -82,10 +82,10 @@ test("a node that stopped is told of, and older captures have their address", as
       utimesSync(file, now, now - (23 - hour + late) * 3600);
     }
   await page.goto(url);
-  await expect(page.locator("header")).toContainText("48 captures of the newest 24 hours; 2 older");
+  await expect(page.locator("header")).toContainText("51 captures");
   await expect(page.locator("header")).toContainText("1 not heard from");
   const rows = page.locator("tbody tr");
-  await expect(rows).toHaveCount(2);
+  await expect(rows).toHaveCount(4);
   await expect(rows.first()).toContainText("kvm-4");
   const capture = old!.match(/^capture=([0-9a-f]+)/)![1];
   expect((await request.get(`${url}captures/2026-11-20-12/kvm-1/${capture}/`)).status()).toBe(200);
