@@ -85,12 +85,9 @@ fn feed(mut kernels: Vec<(FakeKernel, OwnedFd)>, rate: u64, stop: &AtomicBool) -
 
 fn run(dir: &std::path::Path, rate_mb: u64, seconds: f64) -> Result<(f64, f64, f64), Box<dyn std::error::Error>> {
     let mut files = Files::new(OutputOptions {
-        target: Target::File(dir.join("bench.data")),
         rotate_bytes: Some(256 << 20),
-        rotate_every: None,
-        earlier: Vec::new(),
         max_bytes: Some(256 << 20),
-        compress: false,
+        ..OutputOptions::to(Target::File(dir.join("bench.data")))
     });
     let (mut cpus, mut kernels) = (Vec::new(), Vec::new());
     for cpu in 0..CPUS {

@@ -148,11 +148,6 @@ impl Catalogue {
         }
         said
     }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.captures.is_empty()
-    }
 }
 
 impl Kept {

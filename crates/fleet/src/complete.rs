@@ -60,10 +60,9 @@ impl Complete {
         Complete { store: bucket, prefix: root.prefix().clone(), shown: RwLock::default() }
     }
 
-    /// Of the captures that are there those are shown from now on for which it says so, and no others. `of`: which of its root
-    /// these are.
-    pub fn show(&self, captures: &[(&Kept, bool)], of: Part) {
-        let (whole, named) = (of == Part::Root, of == Part::Nodes);
+    /// Of the captures that are there those are shown from now on for which it says so, and no others. `part`: which of its
+    /// root these are.
+    pub fn show(&self, captures: &[(&Kept, bool)], part: Part) {
         let mut keys = HashSet::new();
         let mut hours: BTreeMap<&str, BTreeMap<String, bool>> = BTreeMap::new();
         for (kept, shown) in captures {
@@ -75,13 +74,15 @@ impl Complete {
             let shown: Vec<String> = nodes.into_iter().filter_map(|(node, shown)| shown.then_some(node)).collect();
             match shown.len() {
                 0 => Vec::new(),
-                of if of <= NODES && (of < all || named) => shown,
+                of if of <= NODES && (of < all || part == Part::Nodes) => shown,
                 _ => vec![format!("hour={hour}")],
             }
         };
-        let directories = match whole && captures.len() <= FEW && keys.len() == captures.len() {
-            true => vec![String::new()],
-            false => hours.into_iter().flat_map(listed).collect(),
+        let is_all = part == Part::Root && keys.len() == captures.len();
+        let directories = if is_all && captures.len() <= FEW {
+            vec![String::new()]
+        } else {
+            hours.into_iter().flat_map(listed).collect()
         };
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Shown { keys, directories });
     }
@@ -136,12 +137,12 @@ impl fmt::Display for Complete {
 #[async_trait]
 impl ObjectStore for Complete {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (shown, store, root) = (self.shown(), Arc::clone(&self.store), self.prefix.clone());
-        let directories = stream::iter(self.directories(&shown, prefix));
         if prefix.is_some_and(|prefix| !prefix.prefix_matches(&self.prefix)) {
             // What else is in the same store is none of ours.
             return self.store.list(prefix);
         }
+        let (shown, store, root) = (self.shown(), Arc::clone(&self.store), self.prefix.clone());
+        let directories = stream::iter(self.directories(&shown, prefix));
         let listed = directories.map(move |directory| store.list(directory.as_ref())).flatten_unordered(AT_ONCE);
         listed.try_filter(move |object| std::future::ready(shown.has(&root, object))).boxed()
     }

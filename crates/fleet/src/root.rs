@@ -60,14 +60,13 @@ impl Root {
     /// # Errors
     /// It names neither; the directory cannot be made.
     pub fn create(word: &str) -> Result<Root, FleetError> {
-        let is_path = !word.contains("://") && !word.starts_with("s3:");
-        if is_path && path::Path::new(word).join(havana_store::MANIFEST_FILE).exists() {
+        if is_path(word) && path::Path::new(word).join(havana_store::MANIFEST_FILE).exists() {
             return Err(FleetError::Root {
                 root: word.into(),
                 why: "it is a dataset, and no root: name one at the end".into(),
             });
         }
-        if is_path {
+        if is_path(word) {
             let made = std::fs::create_dir_all(word);
             made.map_err(|error| FleetError::Root { root: word.into(), why: format!("cannot be made: {error}") })?;
         }
@@ -113,7 +112,7 @@ impl Root {
 
     fn local(word: &str) -> Result<Root, FleetError> {
         let wrong = |why: String| FleetError::Root { root: word.into(), why };
-        if word.contains("://") || word.starts_with("s3:") {
+        if !is_path(word) {
             return Err(wrong("a root is s3://BUCKET/PREFIX, or a directory".into()));
         }
         let directory = path::absolute(word).map_err(|error| wrong(error.to_string()))?;
@@ -176,6 +175,11 @@ impl Root {
     pub(crate) fn failed(&self, action: &'static str) -> impl FnOnce(object_store::Error) -> FleetError {
         FleetError::of(&self.name, action)
     }
+}
+
+/// Whether a word is the path of a directory, and no address, nor one that lacks a slash.
+fn is_path(word: &str) -> bool {
+    !word.contains("://") && !word.starts_with("s3:")
 }
 
 /// A part of a store, as a store.

@@ -17,6 +17,7 @@ mod asked;
 mod cluster;
 mod error;
 mod functions;
+mod hours;
 mod interval_join;
 pub mod memory;
 mod meter;
@@ -43,7 +44,7 @@ use havana_rows::parquet::Table;
 use tokio::sync::Mutex;
 
 pub use error::QueryError;
-pub use source::Hours;
+pub use hours::Hours;
 
 use cluster::Cluster;
 use meter::Meter;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -17,6 +16,7 @@ use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 
 use crate::asked::Asked;
+use crate::hours::Hours;
 use crate::meter::{Meter, Metered};
 use crate::{QueryError, tables};
 
@@ -39,12 +39,6 @@ pub(crate) struct Under {
 }
 
 impl Under {
-    async fn hours(&self) -> Result<Vec<String>, FleetError> {
-        let mut hours = Catalogue::hours(&self.root).await?;
-        hours.retain(|hour| self.hours.as_ref().is_none_or(|asked| asked.has(hour)));
-        Ok(hours)
-    }
-
     /// What there is of what a question asks for.
     async fn catalogue(&self, shown: &Shown) -> Result<Catalogue, FleetError> {
         match &shown.nodes {
@@ -54,6 +48,11 @@ impl Under {
     }
 }
 
+/// Of these hours those that are asked of.
+fn asked_of<'a>(there: &'a [String], asked: Option<&Hours>) -> impl Iterator<Item = &'a String> {
+    there.iter().filter(move |hour| asked.is_none_or(|asked| asked.has(hour)))
+}
+
 /// What a question was shown.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
@@ -61,36 +60,6 @@ pub(crate) struct Shown {
     /// Where only some are asked for.
     nodes: Option<Vec<String>>,
     pub(crate) warnings: Vec<String>,
-}
-
-/// Hours of a root: the first and the last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hours {
-    first: String,
-    last: String,
-}
-
-impl FromStr for Hours {
-    type Err = String;
-
-    /// `2026-11-28-21`, or `2026-11-28-21..2026-11-29-03`, both with it; a day is its hours.
-    fn from_str(text: &str) -> Result<Hours, String> {
-        let (first, last) = text.split_once("..").unwrap_or((text, text));
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-        let is_hour = |text: &str| matches!(text.len(), 10 | 13) && digits(text);
-        if !is_hour(first) || !is_hour(last) || last < first && !first.starts_with(last) {
-            return Err("hours are such as 2026-11-28-21, 2026-11-28 or 2026-11-28-21..2026-11-29-03 (UTC)".into());
-        }
-        Ok(Hours { first: first.into(), last: last.into() })
-    }
-}
-
-impl Hours {
-    fn has(&self, hour: &str) -> bool {
-        hour.starts_with(|c: char| c.is_ascii_digit())
-            && hour >= self.first.as_str()
-            && (hour <= self.last.as_str() || hour.starts_with(&self.last))
-    }
 }
 
 impl Source {
@@ -105,17 +74,16 @@ impl Source {
             [] => Err(QueryError::NoDataset),
             [one] if is_root(one) => {
                 let root = Root::open(&one.to_string_lossy())?;
-                if Catalogue::hours(&root).await?.is_empty() {
-                    return Err(QueryError::EmptyRoot(root.name().into()));
+                let there = Catalogue::hours(&root).await?;
+                let count = asked_of(&there, hours.as_ref()).count();
+                match (there.len(), count) {
+                    (0, _) => return Err(QueryError::EmptyRoot(root.name().into())),
+                    (_, 0) => return Err(QueryError::NoSuchHour(root.name().into())),
+                    _ => {}
                 }
                 let bucket = Metered { store: Arc::clone(root.bucket()), meter: Arc::clone(meter) };
                 let files = Arc::new(Complete::of(&root, Arc::new(bucket)));
-                let mut under = Under { root, files, hours, count: 0 };
-                under.count = under.hours().await?.len();
-                if under.count == 0 {
-                    return Err(QueryError::NoSuchHour(under.root.name().into()));
-                }
-                Ok(Source::Root(Box::new(under)))
+                Ok(Source::Root(Box::new(Under { root, files, hours, count })))
             }
             _ => match paths.iter().find(|path| is_root(path)) {
                 Some(root) => {
@@ -153,10 +121,11 @@ impl Source {
         let Source::Root(under) = self else { return Ok(Shown::default()) };
         let Under { root, files, .. } = &**under;
         let asked = Asked::of(plan, state)?;
-        let all = under.hours().await?;
-        let keeps = asked.keeps(&[all.iter().map(String::as_str).collect()])?;
+        let there = Catalogue::hours(root).await?;
+        let hours: Vec<&str> = asked_of(&there, under.hours.as_ref()).map(String::as_str).collect();
+        let keeps = asked.keeps(std::slice::from_ref(&hours))?;
         let hours: Vec<String> =
-            all.iter().zip(keeps).filter(|(_, keeps)| *keeps).map(|(hour, _)| hour.clone()).collect();
+            hours.into_iter().zip(keeps).filter(|(_, keeps)| *keeps).map(|(hour, _)| hour.into()).collect();
         let mut shown = Shown { hours, nodes: asked.nodes(), warnings: Vec::new() };
         let catalogue = under.catalogue(&shown).await?;
         let captures: Vec<&Kept> = catalogue.readable().collect();
@@ -165,7 +134,7 @@ impl Source {
         let captures: Vec<(&Kept, bool)> = captures.into_iter().zip(keeps).collect();
         let of = match &shown.nodes {
             Some(_) => Part::Nodes,
-            None if under.hours.is_none() && shown.hours.len() == all.len() => Part::Root,
+            None if shown.hours.len() == there.len() => Part::Root,
             None => Part::Hours,
         };
         files.show(&captures, of);
@@ -181,14 +150,11 @@ impl Source {
 
     /// What there is to be asked, in words.
     pub(crate) fn about(&self) -> String {
-        let (count, what) = match self {
-            Source::Datasets(datasets) => (datasets.len(), "dataset"),
-            Source::Root(under) => (under.count, "hour of captures"),
+        let (count, one, many) = match self {
+            Source::Datasets(datasets) => (datasets.len(), "dataset", "datasets"),
+            Source::Root(under) => (under.count, "hour of captures", "hours of captures"),
         };
-        match count {
-            1 => format!("1 {what}"),
-            _ => format!("{count} {}", what.replacen(' ', "s ", 1).replace("dataset", "datasets")),
-        }
+        format!("{count} {}", if count == 1 { one } else { many })
     }
 
     /// The size of all files, where that is known without asking for it.
@@ -245,24 +211,4 @@ fn lacking(dataset: &Dataset) -> Option<String> {
         let (path, names) = (dataset.dir().display(), names.join(", "));
         format!("{path}: written without {names} (havana {version}): no row of it is there; analyze its trace again")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hours_are_an_hour_a_day_or_a_stretch() {
-        let of = |text: &str| text.parse::<Hours>();
-        let has = |text: &str, hour: &str| of(text).unwrap().has(hour);
-        assert!(has("2026-11-28-21", "2026-11-28-21") && !has("2026-11-28-21", "2026-11-28-22"));
-        assert!(has("2026-11-28", "2026-11-28-00") && has("2026-11-28", "2026-11-28-23"));
-        assert!(!has("2026-11-28", "2026-11-29-00") && !has("2026-11-28", "2026-11-27-23"));
-        let stretch = "2026-11-28-21..2026-11-29";
-        assert!(has(stretch, "2026-11-28-21") && has(stretch, "2026-11-29-23") && !has(stretch, "2026-11-28-20"));
-        assert!(!has(stretch, "unknown"));
-        for wrong in ["", "today", "2026-11-28 21", "2026-11-29..2026-11-28", "2026-11-28-21.."] {
-            assert!(of(wrong).is_err(), "{wrong}");
-        }
-    }
 }

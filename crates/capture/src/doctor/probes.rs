@@ -1,8 +1,6 @@
 //! What only a real machine answers, so that tests can have any.
 
-use std::path::Path;
-
-use crate::output::{Files, OutputOptions, Target};
+use crate::output::{Files, OutputOptions, Target, directory_of};
 use crate::session::{Events, Session};
 use crate::{CaptureError, Host};
 
@@ -48,7 +46,7 @@ impl Probes for ThisMachine {
     fn room(&self, output: &OutputOptions) -> Result<u64, CaptureError> {
         Files::new(output.clone()).try_place()?;
         let Target::File(path) = &output.target else { return Ok(u64::MAX) };
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = directory_of(path);
         let stat = rustix::fs::statvfs(dir).map_err(CaptureError::system("statvfs"))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }

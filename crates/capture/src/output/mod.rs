@@ -19,6 +19,7 @@ use havana_trace::perf_data::{About, Piece, RecorderNote, Start, Writer};
 use crate::CaptureError;
 use crate::host::tsc;
 use crate::session::Taker;
+pub(crate) use names::directory_of;
 pub use names::numbered_files;
 use sink::Sink;
 use tail::Tail;
@@ -51,9 +52,26 @@ pub struct OutputOptions {
 }
 
 impl OutputOptions {
+    /// One file, of any size.
+    pub fn to(target: Target) -> OutputOptions {
+        OutputOptions {
+            target,
+            rotate_bytes: None,
+            rotate_every: None,
+            earlier: Vec::new(),
+            max_bytes: None,
+            compress: false,
+        }
+    }
+
     /// One file follows another.
     pub fn rotates(&self) -> bool {
         self.rotate_bytes.is_some() || self.rotate_every.is_some()
+    }
+
+    /// The number of the last file that is there already.
+    fn last_number(&self) -> u64 {
+        self.earlier.last().map_or(0, |(number, _)| *number)
     }
 }
 
@@ -79,13 +97,6 @@ struct Open {
     /// Up to here there are whole rounds.
     good: u64,
     began: Instant,
-}
-
-impl OutputOptions {
-    /// The number of the last file that is there already.
-    fn last_number(&self) -> u64 {
-        self.earlier.last().map_or(0, |(number, _)| *number)
-    }
 }
 
 impl Files {

@@ -22,14 +22,18 @@ pub(super) fn numbered(path: &Path, number: Option<u64>, compressed: bool) -> Pa
     path.with_file_name(name)
 }
 
+/// The directory that a file is in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Files of these names that are there already, by their numbers: what an earlier recording has left.
 ///
 /// # Errors
 /// The directory cannot be listed.
 pub fn numbered_files(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
+    for entry in fs::read_dir(directory_of(path))? {
         let candidate = path.with_file_name(entry?.file_name());
         let name = candidate.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // The number is the only one with which the name is the same again.

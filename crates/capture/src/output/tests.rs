@@ -59,15 +59,7 @@ fn end() -> RecorderNote {
 }
 
 fn options(path: &Path) -> OutputOptions {
-    let target = Target::File(path.join("t.data"));
-    OutputOptions {
-        target,
-        rotate_bytes: None,
-        rotate_every: None,
-        earlier: Vec::new(),
-        max_bytes: None,
-        compress: false,
-    }
+    OutputOptions::to(Target::File(path.join("t.data")))
 }
 
 /// An AUX record as the kernel writes it.

@@ -139,12 +139,11 @@ pub(crate) fn options(args: &Record) -> anyhow::Result<Options> {
     }
     let target = if args.output.as_os_str() == STDIN { Target::Stdout } else { Target::File(args.output.clone()) };
     let output = OutputOptions {
-        target,
         rotate_bytes: args.long.rotate_size,
         rotate_every: args.long.rotate_time,
-        earlier: Vec::new(),
         max_bytes: args.long.max_size,
         compress: args.long.zstd,
+        ..OutputOptions::to(target)
     };
     if output.target == Target::Stdout && output.rotates() {
         bail!("standard output is one: --rotate-size and --rotate-time need -o FILE");
